@@ -1,0 +1,52 @@
+//! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`; what it
+//! tells on its own ([`truemute_core::observed::Event`]) comes through a channel that is given to it at its start.
+//! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
+
+use truemute_core::observed::{Applied, Snapshot};
+
+/// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer
+/// than a second.
+pub trait Backend: Send + Sync {
+    /// Silences the gate at once and returns when the audio thread has applied it.
+    fn mute(&self) -> Result<Applied, BackendError>;
+
+    /// Opens a new epoch and returns when the audio thread delivers it (or would, if the mic had sound). In `release`
+    /// this includes linking the real mic again.
+    fn unmute(&self) -> Result<Applied, BackendError>;
+
+    /// Proof that the daemon still answers for "live": the gate falls silent unless this is called at least every
+    /// 250 ms while live.
+    fn renew_lease(&self);
+
+    /// One look at everything. Clients that left stay in the snapshots until [`Backend::forget_gone`] names them.
+    fn snapshot(&self) -> Result<Snapshot, BackendError>;
+
+    /// The caller has recorded the final counts of these clients (by `Client::id`).
+    fn forget_gone(&self, ids: &[u64]);
+
+    /// Turns the record of single pulls on or off. While on,
+    /// [`Event::Pulls`](truemute_core::observed::Event::Pulls) come.
+    fn set_tracing(&self, on: bool);
+}
+
+/// Why a backend could not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// No audio server answers.
+    #[error("{what}. {remedy}")]
+    Unreachable {
+        /// What went wrong, as a sentence without its full stop.
+        what: String,
+        /// What to do, as a sentence.
+        remedy: String,
+    },
+    /// The audio thread did not confirm in time. For mute: the gate is silent all the same, for new deliveries read it.
+    #[error(
+        "the audio thread did not confirm within {waited_ms} ms. Look at the server's load with pw-top."
+    )]
+    NotConfirmed {
+        /// How long the backend waited.
+        waited_ms: u64,
+    },
+}

@@ -1,0 +1,2 @@
+//! The program `truemute`.
+fn main() {}

@@ -1,0 +1,491 @@
+//! The one contract of `--json` and the API: requests, replies and records, versioned, with JSON Schemas generated from
+//! these types into docs/schema. Nothing here talks to a socket ([`crate::api`]) or prints for people ([`crate::report`]).
+//!
+//! One JSON object a line each way. A request has `id` (any string or number, given back), `method` and `params`; the reply
+//! has the same `id` and either `result` or `error`. `watch` and `trace` reply once and then send lines with `event`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use truemute_core::observed::{
+    Api, ClientState, CountedBy, Identity, MicState, Puller, Purpose, VirtualMic,
+};
+
+/// Version of everything in this module. It grows when a reader of the former version could misunderstand a line;
+/// new fields alone do not change it.
+pub const SCHEMA: u32 = 1;
+
+/// A request: one line from a client of the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Given back in the reply.
+    pub id: RequestId,
+    /// What to do.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// A request's own name for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RequestId {
+    /// A whole number.
+    Number(u64),
+    /// A text of at most 64 bytes.
+    Text(String),
+}
+
+/// What the API can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Call {
+    /// The state: [`Status`].
+    Status,
+    /// Mute: [`Switched`].
+    Mute(By),
+    /// Unmute: [`Switched`].
+    Unmute(By),
+    /// The other of the two: [`Switched`].
+    Toggle(By),
+    /// Who is connected now: [`Stats`] of connected clients only, since they came.
+    Clients,
+    /// Counts per client: [`Stats`].
+    Stats(StatsParams),
+    /// The full [`WatchEvent::State`], then changes.
+    Watch(WatchParams),
+    /// Every pull and state change as [`crate::protocol::TraceLine`]s, until the connection ends.
+    Trace,
+}
+
+/// Who asks for a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct By {
+    /// The origin; `cli` unless said.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Where a command comes from. Any origin may mute; only those that the configuration names may unmute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The command line, or a program that speaks the API.
+    #[default]
+    Cli,
+    /// The global hotkey.
+    Hotkey,
+    /// The desktop's own mute flag of the virtual mic.
+    Desktop,
+    /// A conferencing app's own mute button.
+    App,
+    /// A headset's button.
+    Headset,
+    /// The administrator's policy.
+    Policy,
+    /// The lease ran out.
+    Lease,
+    /// The daemon's start.
+    Start,
+}
+
+/// Parameters of `stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatsParams {
+    /// Only what happened at or after this time (RFC 3339). Absent: since the daemon started. Minutes are the store's grain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// Parameters of `watch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchParams {
+    /// Milliseconds between two `counts` events, 100 to 60000; 1000 unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u32>,
+}
+
+/// A reply: one line to a client of the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reply {
+    /// The request's `id`; absent if the request could not be read that far.
+    pub id: Option<RequestId>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Success or failure of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// What was asked for.
+    Result(Box<Answer>),
+    /// Why not.
+    Error(ErrorObject),
+}
+
+/// The results of the methods.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of `mute`, `unmute`, `toggle`.
+    Switched(Switched),
+    /// Of `clients` and `stats`.
+    Stats(Stats),
+    /// Of `status`.
+    Status(Status),
+    /// Of `watch` and `trace`: lines follow.
+    Following(Following),
+}
+
+/// Lines with `event` follow on this connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Following {
+    /// Version of the contract.
+    pub schema: u32,
+    /// `watch` or `trace`.
+    pub following: String,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorObject {
+    /// For programs.
+    pub code: ErrorCode,
+    /// What went wrong: one sentence.
+    pub message: String,
+    /// What to do: one sentence.
+    pub remedy: String,
+}
+
+/// Kinds of failure that a program can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The line is not a JSON object of the contract (includes unknown keys and methods).
+    BadRequest,
+    /// The line is longer than 64 KiB.
+    TooLong,
+    /// Too many requests or connections.
+    TooMany,
+    /// The peer has another uid.
+    Forbidden,
+    /// The configuration or the policy does not let this origin unmute.
+    Refused,
+    /// There is no audio server now.
+    NoServer,
+    /// The store cannot be read.
+    Store,
+    /// Anything else; the message says what.
+    Failed,
+}
+
+/// The gate, for people and programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// Sound may pass.
+    Live,
+    /// Clients get exact zeros.
+    Muted,
+}
+
+/// Reply to `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Version of the contract.
+    pub schema: u32,
+    /// Live or muted.
+    pub gate: GateState,
+    /// Why: the origin of the last change, or what keeps the gate silent (`source_missing`, `server_lost`, ...).
+    pub reason: String,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// `pipewire`, and its version as the server tells it.
+    pub backend: String,
+    /// Whether the audio server is connected.
+    pub connected: bool,
+    /// The real mic.
+    pub real_mic: RealMic,
+    /// The virtual mic.
+    pub virtual_mic: VirtualMic,
+    /// Clients connected now, corked ones included.
+    pub clients: u32,
+    /// Clients that record from a real mic and not from the virtual one. Empty also means that none was looked for
+    /// while `guard` is absent.
+    pub bypasses: Vec<Bypass>,
+    /// Configuration keys that the administrator's policy forces, with their values as text.
+    pub forced: Vec<Forced>,
+    /// What went wrong and still is: a full disk, counting in memory only, a hotkey that could not be had.
+    pub warnings: Vec<String>,
+    /// Process id of the daemon.
+    pub daemon_pid: u32,
+    /// Version of the daemon.
+    pub version: String,
+}
+
+/// The real mic in [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RealMic {
+    /// The system's own name of it; empty while missing.
+    pub name: String,
+    /// Name for people.
+    pub description: String,
+    /// Capturing, released or missing.
+    pub state: MicState,
+}
+
+/// A client that records from a real mic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Bypass {
+    /// The app's name.
+    pub app: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The real mic's name.
+    pub real_mic: String,
+}
+
+/// A value that the administrator's policy forces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Forced {
+    /// Key as it stands in the configuration.
+    pub key: String,
+    /// Value as TOML.
+    pub value: String,
+}
+
+/// Reply to `mute`, `unmute` and `toggle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Switched {
+    /// Version of the contract.
+    pub schema: u32,
+    /// The state now.
+    pub gate: GateState,
+    /// Whether this command changed it.
+    pub changed: bool,
+    /// How it took effect: `cycle` or `idle`.
+    pub applied: AppliedHow,
+    /// Only with `cycle`: the clock that `position` counts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
+    /// Only with `cycle`: no sample at or after this frame of the clock is in the wrong state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// From the daemon's receipt of the command to its effect, in microseconds.
+    pub took_us: u64,
+}
+
+/// How a change of the gate took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AppliedHow {
+    /// In a cycle of the graph.
+    Cycle,
+    /// Nothing was running.
+    Idle,
+}
+
+/// Reply to `stats` and `clients`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// Version of the contract.
+    pub schema: u32,
+    /// Start of the time that the figures cover (RFC 3339, UTC).
+    pub since: String,
+    /// End of it.
+    pub until: String,
+    /// The clients, those with the most pulls while muted first.
+    pub clients: Vec<ClientStats>,
+    /// Pulls that could not be given to any client.
+    pub unattributed: Unattributed,
+}
+
+/// Pulls without a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unattributed {
+    /// Pulls.
+    pub pulls: u64,
+    /// Frames.
+    pub frames: u64,
+}
+
+/// One client's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientStats {
+    /// The daemon's number for this client.
+    pub id: u64,
+    /// The app's name.
+    pub app: String,
+    /// The stream's own name.
+    pub stream: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its executable.
+    pub executable: Option<PathBuf>,
+    /// How far the three above can be believed.
+    pub identity: Identity,
+    /// Which process did the pulling.
+    pub puller: Option<Puller>,
+    /// Through which interface.
+    pub api: Api,
+    /// Recording, or a desktop tool's level meter.
+    pub purpose: Purpose,
+    /// Running, corked or gone.
+    pub state: ClientState,
+    /// While live.
+    pub live: Figures,
+    /// While muted.
+    pub muted: Figures,
+    /// Whether the figures are exact: counted from activation records, with no lost pull and no xrun.
+    pub exact: bool,
+    /// From what they were counted.
+    pub counted_by: CountedBy,
+    /// Cycles flagged with an xrun, discontinuity or late wake-up; each may hide or double a pull.
+    pub xruns: u64,
+    /// Pulls known to be lost.
+    pub lost: u64,
+    /// When the stream came (RFC 3339, UTC).
+    pub first_seen: String,
+    /// Its last pull.
+    pub last_pull: Option<String>,
+    /// Time between pulls.
+    pub interval_us: IntervalUs,
+    /// What it did while the gate was muted.
+    pub behaviour_while_muted: Behaviour,
+}
+
+/// Pulls in one state of the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Figures {
+    /// Completed deliveries.
+    pub pulls: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Seconds of sound that these frames span.
+    pub seconds: f64,
+}
+
+/// Time between pulls, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalUs {
+    /// Median.
+    pub p50: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// Longest.
+    pub max: u64,
+}
+
+/// What a client did while the gate was muted: the study's question, as far as pulls tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Behaviour {
+    /// Pulled all the time (at least 95 % of the muted time that it was connected).
+    Continuous,
+    /// Pulled some of the time.
+    Intermittent,
+    /// Was connected and pulled nothing.
+    Paused,
+    /// Was not connected while the gate was muted.
+    None,
+}
+
+/// A line of `watch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum WatchEvent {
+    /// The full state: first, and after every change of it.
+    State(Status),
+    /// Counts of the connected clients: first, and then at each interval.
+    Counts(Stats),
+    /// The reader was too slow: this many lines were dropped before this one.
+    Lost {
+        /// Lines.
+        lines: u64,
+    },
+}
+
+/// A line of a trace. Times are given twice: the monotonic clock for intervals, the wall clock to find them in the world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum TraceLine {
+    /// First line.
+    Start {
+        /// Version of the contract.
+        schema: u32,
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// Version of the daemon.
+        version: String,
+        /// The backend's instance; client numbers and positions hold within one.
+        instance: u64,
+    },
+    /// A client came, changed, or was there at the start.
+    Client {
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// Everything known of it.
+        client: Box<ClientStats>,
+    },
+    /// The gate changed, or this is its state at the start.
+    Gate {
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// The state now.
+        gate: GateState,
+        /// Why.
+        reason: String,
+        /// Clock of `position`, if it took effect in a cycle.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<String>,
+        /// First frame in the new state.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<u64>,
+    },
+    /// One pull.
+    Pull {
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// `ClientStats::id`.
+        client: u64,
+        /// Clock position of its first frame.
+        position: u64,
+        /// Frames.
+        frames: u32,
+        /// Whether the gate was live for it.
+        live: bool,
+        /// Whether the cycle was flagged.
+        flagged: bool,
+    },
+    /// Lines that did not fit into a bounded queue were dropped here.
+    Lost {
+        /// Lines.
+        lines: u64,
+    },
+    /// Last line of a trace that ended in order.
+    End {
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// Pull lines written.
+        pulls: u64,
+        /// Lines lost in all.
+        lost: u64,
+    },
+}

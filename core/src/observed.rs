@@ -1,0 +1,290 @@
+//! What a backend observes, in words that every operating system shares: the real mic, the virtual mic, clients and
+//! their counts. Backends fill these, `control` stores and prints them. The real-time path never touches them.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Adds the derives that every record type of this module shares.
+macro_rules! record {
+    ($(#[$meta:meta])* $vis:vis $kind:ident $name:ident $($body:tt)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        $vis $kind $name $($body)*
+    };
+}
+
+record! {
+    /// How far a client's name and pid can be believed (promise P9).
+    #[derive(Copy, Hash, PartialOrd, Ord)]
+    pub enum Identity {
+        /// The audio server vouches for the pid (the kernel's peer credentials of the client's own connection).
+        Verified,
+        /// The client claims the pid, and that pid really is among the peers of the sound server's socket.
+        Corroborated,
+        /// Only the client says so.
+        Claimed,
+    }
+}
+
+record! {
+    /// The interface through which a client records.
+    #[derive(Copy, Hash)]
+    pub enum Api {
+        /// A native PipeWire client.
+        Pipewire,
+        /// Through the PulseAudio protocol (pipewire-pulse pulls for it).
+        Pulse,
+        /// Through ALSA's PipeWire plug-in.
+        Alsa,
+        /// Through PipeWire's JACK library.
+        Jack,
+        /// Could not be told.
+        Unknown,
+    }
+}
+
+record! {
+    /// Whether a client's stream runs.
+    #[derive(Copy)]
+    pub enum ClientState {
+        /// The stream is pulling.
+        Running,
+        /// The stream is there but paused by its app (corked): it pulls nothing.
+        Corked,
+        /// The stream has gone; its counts are final.
+        Gone,
+    }
+}
+
+record! {
+    /// What a stream is for, as far as it says so.
+    #[derive(Copy)]
+    pub enum Purpose {
+        /// An app that records.
+        Recording,
+        /// A level meter of a desktop tool (pavucontrol, gnome-control-center): looks at peaks, does not listen.
+        Meter,
+        /// A monitor or visualiser of a desktop tool.
+        Monitor,
+    }
+}
+
+record! {
+    /// From what a client's pulls were counted.
+    #[derive(Copy)]
+    pub enum CountedBy {
+        /// The client's own activation record, shared with us by the server: each completed cycle, exactly.
+        ActivationRecord,
+        /// The server's profiler: an estimate, for it drops events under load.
+        Profiler,
+    }
+}
+
+record! {
+    /// The process that did the pulling on a client's behalf.
+    pub struct Puller {
+        /// Process id as the kernel gives it in our pid namespace.
+        pub pid: u32,
+        /// Name of its executable file (`pipewire-pulse`, or the app itself).
+        pub name: String,
+    }
+}
+
+record! {
+    /// Pulls, frames and time in one of the two states of the gate.
+    #[derive(Copy, Default)]
+    pub struct Tally {
+        /// Completed deliveries.
+        pub pulls: u64,
+        /// Frames in them, at the graph's rate. A frame is one sample per channel.
+        pub frames: u64,
+        /// Nanoseconds of sound that these frames span.
+        pub nanoseconds: u64,
+    }
+}
+
+record! {
+    /// The distribution of the time between two pulls of one client, in microseconds.
+    #[derive(Copy, Default)]
+    pub struct Intervals {
+        /// Median.
+        pub p50_us: u64,
+        /// 99th percentile.
+        pub p99_us: u64,
+        /// Longest.
+        pub max_us: u64,
+    }
+}
+
+record! {
+    /// Everything counted for one client since it came. Only ever grows, within one backend instance.
+    #[derive(Copy, Default)]
+    pub struct Counts {
+        /// While the gate was live.
+        pub live: Tally,
+        /// While the gate was silent, for whatever reason.
+        pub muted: Tally,
+        /// Cycles in which the server or the client reported an xrun, a discontinuity or a late wake-up: a pull may be
+        /// missing from or doubled in the tallies for each of them.
+        pub xruns: u64,
+        /// Pulls known to have happened that could not be read.
+        pub lost: u64,
+        /// Intervals between pulls.
+        pub intervals: Intervals,
+    }
+}
+
+record! {
+    /// One client: one capture stream of one app on the virtual mic.
+    pub struct Client {
+        /// Number that no other client of the same backend instance ever had.
+        pub id: u64,
+        /// The app's name for people.
+        pub app: String,
+        /// The stream's own name, where it has one (`node.name`).
+        pub stream: String,
+        /// The app's process, in our pid namespace, where it is known.
+        pub pid: Option<u32>,
+        /// The app's executable, through /proc.
+        pub executable: Option<PathBuf>,
+        /// How far `app`, `pid` and `executable` can be believed.
+        pub identity: Identity,
+        /// Who did the pulling.
+        pub puller: Option<Puller>,
+        /// Through what interface.
+        pub api: Api,
+        /// Recording, or a desktop tool's meter.
+        pub purpose: Purpose,
+        /// Running, corked or gone.
+        pub state: ClientState,
+        /// Where the counts come from.
+        pub counted_by: CountedBy,
+        /// The counts.
+        pub counts: Counts,
+        /// When the stream came, in nanoseconds of the wall clock since 1970.
+        pub first_seen_ns: u64,
+        /// The last pull, in nanoseconds of the wall clock since 1970; none yet if absent.
+        pub last_pull_ns: Option<u64>,
+    }
+}
+
+record! {
+    /// What the backend does with the real mic now.
+    #[derive(Copy)]
+    pub enum MicState {
+        /// Linked: its sound reaches the gate.
+        Capturing,
+        /// Let go of: nothing of ours keeps it running.
+        Released,
+        /// No real mic can be found.
+        Missing,
+    }
+}
+
+record! {
+    /// The real microphone that the backend follows.
+    pub struct RealMic {
+        /// `node.name` (or the system's own stable name); empty while missing.
+        pub name: String,
+        /// Name for people.
+        pub description: String,
+        /// What we do with it.
+        pub state: MicState,
+    }
+}
+
+record! {
+    /// The virtual mic as clients see it.
+    pub struct VirtualMic {
+        /// `truemute.mic` on Linux.
+        pub name: String,
+        /// Sample rate in Hz; 0 before the first cycle.
+        pub rate: u32,
+        /// Channels.
+        pub channels: u32,
+        /// Frames a cycle; 0 before the first cycle.
+        pub quantum: u32,
+    }
+}
+
+record! {
+    /// One consistent look at the backend.
+    pub struct Snapshot {
+        /// Differs after each start of the backend, so that counts which begin anew never look negative.
+        pub instance: u64,
+        /// When it was taken, in nanoseconds of the wall clock since 1970.
+        pub at_ns: u64,
+        /// The real mic.
+        pub real_mic: RealMic,
+        /// The virtual mic.
+        pub virtual_mic: VirtualMic,
+        /// Clients that are connected, and those that left since the last snapshot that was taken with
+        /// `take_gone` (their state is `Gone`).
+        pub clients: Vec<Client>,
+        /// Pulls that happened but could not be given to any client.
+        pub unattributed: Tally,
+        /// Whether the graph is running cycles for us now.
+        pub running: bool,
+    }
+}
+
+record! {
+    /// How a mute or unmute took effect.
+    pub enum Applied {
+        /// In a cycle: no sample at or after `position` is in the wrong state.
+        Cycle {
+            /// Name of the graph's clock (`clock.id` as text): positions compare only within one clock.
+            clock: String,
+            /// First frame of the first cycle in the new state.
+            position: u64,
+            /// How long it took from the command to that cycle's end, in microseconds.
+            took_us: u64,
+        },
+        /// Nothing was running; whatever starts next starts in the new state.
+        Idle {
+            /// How long it took, in microseconds.
+            took_us: u64,
+        },
+    }
+}
+
+/// What a backend tells on its own, from its control thread; never from the audio thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The desktop's own mute flag of the virtual mic was set (`true`) or cleared by somebody else than us.
+    DesktopMute(bool),
+    /// The real mic, the virtual mic's format, or the set or state of clients changed: take a snapshot.
+    Changed,
+    /// Single pulls, in order of time, while tracing is on.
+    Pulls {
+        /// The pulls.
+        pulls: Vec<Pull>,
+        /// Pulls that did not fit into the bounded queue since the last event.
+        lost: u64,
+    },
+    /// The connection to the audio server is gone; the backend is unusable and should be dropped and started again.
+    ServerLost(String),
+}
+
+record! {
+    /// One pull, for the trace.
+    #[derive(Copy)]
+    pub struct Pull {
+        /// [`Client::id`].
+        pub client: u64,
+        /// When it completed, in nanoseconds of the monotonic clock.
+        pub monotonic_ns: u64,
+        /// The graph's clock position of the first frame.
+        pub position: u64,
+        /// Frames delivered.
+        pub frames: u32,
+        /// Whether the gate was live for this delivery.
+        pub live: bool,
+        /// Whether an xrun, discontinuity or late wake-up was flagged in this cycle.
+        pub flagged: bool,
+    }
+}
