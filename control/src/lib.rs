@@ -1,5 +1,16 @@
 //! The one program `truemute`, as a library: daemon, command line, API, store and reports.
 //! `main.rs` only calls [`cli::main`]. Tests use the protocol and the private audio server from here.
 
+pub mod api;
 pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod hotkey;
 pub mod protocol;
+pub mod report;
+pub mod stats;
+pub mod store;
+pub mod top;
+pub mod trace;

@@ -1,0 +1,1 @@
+//! The user's configuration and the administrator's policy: reading, checking, merging. Nothing here acts on them.

@@ -1,0 +1,1 @@
+//! The daemon: one actor holds the mute state, drives the backend and tells everybody who watches.

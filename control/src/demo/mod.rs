@@ -1,0 +1,1 @@
+//! `truemute demo`: the whole product on a private audio server with a simulated mic and real clients.

@@ -1,0 +1,1 @@
+//! `truemute top`: the live table on a terminal.
