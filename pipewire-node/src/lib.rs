@@ -1,1 +1,3 @@
 //! Linux backend.
+
+pub(crate) mod count;
