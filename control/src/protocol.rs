@@ -319,8 +319,11 @@ pub struct Unattributed {
 /// One client's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientStats {
-    /// The daemon's number for this client.
+    /// The daemon's number for this client; no other client of the same `instance` has it.
     pub id: u64,
+    /// The backend's instance that counted it: a new one after each start, so that a history over restarts can tell
+    /// two clients with the same `id` apart.
+    pub instance: u64,
     /// The app's name.
     pub app: String,
     /// The stream's own name.
@@ -357,8 +360,19 @@ pub struct ClientStats {
     pub last_pull: Option<String>,
     /// Time between pulls.
     pub interval_us: IntervalUs,
+    /// How long it was connected, corked or not; what `behaviour_while_muted` is judged by.
+    pub connected: Connected,
     /// What it did while the gate was muted.
     pub behaviour_while_muted: Behaviour,
+}
+
+/// How long a client was connected in each state of the gate. Time in which the machine slept does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Connected {
+    /// Seconds while live.
+    pub live_seconds: f64,
+    /// Seconds while muted.
+    pub muted_seconds: f64,
 }
 
 /// Pulls in one state of the gate.
