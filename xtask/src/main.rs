@@ -1,2 +1,81 @@
 //! `cargo xtask`: the tasks of whoever builds, tests or releases TrueMute.
-fn main() {}
+//! It is compiled before any system library is installed, so it uses no crate that needs one.
+
+mod debian13;
+mod deny;
+mod packages;
+mod process;
+mod report;
+mod setup;
+mod tally;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::debian13::Debian13;
+use crate::packages::Part;
+use crate::report::Progress;
+use crate::workspace::Workspace;
+
+/// Tasks around TrueMute: install what is missing, show it, test it, measure it, pack it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing for building, running and testing
+    Setup {
+        /// Only these parts
+        parts: Vec<Part>,
+    },
+    /// Install what is missing and run every test that this machine can run
+    Test {
+        /// Only these steps
+        steps: Vec<test::Step>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    process::interrupted();
+    match run(&arguments.task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<bool> {
+    let workspace = Workspace::find()?;
+    let mut progress = Progress::new();
+    match task {
+        Task::Setup { parts } => {
+            let parts = if parts.is_empty() {
+                Part::value_variants()
+            } else {
+                parts
+            };
+            setup::packages(&workspace, &mut progress, parts)?;
+            if parts.contains(&Part::Test) {
+                deny::install(&workspace, &mut progress)?;
+                match debian13::install(&workspace, &mut progress)? {
+                    Debian13::Root(root) => println!("Debian 13 root: {}", root.display()),
+                    Debian13::Unavailable(why) => println!("No Debian 13 root: {why}."),
+                }
+            }
+            Ok(true)
+        }
+        Task::Test { steps } => test::run(&workspace, &mut progress, steps),
+    }
+}

@@ -1,0 +1,89 @@
+//! The `deny` step: licences, sources, duplicates and known vulnerabilities of everything we depend on.
+//! cargo-deny is built from crates.io once a version: no Debian has it, and nothing else can be reached from CI.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::report::{self, Progress};
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+
+const VERSION: &str = "0.20.2";
+/// 3.3 minutes measured on 2 busy cores; four times that is a hang.
+const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+const CHECK_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// The advisory database lies on GitHub, which is not reachable from everywhere: do not wait long for it.
+const FETCH_LIMIT: Duration = Duration::from_secs(40);
+
+/// Builds cargo-deny unless this version of it is there.
+pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<PathBuf> {
+    let home = workspace.tools().join(format!("cargo-deny-{VERSION}"));
+    let program = home.join("bin/cargo-deny");
+    if program.exists() {
+        return Ok(program);
+    }
+    let log = workspace.new_log("cargo-deny")?;
+    progress.begin(
+        "cargo-deny",
+        "cargo install cargo-deny (once, a few minutes)",
+    );
+    let build = workspace.tools().join("build");
+    let mut command = workspace.cargo(&[
+        "install",
+        "cargo-deny",
+        "--locked",
+        "--version",
+        VERSION,
+        "--root",
+    ]);
+    command.arg(&home).env("CARGO_TARGET_DIR", &build);
+    let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
+    progress.end();
+    if !ended.ok() {
+        bail!("cannot build cargo-deny ({ended}):\n{}", report::tail(&log));
+    }
+    // Half a gigabyte that nobody needs again.
+    fs::remove_dir_all(&build)?;
+    Ok(program)
+}
+
+/// Checks the dependencies of the workspace and of the fuzz targets.
+pub(crate) fn check(workspace: &Workspace, progress: &mut Progress, log: &Path) -> Result<Tally> {
+    let program = install(workspace, progress)?;
+    let deny = |manifest: &str, args: &[&str]| {
+        let mut command = Command::new(&program);
+        command
+            .args(["--color=never", "--locked", "--manifest-path", manifest])
+            .args(args);
+        command.current_dir(&workspace.root);
+        command
+    };
+    let fetched = progress.run(
+        deny("Cargo.toml", &["fetch", "db"]),
+        log,
+        FETCH_LIMIT,
+        |_| {},
+    )?;
+    let mut tally = Tally::default();
+    for manifest in ["Cargo.toml"] {
+        let check = deny(manifest, &["check", "bans", "licenses", "sources"]);
+        let ended = progress.run(check, log, CHECK_LIMIT, |_| {})?;
+        tally.add(Tally::of(
+            ended,
+            &format!("bans, licenses and sources of {manifest}"),
+        ));
+        if fetched.ok() {
+            let check = deny(manifest, &["check", "--disable-fetch", "advisories"]);
+            let ended = progress.run(check, log, CHECK_LIMIT, |_| {})?;
+            tally.add(Tally::of(ended, &format!("advisories of {manifest}")));
+        } else {
+            let reason = format!("the database on GitHub cannot be fetched from here ({fetched})");
+            tally.add(Tally::skip(format!("advisories of {manifest}"), reason));
+        }
+    }
+    Ok(tally)
+}

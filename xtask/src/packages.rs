@@ -1,0 +1,216 @@
+//! The Debian packages that building, running and testing need, each with its reason.
+//! The names are the same on Debian 12 and 13; what each gives is checked by hand on other systems.
+
+use clap::ValueEnum;
+
+/// What a package is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Compile everything.
+    Build,
+    /// Run a private audio server and the demo.
+    Run,
+    /// Run every test.
+    Test,
+}
+
+/// How another system than Debian shows that it has what the package gives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Probe {
+    /// A program on the PATH.
+    Program(&'static str),
+    /// A module that pkg-config knows.
+    PkgConfig(&'static str),
+    /// A file whose name starts like this, in one of the system's library folders.
+    Library(&'static str),
+}
+
+/// One package.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) part: Part,
+    pub(crate) why: &'static str,
+    pub(crate) probe: Probe,
+}
+
+const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe) -> Package {
+    Package {
+        name,
+        part,
+        why,
+        probe,
+    }
+}
+
+use Part::{Build, Run, Test};
+use Probe::{Library, PkgConfig, Program};
+
+/// All of them, in the order in which they are shown.
+pub(crate) const PACKAGES: &[Package] = &[
+    package(
+        Build,
+        "gcc",
+        "links Rust programs, compiles the bundled SQLite",
+        Program("cc"),
+    ),
+    package(
+        Build,
+        "libc6-dev",
+        "headers of the C library",
+        Library("crt1.o"),
+    ),
+    package(
+        Build,
+        "pkg-config",
+        "finds libpipewire",
+        Program("pkg-config"),
+    ),
+    package(
+        Build,
+        "libpipewire-0.3-dev",
+        "the library the Linux backend is built on",
+        PkgConfig("libpipewire-0.3"),
+    ),
+    package(
+        Build,
+        "libspa-0.2-dev",
+        "PipeWire's formats and control messages",
+        PkgConfig("libspa-0.2"),
+    ),
+    package(
+        Build,
+        "clang",
+        "reads PipeWire's headers for the Rust bindings",
+        Program("clang"),
+    ),
+    package(
+        Build,
+        "libclang-dev",
+        "the same, as a library for bindgen",
+        Library("libclang.so"),
+    ),
+    package(Run, "pipewire", "the audio server", Program("pipewire")),
+    package(
+        Run,
+        "pipewire-bin",
+        "pw-record, pw-link and pw-cli",
+        Program("pw-record"),
+    ),
+    package(
+        Run,
+        "wireplumber",
+        "links apps to devices",
+        Program("wireplumber"),
+    ),
+    package(
+        Run,
+        "pipewire-pulse",
+        "serves apps that speak PulseAudio",
+        Program("pipewire-pulse"),
+    ),
+    package(
+        Run,
+        "pipewire-alsa",
+        "serves apps that speak ALSA",
+        Library("alsa-lib/libasound_module_pcm_pipewire.so"),
+    ),
+    package(
+        Run,
+        "libpipewire-0.3-modules",
+        "the server's modules",
+        Library("pipewire-0.3/libpipewire-module-adapter.so"),
+    ),
+    package(
+        Run,
+        "libspa-0.2-modules",
+        "the server's converters and drivers",
+        Library("spa-0.2/support/libspa-support.so"),
+    ),
+    package(
+        Run,
+        "dbus-daemon",
+        "a private session bus",
+        Program("dbus-daemon"),
+    ),
+    package(
+        Run,
+        "pulseaudio-utils",
+        "pactl and parecord, a PulseAudio client",
+        Program("parecord"),
+    ),
+    package(
+        Run,
+        "alsa-utils",
+        "arecord, an ALSA client",
+        Program("arecord"),
+    ),
+    package(
+        Run,
+        "espeak-ng",
+        "speech for the demo's microphone",
+        Program("espeak-ng"),
+    ),
+    package(Test, "g++", "compiles libFuzzer", Program("c++")),
+    package(
+        Test,
+        "ffmpeg",
+        "a client of its own kind",
+        Program("ffmpeg"),
+    ),
+    package(
+        Test,
+        "gstreamer1.0-tools",
+        "gst-launch-1.0",
+        Program("gst-launch-1.0"),
+    ),
+    package(
+        Test,
+        "gstreamer1.0-pipewire",
+        "a native client in GStreamer",
+        Library("gstreamer-1.0/libgstpipewire.so"),
+    ),
+    package(
+        Test,
+        "gstreamer1.0-plugins-good",
+        "a PulseAudio client in GStreamer",
+        Library("gstreamer-1.0/libgstpulseaudio.so"),
+    ),
+    package(Test, "chromium", "a real browser", Program("chromium")),
+    package(
+        Test,
+        "firefox-esr",
+        "another real browser",
+        Program("firefox-esr"),
+    ),
+    package(
+        Test,
+        "xvfb",
+        "an X11 display for the hotkey's test",
+        Program("Xvfb"),
+    ),
+    package(Test, "xdotool", "presses that hotkey", Program("xdotool")),
+    package(
+        Test,
+        "tmux",
+        "a terminal for the test of `truemute top`",
+        Program("tmux"),
+    ),
+    package(
+        Test,
+        "debootstrap",
+        "makes a Debian 13 to run its PipeWire",
+        Program("debootstrap"),
+    ),
+];
+
+/// What goes into the Debian 13 root: its audio server and what that needs to come up.
+pub(crate) const DEBIAN13_PACKAGES: &[&str] = &[
+    "pipewire",
+    "pipewire-bin",
+    "pipewire-pulse",
+    "wireplumber",
+    "libpipewire-0.3-modules",
+    "libspa-0.2-modules",
+    "dbus-daemon",
+];

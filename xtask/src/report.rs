@@ -1,0 +1,192 @@
+//! What a person sees while steps run: a live line on a terminal, plain lines elsewhere, and the table at the end.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::process::{self, Ended};
+use crate::tally::Tally;
+
+/// Without a terminal: how often a long step says that it is alive.
+const STILL_RUNNING: Duration = Duration::from_secs(30);
+/// How much of a failed command's output is shown.
+const TAIL_LINES: usize = 40;
+
+/// Shows the progress of the step that is running now.
+pub(crate) struct Progress {
+    /// "[3/12] clippy"; empty between steps.
+    title: String,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    last_said: Instant,
+    last_line: String,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = stdout().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed}: {wide_msg}");
+            ProgressBar::new_spinner()
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        let now = Instant::now();
+        Self {
+            title: String::new(),
+            bar,
+            started: now,
+            last_said: now,
+            last_line: String::new(),
+        }
+    }
+
+    /// Opens a step: from now on the live line carries this title.
+    pub(crate) fn begin(&mut self, title: &str, about: &str) {
+        self.title = title.to_owned();
+        self.started = Instant::now();
+        self.last_said = self.started;
+        self.last_line.clear();
+        self.say(&format!("{title}: {about}"));
+        if let Some(bar) = &self.bar {
+            bar.reset();
+            bar.set_prefix(self.title.clone());
+            bar.set_message("");
+        }
+    }
+
+    /// Time since the step began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn end(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Prints a line that stays.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) if !bar.is_finished() => bar.suspend(|| println!("{line}")),
+            _ => println!("{line}"),
+        }
+    }
+
+    /// The newest line of the running command (`None`: nothing new, time passes).
+    fn tick(&mut self, line: Option<&str>) {
+        if let Some(line) = line.map(str::trim).filter(|line| !line.is_empty()) {
+            line.clone_into(&mut self.last_line);
+            if let Some(bar) = &self.bar {
+                bar.set_message(self.last_line.clone());
+            }
+        }
+        if let Some(bar) = &self.bar {
+            bar.tick();
+        } else if self.last_said.elapsed() >= STILL_RUNNING {
+            self.last_said = Instant::now();
+            let seconds = self.started.elapsed().as_secs();
+            println!(
+                "{}: {seconds} s so far, now: {}",
+                self.title,
+                shorten(&self.last_line, 100)
+            );
+        }
+    }
+
+    /// Runs a command with its output in `log` and its newest line on the live line; `on_line` sees each line too.
+    pub(crate) fn run(
+        &mut self,
+        command: Command,
+        log: &Path,
+        limit: Duration,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Ended> {
+        process::run(command, log, limit, |line| {
+            if let Some(line) = line {
+                on_line(line);
+            }
+            self.tick(line);
+        })
+    }
+}
+
+/// One line of the table at the end.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) took: Duration,
+    pub(crate) tally: Tally,
+    pub(crate) log: PathBuf,
+}
+
+/// Prints the table, what was skipped and why, what failed and where its log is; returns the sum of all rows.
+pub(crate) fn summary(rows: &[Row], took: Duration) -> Tally {
+    let mut sum = Tally::default();
+    println!(
+        "\n{:<14} {:>9} {:>7} {:>7} {:>8}",
+        "step", "time", "passed", "failed", "skipped"
+    );
+    for row in rows {
+        let tally = &row.tally;
+        println!(
+            "{:<14} {:>7.1} s {:>7} {:>7} {:>8}",
+            row.name,
+            row.took.as_secs_f64(),
+            tally.passed,
+            tally.failed,
+            tally.skipped.len()
+        );
+        sum.add(tally.clone());
+    }
+    println!("{:<14} {:>7.1} s", "all", took.as_secs_f64());
+
+    if !sum.skipped.is_empty() {
+        println!("\nSkipped on this machine:");
+        for row in rows {
+            for skip in &row.tally.skipped {
+                println!("  {}: {}: {}", row.name, skip.what, skip.reason);
+            }
+        }
+    }
+    if sum.failed > 0 {
+        println!("\nFailed:");
+        for row in rows.iter().filter(|row| row.tally.failed > 0) {
+            println!(
+                "  {}: {} (log: {})",
+                row.name,
+                row.tally.failures.join(", "),
+                row.log.display()
+            );
+        }
+    }
+    sum
+}
+
+/// The last lines of a log, indented, for a person who has only this output.
+pub(crate) fn tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut last = VecDeque::with_capacity(TAIL_LINES);
+    for line in text.lines() {
+        if last.len() == TAIL_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into_iter()
+        .map(|line| format!("    | {line}\n"))
+        .collect()
+}
+
+fn shorten(line: &str, chars: usize) -> String {
+    match line.char_indices().nth(chars) {
+        Some((at, _)) => format!("{}...", &line[..at]),
+        None => line.to_owned(),
+    }
+}
