@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+pub use crate::ledger::Tally;
+
 /// Adds the derives that every record type of this module shares.
 macro_rules! record {
     ($(#[$meta:meta])* $vis:vis $kind:ident $name:ident $($body:tt)*) => {
@@ -90,19 +92,6 @@ record! {
         pub pid: u32,
         /// Name of its executable file (`pipewire-pulse`, or the app itself).
         pub name: String,
-    }
-}
-
-record! {
-    /// Pulls, frames and time in one of the two states of the gate.
-    #[derive(Copy, Default)]
-    pub struct Tally {
-        /// Completed deliveries.
-        pub pulls: u64,
-        /// Frames in them, at the graph's rate. A frame is one sample per channel.
-        pub frames: u64,
-        /// Nanoseconds of sound that these frames span.
-        pub nanoseconds: u64,
     }
 }
 
