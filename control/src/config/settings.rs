@@ -1,0 +1,119 @@
+//! What holds after the policy has overridden the configuration, and which values it forced.
+
+use super::{Config, Policy, Start, WhileMuted};
+use crate::protocol::Forced;
+
+/// The values that the daemon works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The user's values, overridden where the policy says so.
+    pub config: Config,
+    /// The only real mics that may be followed; any if absent.
+    pub allowed_real_mics: Option<Vec<String>>,
+    /// What the policy forces.
+    pub forced: Vec<Forced>,
+    /// What of the configuration could not be followed, as sentences.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// The configuration under the policy.
+    pub fn new(mut config: Config, policy: Policy) -> Settings {
+        let mut forced = Vec::new();
+        let mut force = |key: &str, value: String| {
+            forced.push(Forced {
+                key: key.to_owned(),
+                value,
+            });
+        };
+        if let Some(start) = policy.start {
+            config.start = start;
+            let text = match start {
+                Start::Muted => "\"muted\"",
+                Start::Live => "\"live\"",
+            };
+            force("start", text.to_owned());
+        }
+        if let Some(while_muted) = policy.while_muted {
+            config.while_muted = while_muted;
+            let text = match while_muted {
+                WhileMuted::Release => "\"release\"",
+                WhileMuted::Hold => "\"hold\"",
+            };
+            force("while_muted", text.to_owned());
+        }
+        let mut warnings = Vec::new();
+        if let Some(allowed) = &policy.allowed_real_mics {
+            let list = allowed.iter().map(|name| toml::Value::from(name.as_str()));
+            force(
+                "allowed_real_mics",
+                toml::Value::Array(list.collect()).to_string(),
+            );
+            if let Some(name) = config.real_mic.take_if(|name| !allowed.contains(name)) {
+                warnings.push(format!(
+                    "The policy does not allow the configured real_mic {name:?}; an allowed one is followed instead. Choose one of allowed_real_mics."
+                ));
+            }
+        }
+        if let Some(days) = policy.retention_days {
+            config.retention_days = days;
+            force("retention_days", days.to_string());
+        }
+        Settings {
+            config,
+            allowed_real_mics: policy.allowed_real_mics,
+            forced,
+            warnings,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// The defaults without a policy.
+    fn default() -> Settings {
+        Settings::new(Config::default(), Policy::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_wins_and_says_so() {
+        let config =
+            Config::parse("start = \"live\"\nreal_mic = \"theirs\"\nretention_days = 3650")
+                .unwrap();
+        let policy = Policy::parse(
+            "start = \"muted\"\nallowed_real_mics = [\"a\\\"b\"]\nretention_days = 7\nwhile_muted = \"hold\"",
+        )
+        .unwrap();
+        let settings = Settings::new(config, policy);
+        assert_eq!(settings.config.start, Start::Muted);
+        assert_eq!(settings.config.while_muted, WhileMuted::Hold);
+        assert_eq!(settings.config.retention_days, 7);
+        assert_eq!(settings.config.real_mic, None);
+        assert_eq!(settings.warnings.len(), 1);
+        let text: String = settings
+            .forced
+            .iter()
+            .map(|forced| format!("{} = {}\n", forced.key, forced.value))
+            .collect();
+        assert_eq!(
+            Policy::parse(&text).unwrap(),
+            Policy {
+                start: Some(Start::Muted),
+                while_muted: Some(WhileMuted::Hold),
+                allowed_real_mics: Some(vec!["a\"b".to_owned()]),
+                retention_days: Some(7),
+            }
+        );
+    }
+
+    #[test]
+    fn without_a_policy_nothing_is_forced() {
+        let settings = Settings::default();
+        assert!(settings.forced.is_empty() && settings.warnings.is_empty());
+        assert_eq!(settings.allowed_real_mics, None);
+    }
+}
