@@ -269,13 +269,25 @@ impl Delivery<'_> {
     /// Silent: zero bytes, and `copy` is not called. Live: `copy` has to write every byte; then the gate is looked at
     /// again, and if a command or a revoked lease came in between, zero bytes go over everything
     /// ([`SilentReason::Changed`]). The same if `copy` panics.
-    pub fn fill(self, destination: &mut [u8], copy: impl FnOnce(&mut [u8])) -> Decision {
+    pub fn fill(self, destination: &mut [u8], mut copy: impl FnMut(&mut [u8])) -> Decision {
+        self.fill_planes(&mut [destination], |_, plane| copy(plane))
+    }
+
+    /// [`Delivery::fill`] for a buffer with a plane per channel: all planes pass, or none does. `copy` is called once
+    /// for each, with its index.
+    pub fn fill_planes(
+        self,
+        planes: &mut [&mut [u8]],
+        mut copy: impl FnMut(usize, &mut [u8]),
+    ) -> Decision {
+        let draft = Draft(planes);
         if let Decision::Silent(_) = self.decision {
-            destination.fill(0);
+            drop(draft);
             return self.decision;
         }
-        let draft = Draft(destination);
-        copy(draft.0);
+        for (index, plane) in draft.0.iter_mut().enumerate() {
+            copy(index, plane);
+        }
         // The second look must come after the copy for the machine, too: without the fence its stores may pass the load.
         fence(Ordering::SeqCst);
         if self.gate.decide(self.now_ns, self.source) == self.decision {
@@ -293,17 +305,19 @@ impl Drop for Delivery<'_> {
     }
 }
 
-/// A buffer with sound that is not yet allowed out: becomes zero bytes unless it is kept.
-struct Draft<'d>(&'d mut [u8]);
+/// A buffer that nothing is allowed out of yet: becomes zero bytes unless it is kept.
+struct Draft<'d, 'p>(&'d mut [&'p mut [u8]]);
 
-impl Draft<'_> {
+impl Draft<'_, '_> {
     fn keep(self) {
         core::mem::forget(self);
     }
 }
 
-impl Drop for Draft<'_> {
+impl Drop for Draft<'_, '_> {
     fn drop(&mut self) {
-        self.0.fill(0);
+        for plane in self.0.iter_mut() {
+            plane.fill(0);
+        }
     }
 }
