@@ -1,3 +1,4 @@
 //! Linux backend.
 
 pub(crate) mod count;
+pub mod rehearsal;

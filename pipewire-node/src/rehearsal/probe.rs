@@ -1,0 +1,117 @@
+//! Looks from outside whether a private server is up: its sockets answer, and the session manager has made its
+//! metadata. Nothing here changes anything on the server.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pipewire as pw;
+use pw::context::ContextBox;
+use pw::loop_::Timeout;
+use pw::main_loop::MainLoopBox;
+use pw::metadata::Metadata;
+use pw::types::ObjectType;
+
+use super::RehearsalError;
+
+/// What the server's `settings` metadata says, key by key.
+pub(super) type Settings = HashMap<String, String>;
+
+/// Waits until `default` metadata exists (WirePlumber has started) and gives the server's settings; nothing if the
+/// deadline passed first. `on_wait` is called every few milliseconds and can end the wait with an error.
+pub(super) fn wait_for_session_manager(
+    socket: &Path,
+    deadline: Instant,
+    mut on_wait: impl FnMut() -> Result<(), RehearsalError>,
+) -> Result<Option<Settings>, RehearsalError> {
+    let Some(stream) = wait_for_socket(socket, deadline, &mut on_wait)? else {
+        return Ok(None);
+    };
+    pw::init();
+    let main_loop =
+        MainLoopBox::new(None).map_err(RehearsalError::pipewire("making a main loop"))?;
+    let context = ContextBox::new(main_loop.loop_(), None)
+        .map_err(RehearsalError::pipewire("making a context"))?;
+    let core = context
+        .connect_fd(stream.into(), None)
+        .map_err(RehearsalError::pipewire("connecting to the private server"))?;
+    let registry = core
+        .get_registry()
+        .map_err(RehearsalError::pipewire("listing the private server"))?;
+
+    let found = Rc::new(Cell::new(false));
+    let bound = Rc::new(RefCell::new(None));
+    let settings_id = Rc::new(Cell::new(None));
+    let _listener = registry
+        .add_listener_local()
+        .global({
+            let (found, settings_id, bound) = (found.clone(), settings_id.clone(), bound.clone());
+            move |global| {
+                if global.type_ != ObjectType::Metadata {
+                    return;
+                }
+                match global.props.and_then(|props| props.get("metadata.name")) {
+                    Some("default") => found.set(true),
+                    Some("settings") => {
+                        settings_id.set(Some(global.id));
+                        *bound.borrow_mut() = Some(global.to_owned());
+                    }
+                    _ => {}
+                }
+            }
+        })
+        .register();
+
+    let settings = Rc::new(RefCell::new(Settings::new()));
+    let mut reader = None;
+    loop {
+        main_loop
+            .loop_()
+            .iterate(Timeout::Finite(Duration::from_millis(5)));
+        on_wait()?;
+        if let Some(global) = bound.borrow_mut().take() {
+            let metadata: Metadata = registry
+                .bind(&global)
+                .map_err(RehearsalError::pipewire("reading the server's settings"))?;
+            let into = settings.clone();
+            let listener = metadata
+                .add_listener_local()
+                .property(move |_subject, key, _type, value| {
+                    if let (Some(key), Some(value)) = (key, value) {
+                        into.borrow_mut().insert(key.to_owned(), value.to_owned());
+                    }
+                    0
+                })
+                .register();
+            reader = Some((listener, metadata));
+        }
+        // The settings come in one batch that begins with the log level.
+        if found.get() && reader.is_some() && settings.borrow().contains_key("clock.max-quantum") {
+            return Ok(Some(settings.take()));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+    }
+}
+
+/// Waits until somebody listens on a Unix socket; nothing if the deadline passed first.
+pub(super) fn wait_for_socket(
+    socket: &Path,
+    deadline: Instant,
+    on_wait: &mut impl FnMut() -> Result<(), RehearsalError>,
+) -> Result<Option<UnixStream>, RehearsalError> {
+    loop {
+        if let Ok(stream) = UnixStream::connect(socket) {
+            return Ok(Some(stream));
+        }
+        on_wait()?;
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
