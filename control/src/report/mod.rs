@@ -1,1 +1,22 @@
-//! What people read: status, tables and sentences made from [`crate::protocol`] types. Nothing here talks to a daemon.
+//! What people read: status, tables and sentences made from [`crate::protocol`] types. Nothing here talks to a daemon
+//! or prints: each function takes data and a [`Page`] and gives back styled text, which the caller prints through
+//! `anstream`, so that styles vanish where they are not wanted (`NO_COLOR`, `--color`, pipes).
+//!
+//! Names of apps and streams come from strangers. All of them go through [`clean`] before they reach a line.
+
+mod clean;
+mod page;
+mod status;
+mod streams;
+mod switched;
+pub(crate) mod when;
+pub(crate) mod words;
+
+pub use clean::clean;
+pub use page::Page;
+pub use status::{no_daemon, status};
+pub use streams::{clients, stats};
+pub use switched::switched;
+
+#[cfg(test)]
+mod samples;

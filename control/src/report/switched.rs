@@ -1,0 +1,61 @@
+//! The reply to `mute`, `unmute` and `toggle` for people: what is true now, from which sample on, and how long it took.
+
+use super::words::Shown;
+use super::{Page, clean, when};
+use crate::protocol::{AppliedHow, Switched};
+
+/// `switched` as text.
+pub fn switched(switched: &Switched, page: &Page) -> String {
+    let shown = Shown::from(switched.gate);
+    let mut out = shown.headline(shown.meaning(), page);
+    page.fact(&mut out, "", &sentence(switched));
+    out
+}
+
+/// How it took effect, in one line.
+pub(crate) fn sentence(switched: &Switched) -> String {
+    let took = when::took(switched.took_us);
+    let effect = match (&switched.applied, &switched.clock, switched.position) {
+        (AppliedHow::Cycle, Some(clock), Some(position)) => {
+            format!(
+                "from frame {position} of clock {} on, after {took}",
+                clean(clock, 40)
+            )
+        }
+        (AppliedHow::Cycle, _, _) => format!("applied in a cycle, after {took}"),
+        (AppliedHow::Idle, _, _) => {
+            format!("applied while idle (nothing was running), after {took}")
+        }
+    };
+    if switched.changed {
+        effect
+    } else {
+        format!("it was so already; {effect}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{page, plain, switched_at};
+    use super::switched;
+    use crate::protocol::GateState;
+
+    #[test]
+    fn in_a_cycle() {
+        let reply = switched_at(GateState::Muted, Some(123_456));
+        insta::assert_snapshot!(plain(&switched(&reply, &page(Some(80)))));
+    }
+
+    #[test]
+    fn while_idle() {
+        let reply = switched_at(GateState::Live, None);
+        insta::assert_snapshot!(plain(&switched(&reply, &page(None))));
+    }
+
+    #[test]
+    fn already_so() {
+        let mut reply = switched_at(GateState::Muted, None);
+        reply.changed = false;
+        insta::assert_snapshot!(plain(&switched(&reply, &page(Some(40)))));
+    }
+}

@@ -1,0 +1,183 @@
+//! The words for states, reasons and kinds, the same in every face of the program. A state has a word, a mark and a
+//! colour, and is told apart by any of the three. The colours are blue and yellow: people with red-green blindness see
+//! them apart, and red and green mean opposite things in different conferencing apps.
+
+use anstyle::{AnsiColor, Style};
+use truemute_core::observed::{Api, ClientState, CountedBy, Identity, MicState, Purpose};
+
+use super::{Page, clean};
+use crate::protocol::{Behaviour, ClientStats, GateState, Status};
+
+/// What can be said about the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Sound may pass.
+    Live,
+    /// Clients get exact zeros.
+    Muted,
+    /// Nobody answers for the state.
+    Unknown,
+}
+
+impl From<GateState> for Shown {
+    fn from(gate: GateState) -> Self {
+        match gate {
+            GateState::Live => Self::Live,
+            GateState::Muted => Self::Muted,
+        }
+    }
+}
+
+impl Shown {
+    /// The one word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Live => "LIVE",
+            Self::Muted => "MUTED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    /// What it means for the person who speaks.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Live => "apps hear the microphone",
+            Self::Muted => "apps get exact zeros",
+            Self::Unknown => "do not rely on being muted",
+        }
+    }
+
+    /// Style of the word.
+    pub(crate) fn style(self) -> Style {
+        let (letters, ground) = match self {
+            Self::Live => (AnsiColor::Black, AnsiColor::BrightYellow),
+            Self::Muted => (AnsiColor::BrightWhite, AnsiColor::Blue),
+            Self::Unknown => (AnsiColor::BrightWhite, AnsiColor::Red),
+        };
+        Style::new()
+            .bold()
+            .fg_color(Some(letters.into()))
+            .bg_color(Some(ground.into()))
+    }
+
+    /// The first line of every text about the gate.
+    pub(super) fn headline(self, meaning: &str, page: &Page) -> String {
+        let style = self.style();
+        let mut out = String::new();
+        page.lines(
+            &mut out,
+            &format!("{style}{}{style:#}  ", self.word()),
+            "  ",
+            meaning,
+        );
+        out
+    }
+}
+
+/// What the gate's state means now. The short meaning would mislead while there is no server or no mic, or while an
+/// app goes around the gate.
+pub(crate) fn meaning(status: &Status) -> String {
+    let shown = Shown::from(status.gate);
+    match (shown, status.bypasses.len()) {
+        (Shown::Live, _) if !status.connected => {
+            "the gate is open, but no audio server is connected: no app can record from TrueMute now".into()
+        }
+        (Shown::Live, _) if status.real_mic.state == MicState::Missing => {
+            "the gate is open, but no real microphone was found".into()
+        }
+        (Shown::Muted, 1..) => {
+            let count = match status.bypasses.len() {
+                1 => "1 app goes".into(),
+                more => format!("{more} apps go"),
+            };
+            format!("apps on TrueMute get exact zeros, BUT {count} around it and CAN HEAR")
+        }
+        _ => shown.meaning().into(),
+    }
+}
+
+/// Who or what caused the state: [`Status::reason`] as a phrase.
+pub(crate) fn reason(reason: &str) -> String {
+    match reason {
+        "cli" => "by a command".into(),
+        "hotkey" => "by the hotkey".into(),
+        "desktop" => "by the desktop's own mute".into(),
+        "app" => "by an app's mute button".into(),
+        "headset" => "by the headset's button".into(),
+        "policy" => "by the administrator's policy".into(),
+        "lease" | "lease_expired" => "because the daemon stopped answering for live".into(),
+        "start" => "at the daemon's start".into(),
+        "source_missing" => "because there is no real microphone".into(),
+        "server_lost" => "because the audio server is gone".into(),
+        other => format!("reason: {}", clean(&other.replace('_', " "), 60)),
+    }
+}
+
+/// What is done with the real mic.
+pub(crate) fn mic(state: MicState) -> &'static str {
+    match state {
+        MicState::Capturing => "capturing",
+        MicState::Released => "released",
+        MicState::Missing => "missing",
+    }
+}
+
+/// How far a name can be believed.
+pub(crate) fn identity(identity: Identity) -> &'static str {
+    match identity {
+        Identity::Verified => "verified",
+        Identity::Corroborated => "corroborated",
+        Identity::Claimed => "claimed",
+    }
+}
+
+/// Whether a stream runs, and what it is for unless it records: a level meter is not a listener.
+pub(crate) fn state(client: &ClientStats) -> String {
+    let state = match client.state {
+        ClientState::Running => "running",
+        ClientState::Corked => "corked",
+        ClientState::Gone => "gone",
+    };
+    match client.purpose {
+        Purpose::Recording => state.into(),
+        Purpose::Meter => format!("{state}, meter"),
+        Purpose::Monitor => format!("{state}, monitor"),
+    }
+}
+
+/// The interface of a stream.
+pub(crate) fn api(api: Api) -> &'static str {
+    match api {
+        Api::Pipewire => "pipewire",
+        Api::Pulse => "pulse",
+        Api::Alsa => "alsa",
+        Api::Jack => "jack",
+        Api::Unknown => "unknown",
+    }
+}
+
+/// What a client did while the gate was muted.
+pub(crate) fn behaviour(behaviour: Behaviour) -> &'static str {
+    match behaviour {
+        Behaviour::Continuous => "continuous",
+        Behaviour::Intermittent => "intermittent",
+        Behaviour::Paused => "paused",
+        Behaviour::None => "not there",
+    }
+}
+
+/// How far the figures of a client can be believed (promise P5).
+pub(crate) fn exactness(client: &ClientStats) -> String {
+    let base = match client.counted_by {
+        CountedBy::Profiler => "estimated",
+        CountedBy::ActivationRecord if client.lost > 0 => "at least",
+        CountedBy::ActivationRecord if client.exact || client.xruns > 0 => "exact",
+        CountedBy::ActivationRecord => "not exact",
+    };
+    match (client.lost, client.xruns) {
+        (0, 0) => base.into(),
+        (0, flagged) => format!("{base} but {flagged} flagged"),
+        (lost, 0) => format!("{base}, {lost} lost"),
+        (lost, flagged) => format!("{base}, {lost} lost, {flagged} flagged"),
+    }
+}
