@@ -1,2 +1,22 @@
-//! How every pull of every client is counted. What is counted, and not who the client is (`who/`) nor what the gate
-//! decided (`truemute_core`).
+//! How every pull of every client is counted. Not who a client is (`who/`), and not what the gate decided.
+//!
+//! ```text
+//!   server: "node 57 is linked to you, its record is memory 9"          main thread
+//!      |
+//!   peers_feed.rs --- PeerChange::Joined, Left, Own ---> engine
+//!      | maps (activation.rs)                              | by invoke
+//!      v                                                   v
+//!   client's record                                     table.rs            real-time thread
+//!   [signal|awake|finish] <-- looks once a cycle ----- scan, remove
+//!      ^                                                   | finish changed: one pull of the last delivery
+//!      | written by the client, each cycle                 v
+//!   layout.rs: is our own record what we saw?           PullSink: ledger slot, trace
+//! ```
+//!
+//! A client that completes a cycle writes the time into its record. Our output's callback of the next cycle sees that
+//! the time changed, and counts one pull of what the last cycle delivered, live or muted as the gate had it then.
+
+pub(crate) mod activation;
+pub(crate) mod layout;
+pub(crate) mod peers_feed;
+pub(crate) mod table;
