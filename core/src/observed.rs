@@ -139,7 +139,8 @@ record! {
         pub pid: Option<u32>,
         /// The app's executable, through /proc.
         pub executable: Option<PathBuf>,
-        /// How far `app`, `pid` and `executable` can be believed.
+        /// How far `pid` and `executable` can be believed, and `app` with them: it is the executable's name. Without an
+        /// `executable`, `app` is only what the client calls itself.
         pub identity: Identity,
         /// Who did the pulling.
         pub puller: Option<Puller>,

@@ -1,0 +1,97 @@
+//! The real [`World`]: /proc and the kernel's list of sockets, put together. What a denied look means is decided here:
+//! nothing is known then, and a debug line says so.
+
+use super::process::{ProcDir, Process, all_pids};
+use super::sockets::{UnixSocket, all_unix_sockets};
+use super::{Served, World};
+use std::collections::{BTreeSet, HashSet};
+
+/// Looks processes up. For the control thread.
+#[derive(Debug, Default)]
+pub(crate) struct System {
+    server_shares_our_pids: bool,
+}
+
+impl System {
+    /// `own_sec_pid` is the `pipewire.sec.pid` that the server gives for our own connection. Only if it is our pid can
+    /// the server's pids be looked up here; otherwise (none, or a server in another pid namespace) every client's
+    /// identity is claimed.
+    pub(crate) fn new(own_sec_pid: Option<&str>) -> Self {
+        let ours = std::process::id();
+        Self {
+            server_shares_our_pids: own_sec_pid.and_then(|it| it.parse().ok()) == Some(ours),
+        }
+    }
+}
+
+impl World for System {
+    fn process(&self, pid: u32) -> Option<Process> {
+        ProcDir::open(pid).ok()?.look()
+    }
+
+    fn served(&self, server: u32) -> Served {
+        let held = match ProcDir::open(server).and_then(|it| it.sockets()) {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::debug!(server, %error, "cannot see the sockets of the PulseAudio server: its clients stay claimed");
+                return Served::default();
+            }
+        };
+        match all_unix_sockets() {
+            Ok(sockets) => served_by(&held, &sockets),
+            Err(error) => {
+                tracing::debug!(%error, "the kernel does not list Unix sockets: clients of pipewire-pulse stay claimed");
+                Served::default()
+            }
+        }
+    }
+
+    fn holds(&self, process: &Process, sockets: &BTreeSet<u32>) -> bool {
+        let Ok(now) = ProcDir::open(process.pid) else {
+            return false;
+        };
+        now.sockets().is_ok_and(|held| !held.is_disjoint(sockets))
+            && now.look().is_some_and(|it| it.started == process.started)
+    }
+
+    fn holders(&self, sockets: &BTreeSet<u32>) -> Vec<Process> {
+        let holder = |pid| {
+            let process = ProcDir::open(pid).ok()?;
+            let held = process.sockets().ok()?;
+            if held.is_disjoint(sockets) {
+                None
+            } else {
+                process.look()
+            }
+        };
+        all_pids().into_iter().filter_map(holder).collect()
+    }
+
+    fn server_shares_our_pids(&self) -> bool {
+        self.server_shares_our_pids
+    }
+}
+
+/// The peers of those of its sockets that it accepted on an address which it listens on. Its other connections (to the
+/// audio server, to the bus) have peers too, which are no clients of it.
+fn served_by(held: &BTreeSet<u32>, sockets: &[UnixSocket]) -> Served {
+    let own = || sockets.iter().filter(|it| held.contains(&it.inode));
+    let addresses: HashSet<&[u8]> = own()
+        .filter(|it| it.listening)
+        .filter_map(|it| it.name.as_deref())
+        .collect();
+    Served {
+        // The default address of PulseAudio's protocol is $XDG_RUNTIME_DIR/pulse/native.
+        speaks_pulse: addresses.iter().any(|it| it.ends_with(b"/pulse/native")),
+        peers: own()
+            .filter(|it| {
+                !it.listening
+                    && it
+                        .name
+                        .as_deref()
+                        .is_some_and(|name| addresses.contains(name))
+            })
+            .filter_map(|it| it.peer)
+            .collect(),
+    }
+}
