@@ -61,7 +61,7 @@ pub struct SlotSnapshot {
     pub live: Tally,
     /// While it was silent, for whatever reason.
     pub muted: Tally,
-    /// Pulls whose cycle was flagged: one may be missing from or doubled in the tallies for each.
+    /// Cycles that were flagged: a pull may be missing from or doubled in the tallies for each.
     pub xruns: u64,
     /// Pulls known to have happened that could not be read.
     pub lost: u64,
@@ -161,6 +161,14 @@ impl<const N: usize> Ledger<N> {
             None => {
                 self.unattributed.pulls.fetch_add(pulls, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Counts a flagged cycle in which no pull was seen: one may have been missed, or come to light later. Real-time
+    /// safe, and wait-free.
+    pub fn record_flagged(&self, writer: &mut SlotWriter) {
+        if let Some(slot) = self.slot_of(writer) {
+            slot.change(|slot| add(&slot.xruns, 1));
         }
     }
 

@@ -10,13 +10,14 @@
 //!   [signal|awake|finish] <-- looks once a cycle ----- scan, remove
 //!      ^                                                   | finish changed: one pull of the last delivery
 //!      | written by the client, each cycle                 v
-//!   layout.rs: is our own record what we saw?           PullSink: ledger slot, trace
+//!   layout.rs: is our own record what we saw?           books.rs: ledger slot, trace
 //! ```
 //!
 //! A client that completes a cycle writes the time into its record. Our output's callback of the next cycle sees that
 //! the time changed, and counts one pull of what the last cycle delivered, live or muted as the gate had it then.
 
 pub(crate) mod activation;
+pub(crate) mod books;
 pub(crate) mod layout;
 pub(crate) mod peers_feed;
 pub(crate) mod table;

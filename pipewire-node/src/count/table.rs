@@ -1,65 +1,23 @@
 //! From activation records to pulls: once a cycle the table looks at every peer of our output and sees who completed
-//! the cycle before. Whose records they are is `peers_feed.rs`; where the counts go is the `PullSink`.
+//! the cycle before. Whose records they are is `peers_feed.rs`; where a pull is counted is `books.rs`.
 //!
 //! Everything here runs on the real-time thread. Nothing allocates, locks, blocks or panics after `new`.
 
 use super::activation::ActivationRecord;
+use super::books::{Account, Books, CycleFacts};
 
 /// How many peers one output can have. The server's own limit is its file descriptors: 128 clients at the usual 1024.
 pub(crate) const PEERS: usize = 512;
 
-/// What our output did in one cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CycleFacts {
-    /// Clock position of the first frame.
-    pub(crate) position: u64,
-    /// Frames delivered to each client.
-    pub(crate) frames: u32,
-    /// The graph's rate in Hz.
-    pub(crate) rate: u32,
-    /// Whether the gate let sound through.
-    pub(crate) live: bool,
-    /// Whether the cycle was out of the ordinary: a jump of the position, a change of the clock, an xrun of ours.
-    pub(crate) flagged: bool,
-}
-
-impl CycleFacts {
-    /// Time that the frames span, in nanoseconds.
-    pub(crate) fn nanoseconds(&self) -> u64 {
-        u64::from(self.frames) * 1_000_000_000 / u64::from(self.rate.max(1))
-    }
-}
-
-/// A peer as the main thread hands it over.
+/// A peer as the main thread hands it over, and gets it back.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// The node's global id on the server. Unique while the peer is here.
     pub(crate) node_id: u32,
-    /// The number of the client that it is, for the trace.
-    pub(crate) client: u64,
-    /// The client's place in the ledger. Without one its pulls are counted as unattributed.
-    pub(crate) slot: Option<usize>,
+    /// Whose pulls these are.
+    pub(crate) account: Account,
     /// What its node writes.
     pub(crate) record: ActivationRecord,
-}
-
-/// One completed delivery to one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PeerPull {
-    /// When the peer completed it, in nanoseconds of the monotonic clock.
-    pub(crate) finish_ns: u64,
-    /// What was delivered.
-    pub(crate) cycle: CycleFacts,
-    /// Whether something was irregular: see [`PullSink::flag`].
-    pub(crate) flagged: bool,
-}
-
-/// Where the counts go. Called on the real-time thread.
-pub(crate) trait PullSink {
-    /// One pull. If it is flagged, it stands for one call of `flag` as well.
-    fn pull(&mut self, client: u64, slot: Option<usize>, pull: &PeerPull);
-    /// A cycle in which no pull was seen, but an xrun or a late peer: one pull may be missing, or come to light later.
-    fn flag(&mut self, client: u64, slot: Option<usize>);
 }
 
 /// All peers of our output.
@@ -96,6 +54,9 @@ impl PeerTable {
 
     /// Takes a peer in. Its first scan is the starting point: until our output has run a cycle with the peer linked,
     /// whatever the peer completes came from another source.
+    ///
+    /// Call it at once when the feed tells of the peer, with a slot of the ledger: who the peer is may come later, its
+    /// pulls are kept. (The link cannot run before the main loop goes on: it needs our answers for its buffers.)
     pub(crate) fn add(&mut self, peer: Peer) -> Result<(), TableFull> {
         if self.entries.len() == PEERS {
             return Err(TableFull(peer));
@@ -114,11 +75,11 @@ impl PeerTable {
 
     /// Looks at the peer a last time and hands it back, so that the caller can unmap its record on another thread.
     /// `delivered` is our latest cycle.
-    pub(crate) fn remove(
+    pub(crate) fn remove<const N: usize>(
         &mut self,
         node_id: u32,
         delivered: Option<&CycleFacts>,
-        sink: &mut impl PullSink,
+        books: &mut Books<'_, N>,
     ) -> Option<Peer> {
         let at = self
             .entries
@@ -126,7 +87,7 @@ impl PeerTable {
             .position(|entry| entry.peer.node_id == node_id)?;
         let mut entry = self.entries.swap_remove(at);
         if let Some(delivered) = delivered {
-            entry.scan(u64::MAX, delivered, sink);
+            entry.scan(u64::MAX, delivered, books);
         }
         Some(entry.peer)
     }
@@ -134,34 +95,17 @@ impl PeerTable {
     /// Counts who completed our latest delivery. Once a cycle, at the start of our output's process callback, before
     /// anything is delivered. `started_ns` is when this cycle began (monotonic clock); `delivered` is our last cycle,
     /// absent before the first.
-    pub(crate) fn scan(
+    pub(crate) fn scan<const N: usize>(
         &mut self,
         started_ns: u64,
         delivered: Option<&CycleFacts>,
-        sink: &mut impl PullSink,
+        books: &mut Books<'_, N>,
     ) {
-        match delivered {
-            Some(delivered) => {
-                for entry in &mut self.entries {
-                    entry.scan(started_ns, delivered, sink);
-                }
+        for entry in &mut self.entries {
+            match delivered {
+                Some(delivered) => entry.scan(started_ns, delivered, books),
+                None => entry.start(),
             }
-            None => {
-                for entry in &mut self.entries {
-                    entry.start();
-                }
-            }
-        }
-    }
-
-    /// Gives a peer another slot, or takes it away.
-    pub(crate) fn assign(&mut self, node_id: u32, slot: Option<usize>) {
-        if let Some(entry) = self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.peer.node_id == node_id)
-        {
-            entry.peer.slot = slot;
         }
     }
 }
@@ -176,7 +120,12 @@ impl Entry {
         self.late_signal_ns = now.signal_ns;
     }
 
-    fn scan(&mut self, started_ns: u64, delivered: &CycleFacts, sink: &mut impl PullSink) {
+    fn scan<const N: usize>(
+        &mut self,
+        started_ns: u64,
+        delivered: &CycleFacts,
+        books: &mut Books<'_, N>,
+    ) {
         if self.fresh {
             return self.start();
         }
@@ -190,14 +139,9 @@ impl Entry {
         let irregular = finished && (delivered.flagged || self.late);
         let flagged = newly_late || after_the_start || stumbled || irregular;
         if finished {
-            let pull = PeerPull {
-                finish_ns: now.finish_ns,
-                cycle: *delivered,
-                flagged,
-            };
-            sink.pull(self.peer.client, self.peer.slot, &pull);
+            books.pull(&mut self.peer.account, now.finish_ns, delivered, flagged);
         } else if flagged {
-            sink.flag(self.peer.client, self.peer.slot);
+            books.flag(&mut self.peer.account);
         }
         self.finish_ns = now.finish_ns;
         self.xruns = now.xruns;
@@ -211,55 +155,18 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::super::activation::simulated::SimulatedRecord;
+    use super::super::books::{TraceReceiver, TraceSender, trace_queue};
     use super::*;
     use assert_no_alloc::assert_no_alloc;
+    use truemute_core::ledger::{Ledger, SlotSnapshot, SlotWriter, Tally};
 
     const CYCLE: u64 = 21_333_333;
-
-    #[derive(Default, Debug, PartialEq, Eq, Clone)]
-    struct Counted {
-        live: u64,
-        muted: u64,
-        frames: u64,
-        nanoseconds: u64,
-        flagged: u64,
-    }
-
-    /// Sums by client number.
-    #[derive(Default)]
-    struct Sums(Vec<Counted>, Counted);
-
-    impl Sums {
-        fn of(clients: usize) -> Self {
-            Sums(vec![Counted::default(); clients], Counted::default())
-        }
-        fn at(&mut self, client: u64, slot: Option<usize>) -> &mut Counted {
-            match slot {
-                Some(_) => &mut self.0[client as usize],
-                None => &mut self.1,
-            }
-        }
-    }
-
-    impl PullSink for Sums {
-        fn pull(&mut self, client: u64, slot: Option<usize>, pull: &PeerPull) {
-            let counted = self.at(client, slot);
-            *(if pull.cycle.live {
-                &mut counted.live
-            } else {
-                &mut counted.muted
-            }) += 1;
-            counted.frames += u64::from(pull.cycle.frames);
-            counted.nanoseconds += pull.cycle.nanoseconds();
-            counted.flagged += u64::from(pull.flagged);
-        }
-        fn flag(&mut self, client: u64, slot: Option<usize>) {
-            self.at(client, slot).flagged += 1;
-        }
-    }
+    const SLOTS: usize = 32;
 
     fn facts(cycle: u64, live: bool) -> CycleFacts {
+        let started_ns = cycle * CYCLE;
         CycleFacts {
+            started_ns,
             position: cycle * 1024,
             frames: 1024,
             rate: 48_000,
@@ -268,10 +175,12 @@ mod tests {
         }
     }
 
-    /// A graph of one output and its peers, with the table beside it.
+    /// A graph of one output and its peers, with the table and the books beside it.
     struct Graph {
         table: PeerTable,
-        sums: Sums,
+        ledger: Ledger<SLOTS>,
+        trace: TraceSender,
+        traced: TraceReceiver,
         peers: Vec<SimulatedRecord>,
         cycle: u64,
         delivered: Option<CycleFacts>,
@@ -279,25 +188,35 @@ mod tests {
 
     impl Graph {
         fn new(peers: usize) -> Self {
+            let (trace, traced) = trace_queue(1 << 20);
             let mut graph = Graph {
                 table: PeerTable::new(),
-                sums: Sums::of(peers),
+                ledger: Ledger::new(1),
+                trace,
+                traced,
                 peers: (0..peers).map(|_| SimulatedRecord::new()).collect(),
                 cycle: 1000,
                 delivered: None,
             };
-            (0..peers).for_each(|n| graph.join(n));
+            for n in 0..peers {
+                let slot = graph.ledger.claim(n as u64);
+                graph.join(n, slot);
+            }
             graph
         }
 
-        fn join(&mut self, n: usize) {
-            let peer = Peer {
-                node_id: n as u32,
+        fn join(&mut self, n: usize, slot: Option<SlotWriter>) {
+            let account = Account {
                 client: n as u64,
-                slot: Some(n),
-                record: self.peers[n].record(),
+                slot,
             };
-            self.table.add(peer).unwrap();
+            self.table
+                .add(Peer {
+                    node_id: n as u32,
+                    account,
+                    record: self.peers[n].record(),
+                })
+                .unwrap();
         }
 
         fn now(&self) -> u64 {
@@ -306,18 +225,18 @@ mod tests {
 
         /// Our callback: look at the last cycle, deliver this one.
         fn callback(&mut self, live: bool) {
-            self.callback_with(CycleFacts {
-                live,
-                ..facts(self.cycle + 1, live)
-            });
+            self.callback_with(facts(self.cycle + 1, live));
         }
 
         fn callback_with(&mut self, next: CycleFacts) {
             self.cycle += 1;
             let started_ns = self.now();
-            let (table, sums, delivered) =
-                (&mut self.table, &mut self.sums, self.delivered.as_ref());
-            assert_no_alloc(|| table.scan(started_ns, delivered, sums));
+            let (table, delivered) = (&mut self.table, self.delivered.as_ref());
+            let mut books = Books {
+                ledger: &self.ledger,
+                trace: &mut self.trace,
+            };
+            assert_no_alloc(|| table.scan(started_ns, delivered, &mut books));
             self.delivered = Some(next);
         }
 
@@ -328,8 +247,21 @@ mod tests {
         }
 
         fn leave(&mut self, n: usize) -> Option<Peer> {
+            let mut books = Books {
+                ledger: &self.ledger,
+                trace: &mut self.trace,
+            };
             self.table
-                .remove(n as u32, self.delivered.as_ref(), &mut self.sums)
+                .remove(n as u32, self.delivered.as_ref(), &mut books)
+        }
+
+        fn counts(&self, n: usize) -> SlotSnapshot {
+            self.ledger.snapshot(n).unwrap()
+        }
+
+        /// Live pulls and flagged cycles.
+        fn live_and_flagged(&self, n: usize) -> (u64, u64) {
+            (self.counts(n).live.pulls, self.counts(n).xruns)
         }
     }
 
@@ -341,14 +273,19 @@ mod tests {
             graph.pulls(0);
         }
         graph.callback(true);
-        let expected = Counted {
-            live: 100,
-            muted: 0,
-            frames: 102_400,
-            nanoseconds: 100 * 21_333_333,
-            flagged: 0,
-        };
-        assert_eq!(graph.sums.0[0], expected);
+        let counts = graph.counts(0);
+        assert_eq!(
+            counts.live,
+            Tally {
+                pulls: 100,
+                frames: 102_400,
+                nanoseconds: 100 * 21_333_333
+            }
+        );
+        assert_eq!(
+            (counts.muted, counts.xruns, counts.lost),
+            (Tally::default(), 0, 0)
+        );
     }
 
     #[test]
@@ -359,7 +296,7 @@ mod tests {
         for _ in 0..50 {
             graph.callback(true);
         }
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (1, 0));
+        assert_eq!(graph.live_and_flagged(0), (1, 0));
     }
 
     #[test]
@@ -372,7 +309,10 @@ mod tests {
         }
         // The state of the cycle in which the last pull is seen does not matter.
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].muted), (5, 4));
+        assert_eq!(
+            (graph.counts(0).live.pulls, graph.counts(0).muted.pulls),
+            (5, 4)
+        );
     }
 
     #[test]
@@ -391,13 +331,11 @@ mod tests {
             + 1024 * 1_000_000_000 / 44_100
             + 256 * 1_000_000_000 / 96_000;
         assert_eq!(
-            graph.sums.0[0],
-            Counted {
-                live: 0,
-                muted: 3,
+            graph.counts(0).muted,
+            Tally {
+                pulls: 3,
                 frames: 64 + 1024 + 256,
-                nanoseconds,
-                flagged: 0
+                nanoseconds
             }
         );
     }
@@ -410,12 +348,12 @@ mod tests {
         graph.pulls(0);
         graph.pulls(1);
         let gone = graph.leave(0).unwrap();
-        assert_eq!((gone.node_id, gone.client, gone.slot), (0, 0, Some(0)));
-        assert_eq!((graph.sums.0[0].muted, graph.sums.0[0].flagged), (1, 0));
+        assert_eq!((gone.node_id, gone.account.client), (0, 0));
+        let last = graph.ledger.release(gone.account.slot.unwrap()).unwrap();
+        assert_eq!((last.muted.pulls, last.xruns), (1, 0));
         assert!(graph.leave(0).is_none());
         graph.callback(false);
-        assert_eq!(graph.sums.0[1].muted, 1);
-        assert_eq!(graph.sums.0[0].muted, 1);
+        assert_eq!(graph.counts(1).muted.pulls, 1);
     }
 
     #[test]
@@ -426,7 +364,7 @@ mod tests {
         graph.callback(true);
         graph.peers[0].signalled(now + CYCLE + 10_000);
         graph.leave(0);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (0, 1));
+        assert_eq!(graph.live_and_flagged(0), (0, 1));
     }
 
     #[test]
@@ -436,7 +374,7 @@ mod tests {
         graph.callback(true);
         graph.pulls(0);
         graph.callback(true);
-        assert_eq!(graph.sums.0[0].live, 1);
+        assert_eq!(graph.counts(0).live.pulls, 1);
     }
 
     #[test]
@@ -444,15 +382,15 @@ mod tests {
         let mut graph = Graph::new(1);
         graph.callback(true);
         graph.pulls(0);
-        graph.leave(0);
+        let gone = graph.leave(0).unwrap();
         // Meanwhile it records from somewhere else.
         graph.callback(true);
         graph.pulls(0);
-        graph.join(0);
+        graph.join(0, gone.account.slot);
         graph.callback(true);
         graph.pulls(0);
         graph.callback(true);
-        assert_eq!(graph.sums.0[0].live, 2);
+        assert_eq!(graph.counts(0).live.pulls, 2);
     }
 
     #[test]
@@ -462,19 +400,19 @@ mod tests {
         let now = graph.now();
         graph.peers[0].signalled(now + 10_000);
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (0, 1));
+        assert_eq!(graph.live_and_flagged(0), (0, 1));
         // Paused while signalled: it stays so, and is no later for it.
         for _ in 0..20 {
             graph.callback(true);
         }
-        assert_eq!(graph.sums.0[0].flagged, 1);
+        assert_eq!(graph.counts(0).xruns, 1);
         let now = graph.now();
         graph.peers[0].finished(now + 5_000);
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (1, 2));
+        assert_eq!(graph.live_and_flagged(0), (1, 2));
         graph.pulls(0);
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (2, 2));
+        assert_eq!(graph.live_and_flagged(0), (2, 2));
     }
 
     #[test]
@@ -485,7 +423,7 @@ mod tests {
         graph.peers[0].signalled(now + 10_000);
         graph.peers[0].finished(now + CYCLE + 1);
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (1, 1));
+        assert_eq!(graph.live_and_flagged(0), (1, 1));
     }
 
     #[test]
@@ -497,8 +435,8 @@ mod tests {
         graph.peers[0].now.xruns = 3;
         graph.peers[0].store();
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].live, graph.sums.0[0].flagged), (1, 1));
-        assert_eq!((graph.sums.0[1].live, graph.sums.0[1].flagged), (1, 0));
+        assert_eq!(graph.live_and_flagged(0), (1, 1));
+        assert_eq!(graph.live_and_flagged(1), (1, 0));
     }
 
     #[test]
@@ -511,45 +449,54 @@ mod tests {
         });
         graph.pulls(0);
         graph.callback(true);
-        assert_eq!((graph.sums.0[0].flagged, graph.sums.0[1].flagged), (1, 0));
+        assert_eq!((graph.counts(0).xruns, graph.counts(1).xruns), (1, 0));
     }
 
     #[test]
-    fn counts_a_peer_without_a_slot_as_unattributed_until_it_gets_one() {
+    fn counts_a_peer_without_a_slot_as_unattributed() {
         let mut graph = Graph::new(1);
-        graph.table.assign(0, None);
+        let slot = graph.leave(0).unwrap().account.slot;
+        graph.join(0, None);
         for _ in 0..3 {
             graph.callback(false);
             graph.pulls(0);
         }
         graph.callback(false);
-        assert_eq!((graph.sums.0[0].muted, graph.sums.1.muted), (0, 3));
-        graph.table.assign(0, Some(0));
-        graph.pulls(0);
-        graph.callback(false);
-        assert_eq!((graph.sums.0[0].muted, graph.sums.1.muted), (1, 3));
+        assert_eq!(graph.ledger.unattributed().pulls, 3);
+        assert_eq!(graph.ledger.release(slot.unwrap()).unwrap().muted.pulls, 0);
     }
 
     #[test]
     fn refuses_the_peer_that_does_not_fit_and_hands_it_back() {
         let simulated = SimulatedRecord::new();
-        let peer = |n: usize| Peer {
-            node_id: n as u32,
-            client: 0,
-            slot: None,
-            record: simulated.record(),
+        let peer = |node_id| {
+            let account = Account {
+                client: 0,
+                slot: None,
+            };
+            Peer {
+                node_id,
+                account,
+                record: simulated.record(),
+            }
         };
         let mut table = PeerTable::new();
-        let mut peers = (0..PEERS).map(peer).collect::<Vec<_>>().into_iter();
+        let mut peers = (0..PEERS as u32).map(peer).collect::<Vec<_>>().into_iter();
         let extra = peer(9999);
         assert_no_alloc(|| peers.by_ref().for_each(|peer| table.add(peer).unwrap()));
-        assert_eq!(table.add(extra).unwrap_err().0.node_id, 9999);
-        table.remove(7, None, &mut Sums::of(1)).unwrap();
-        table.add(peer(9999)).unwrap();
+        let TableFull(extra) = table.add(extra).unwrap_err();
+        assert_eq!(extra.node_id, 9999);
+        let (mut trace, _traced) = trace_queue(1);
+        let mut books = Books {
+            ledger: &Ledger::<1>::new(1),
+            trace: &mut trace,
+        };
+        assert_eq!(table.remove(7, None, &mut books).unwrap().node_id, 7);
+        table.add(extra).unwrap();
     }
 
     /// Whoever comes, pulls, pauses and goes in whatever order: what the table counts is what the clients did, to the
-    /// pull, apart for live and muted.
+    /// pull, apart for live and muted, in the ledger and in the trace.
     #[test]
     fn equals_the_clients_own_counts_under_random_interleavings() {
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
@@ -562,25 +509,22 @@ mod tests {
         const CLIENTS: usize = 24;
         let mut graph = Graph::new(CLIENTS);
         let mut own = vec![(0, 0); CLIENTS];
-        // Linked since before our latest callback; linked, but without a cycle of ours; away.
-        let mut ready = [false; CLIENTS];
-        let mut here = [true; CLIENTS];
-        for _ in 0..20_000 {
+        graph.traced.switch(true);
+        // Slots of those who are away.
+        let mut away: Vec<Option<SlotWriter>> = (0..CLIENTS).map(|_| None).collect();
+        for _ in 0..4_000 {
             let live = random(3) == 0;
             graph.callback(live);
-            ready.copy_from_slice(&here);
+            // Linked since before our latest callback.
+            let ready: [bool; CLIENTS] = std::array::from_fn(|n| away[n].is_none());
             let mut order: Vec<usize> = (0..CLIENTS).collect();
             order.sort_by_cached_key(|_| random(1 << 30));
             for n in order {
                 match random(20) {
-                    0 if here[n] => {
-                        graph.leave(n).unwrap();
-                        here[n] = false;
-                        ready[n] = false;
-                    }
-                    1 if !here[n] => {
-                        graph.join(n);
-                        here[n] = true;
+                    0 if away[n].is_none() => away[n] = graph.leave(n).unwrap().account.slot,
+                    1 if away[n].is_some() => {
+                        let slot = away[n].take();
+                        graph.join(n, slot);
                     }
                     // Recording from elsewhere, or linked but not active yet.
                     2..12 if !ready[n] => graph.pulls(n),
@@ -588,9 +532,7 @@ mod tests {
                         graph.pulls(n);
                         *(if live { &mut own[n].0 } else { &mut own[n].1 }) += 1;
                         if random(10) == 0 {
-                            graph.leave(n).unwrap();
-                            here[n] = false;
-                            ready[n] = false;
+                            away[n] = graph.leave(n).unwrap().account.slot;
                         }
                     }
                     _ => {}
@@ -598,14 +540,16 @@ mod tests {
             }
         }
         graph.callback(true);
-        let counted: Vec<_> = graph
-            .sums
-            .0
-            .iter()
-            .map(|counted| (counted.live, counted.muted))
-            .collect();
-        assert_eq!(counted, own);
-        assert!(own.iter().all(|own| own.0 > 1000 && own.1 > 1000));
-        assert!(graph.sums.0.iter().all(|counted| counted.flagged == 0));
+        let counted = |n| (graph.counts(n).live.pulls, graph.counts(n).muted.pulls);
+        assert_eq!((0..CLIENTS).map(counted).collect::<Vec<_>>(), own);
+        assert!(own.iter().all(|own| own.0 > 200 && own.1 > 200));
+        assert!((0..CLIENTS).all(|n| graph.counts(n).xruns == 0));
+        let (traced, lost) = graph.traced.take();
+        let mut sums = vec![(0, 0); CLIENTS];
+        for pull in traced {
+            let sum = &mut sums[pull.client as usize];
+            *(if pull.live { &mut sum.0 } else { &mut sum.1 }) += 1;
+        }
+        assert_eq!((sums, lost), (own, 0));
     }
 }
