@@ -18,6 +18,19 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Written last, with the list of packages: without it, or with another list, the root is made again.
 const MARKER: &str = "truemute-root-complete";
 
+/// Root, mirror, packages. apt installs the packages, for debootstrap's own choice among alternative dependencies leaves
+/// some unmet; policy-rc.d keeps it from starting services.
+const SCRIPT: &str = r#"
+root=$1 mirror=$2
+shift 2
+debootstrap --variant=minbase trixie "$root" "$mirror"
+printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
+chmod +x "$root/usr/sbin/policy-rc.d"
+mount -t proc proc "$root/proc"
+DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install --yes --no-install-recommends "$@"
+chroot "$root" apt-get clean
+"#;
+
 /// The root, or why this machine has none.
 pub(crate) enum Debian13 {
     Root(PathBuf),
@@ -67,11 +80,12 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
         "--mount",
         "--propagation",
         "private",
-        "debootstrap",
-        "--variant=minbase",
+        "sh",
+        "-ec",
+        SCRIPT,
+        "sh",
     ]);
-    command.arg(format!("--include={}", DEBIAN13_PACKAGES.join(",")));
-    command.arg("trixie").arg(&root).arg(MIRROR);
+    command.arg(&root).arg(MIRROR).args(DEBIAN13_PACKAGES);
     let ended = progress.run(command, &log, LIMIT, |_| {})?;
     progress.end();
     if !ended.ok() {

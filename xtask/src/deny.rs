@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz;
 use crate::report::{self, Progress};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
 /// The workspaces whose dependencies are checked.
-const MANIFESTS: &[&str] = &["Cargo.toml"];
+const MANIFESTS: &[&str] = &["Cargo.toml", "fuzz/Cargo.toml"];
 const VERSION: &str = "0.20.2";
 /// 3.3 minutes measured on 2 busy cores; four times that is a hang.
 const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -56,10 +57,11 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
 /// Checks the dependencies of the workspace and of the fuzz targets.
 pub(crate) fn check(workspace: &Workspace, progress: &mut Progress, log: &Path) -> Result<Tally> {
     let program = install(workspace, progress)?;
+    fuzz::lock(workspace)?;
     let deny = |manifest: &str, args: &[&str]| {
         let mut command = Command::new(&program);
         command
-            .args(["--color=never", "--locked", "--manifest-path", manifest])
+            .args(["--color=never", "--manifest-path", manifest])
             .args(args);
         command.current_dir(&workspace.root);
         command

@@ -3,6 +3,7 @@
 
 mod debian13;
 mod deny;
+mod fuzz;
 mod packages;
 mod process;
 mod report;

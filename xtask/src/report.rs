@@ -1,10 +1,10 @@
 //! What a person sees while steps run: a live line on a terminal, plain lines elsewhere, and the table at the end.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -100,6 +100,17 @@ impl Progress {
         }
     }
 
+    /// Shows lines that other threads send, until the last of them is done.
+    pub(crate) fn follow(&mut self, lines: &mpsc::Receiver<String>) {
+        loop {
+            match lines.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => self.tick(Some(&line)),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.tick(None),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
     /// Runs a command with its output in `log` and its newest line on the live line; `on_line` sees each line too.
     pub(crate) fn run(
         &mut self,
@@ -170,18 +181,14 @@ pub(crate) fn summary(rows: &[Row], took: Duration) -> Tally {
 
 /// The last lines of a log, indented, for a person who has only this output.
 pub(crate) fn tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut last = VecDeque::with_capacity(TAIL_LINES);
-    for line in text.lines() {
-        if last.len() == TAIL_LINES {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
-    last.into_iter()
-        .map(|line| format!("    | {line}\n"))
-        .collect()
+    tail_of(&String::from_utf8_lossy(&fs::read(log).unwrap_or_default()))
+}
+
+/// The same for a log's text.
+pub(crate) fn tail_of(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+    last.iter().map(|line| format!("    | {line}\n")).collect()
 }
 
 fn shorten(line: &str, chars: usize) -> String {

@@ -14,7 +14,7 @@ use crate::process::interrupted;
 use crate::report::{self, Progress, Row};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{deny, setup};
+use crate::{deny, fuzz, setup};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +31,8 @@ pub(crate) enum Step {
     Docs,
     /// Every interleaving of the lock-free structures.
     Loom,
+    /// A minute of fuzzing for each parser of what others wrote
+    Fuzz,
 }
 
 impl Step {
@@ -42,6 +44,7 @@ impl Step {
             Self::Unit => "tests beside the code, of all crates",
             Self::Docs => "cargo doc -D warnings, and the examples in it",
             Self::Loom => "every interleaving of the lock-free structures",
+            Self::Fuzz => "a minute of fuzzing for each parser of what others wrote",
         }
     }
 
@@ -49,6 +52,7 @@ impl Step {
     fn parts(self) -> &'static [Part] {
         match self {
             Self::Fmt | Self::Deny => &[],
+            Self::Fuzz => &[Part::Build, Part::Test],
             Self::Loom | Self::Clippy | Self::Docs => &[Part::Build],
             Self::Unit => &[Part::Build, Part::Run, Part::Test],
         }
@@ -57,12 +61,14 @@ impl Step {
     fn run(self, workspace: &Workspace, progress: &mut Progress, log: &Path) -> Result<Tally> {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         match self {
-            Self::Fmt => check(
-                progress,
-                log,
-                workspace.cargo(&["fmt", "--all", "--check"]),
-                minutes(2),
-            ),
+            Self::Fmt => {
+                let mut tally = Tally::default();
+                for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+                    let args = ["fmt", "--all", "--check", "--manifest-path", manifest];
+                    tally.add(check(progress, log, workspace.cargo(&args), minutes(2))?);
+                }
+                Ok(tally)
+            }
             Self::Clippy => {
                 let args = [
                     "clippy",
@@ -76,6 +82,7 @@ impl Step {
                 check(progress, log, workspace.cargo(&args), minutes(20))
             }
             Self::Deny => deny::check(workspace, progress, log),
+            Self::Fuzz => fuzz::check(workspace, progress, log),
             Self::Unit => {
                 let args = [
                     "test",

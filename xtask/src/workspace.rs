@@ -42,11 +42,16 @@ impl Workspace {
         command
     }
 
-    /// A fresh log for one step.
+    /// The log of one step.
+    pub(crate) fn log(&self, step: &str) -> PathBuf {
+        self.target.join("test-logs").join(format!("{step}.log"))
+    }
+
+    /// The log of one step, empty.
     pub(crate) fn new_log(&self, step: &str) -> Result<PathBuf> {
+        let log = self.log(step);
         let folder = self.target.join("test-logs");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let log = folder.join(format!("{step}.log"));
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
         Ok(log)
     }
