@@ -8,7 +8,7 @@ mod clean;
 mod page;
 mod status;
 mod streams;
-mod switched;
+pub(crate) mod switched;
 pub(crate) mod when;
 pub(crate) mod words;
 
@@ -19,4 +19,4 @@ pub use streams::{clients, stats};
 pub use switched::switched;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

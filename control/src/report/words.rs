@@ -90,10 +90,15 @@ pub(crate) fn meaning(status: &Status) -> String {
                 1 => "1 app goes".into(),
                 more => format!("{more} apps go"),
             };
-            format!("apps on TrueMute get exact zeros, BUT {count} around it and CAN HEAR")
+            format!("NOT FOR ALL: {count} around TrueMute and can hear")
         }
         _ => shown.meaning().into(),
     }
+}
+
+/// Whether the word alone would mislead: muted, and an app hears the real mic all the same.
+pub(crate) fn is_leaky(status: &Status) -> bool {
+    status.gate == GateState::Muted && !status.bypasses.is_empty()
 }
 
 /// Who or what caused the state: [`Status::reason`] as a phrase.
