@@ -5,8 +5,8 @@ use crate::atomic::{AtomicBool, AtomicU64, Ordering, array_of, const_unless_loom
 use crate::histogram::{AtomicHistogram, Histogram};
 
 /// How often a reader tries before it gives up. A writer is inside a slot for well under a microsecond, so that only
-/// one that was interrupted there exhausts this. Under loom each try multiplies the model.
-const ATTEMPTS: u32 = if cfg!(loom) { 2 } else { 256 };
+/// one that was interrupted there exhausts this. One under loom: further tries are the same again, and multiply the executions.
+const ATTEMPTS: u32 = if cfg!(loom) { 1 } else { 256 };
 
 /// Pulls, frames and time in one of the two states of the gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
