@@ -24,6 +24,9 @@ pub trait Backend: Send + Sync {
     /// The caller has recorded the final counts of these clients (by `Client::id`).
     fn forget_gone(&self, ids: &[u64]);
 
+    /// What it runs on, with its version as the server tells it: `pipewire 1.4.2`.
+    fn description(&self) -> String;
+
     /// Turns the record of single pulls on or off. While on,
     /// [`Event::Pulls`](truemute_core::observed::Event::Pulls) come.
     fn set_tracing(&self, on: bool);

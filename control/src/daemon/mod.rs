@@ -1,6 +1,217 @@
 //! The daemon: one actor holds the mute state, drives the backend and tells everybody who watches.
+//! [`Daemon`] starts and ends it; [`Handle`] is how the API, the hotkey and tests speak to it.
 
+mod actor;
 pub mod feed;
 mod history;
+mod lease;
+mod observer;
+mod state;
+mod status;
+mod supervisor;
+mod watchdog;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
 
 pub use history::{GateChange, History};
+pub use state::{ECHO_WINDOW, Want};
+pub use supervisor::{BackendFactory, EventSink};
+pub use watchdog::Watchdog;
+
+use crate::config::{Settings, Start};
+use crate::protocol::{ErrorCode, ErrorObject, GateState, Origin, Stats, Status, Switched};
+use actor::{Actor, Message};
+use feed::{Feed, Publisher, Topic};
+use lease::Lease;
+use observer::Observer;
+use state::MuteState;
+use supervisor::Supervisor;
+
+/// Longer than any backend call that the actor can be in.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// A running daemon without its socket. Dropping it is no clean end: call [`Daemon::stop`].
+pub struct Daemon {
+    handle: Handle,
+    history: Arc<dyn History>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Speaks to the actor. Any thread but the audio thread may use it; each call waits for the actor's answer.
+#[derive(Clone)]
+pub struct Handle {
+    actor: Sender<Message>,
+    observer: Arc<Observer>,
+    history: Arc<dyn History>,
+}
+
+impl Daemon {
+    /// Starts the threads and, in the background, the first backend.
+    pub fn start(
+        settings: Settings,
+        factory: Box<dyn BackendFactory>,
+        history: Arc<dyn History>,
+        watchdog: Option<Watchdog>,
+    ) -> std::io::Result<Daemon> {
+        let (sender, messages) = channel();
+        let (observer, observing) = Observer::start(history.clone(), sender.clone())?;
+        let publisher = Arc::new(Publisher::default());
+        let lease = Lease::start({
+            let actor = sender.clone();
+            move |grant| {
+                let _ = actor.send(Message::LeaseRanOut(grant));
+            }
+        })?;
+        let supervisor = Supervisor::start(factory, sender.clone(), publisher.clone())?;
+        let state = first_state(&settings);
+        let change = GateChange::now(state.gate(), status::reason_text(state.reason()), None);
+        let actor = Actor {
+            state,
+            settings,
+            lease,
+            supervisor,
+            observer: observer.clone(),
+            history: history.clone(),
+            publisher,
+            watchdog,
+            started: Instant::now(),
+            since: SystemTime::now(),
+            change: Arc::new(change),
+            backend: None,
+            lost_generation: 0,
+            grant: 0,
+            look: None,
+            trouble: None,
+            warnings: Vec::new(),
+            tracing: false,
+            published: None,
+        };
+        let acting = std::thread::Builder::new()
+            .name("actor".into())
+            .spawn(move || actor.run(&messages))?;
+        Ok(Daemon {
+            handle: Handle {
+                actor: sender,
+                observer,
+                history: history.clone(),
+            },
+            history,
+            threads: vec![acting, observing],
+        })
+    }
+
+    /// A way to speak to it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The clean end: mutes, takes a last look, ends every feed, writes the history, drops the backend.
+    pub fn stop(self) {
+        self.handle.observer.look();
+        let (done, ended) = sync_channel(1);
+        if self.handle.actor.send(Message::Stop(done)).is_ok() {
+            let _ = ended.recv_timeout(ANSWER_WITHIN);
+        }
+        self.handle.observer.look();
+        self.handle.observer.end();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        self.history.close();
+    }
+}
+
+impl Handle {
+    /// Mutes, unmutes or toggles, and returns when the backend has applied it.
+    pub fn switch(&self, want: Want, origin: Origin) -> Result<Switched, ErrorObject> {
+        let received = Instant::now();
+        self.ask(|reply| Message::Switch {
+            want,
+            origin,
+            received,
+            reply,
+        })?
+    }
+
+    /// The state now.
+    pub fn status(&self) -> Result<Status, ErrorObject> {
+        self.ask(Message::Status)
+    }
+
+    /// A feed that starts with the state now.
+    pub fn subscribe(&self, topic: Topic) -> Result<Feed, ErrorObject> {
+        self.ask(|reply| Message::Subscribe(topic, reply))
+    }
+
+    /// Counts of everybody since `since`, or since the daemon started, up to this moment.
+    pub fn stats(&self, since: Option<Timestamp>) -> Result<Stats, ErrorObject> {
+        self.observer.look();
+        self.history.stats(since)
+    }
+
+    /// Counts of who is connected, up to this moment.
+    pub fn clients(&self) -> Stats {
+        self.observer.look();
+        self.history.clients()
+    }
+
+    /// Shows a sentence under `warnings` in the status from now on.
+    pub fn warn(&self, warning: String) {
+        tracing::warn!("{warning}");
+        let _ = self.actor.send(Message::Warn(warning));
+    }
+
+    fn ask<T>(&self, message: impl FnOnce(SyncSender<T>) -> Message) -> Result<T, ErrorObject> {
+        let (reply, answer): (SyncSender<T>, Receiver<T>) = sync_channel(1);
+        let hung = |_| ErrorObject {
+            code: ErrorCode::Failed,
+            message: "The daemon does not answer for its state; the gate falls silent by itself."
+                .into(),
+            remedy: "Restart it with `systemctl --user restart truemute`.".into(),
+        };
+        self.actor
+            .send(message(reply))
+            .map_err(|_| hung(()))
+            .and_then(|()| answer.recv_timeout(ANSWER_WITHIN).map_err(|_| hung(())))
+    }
+}
+
+impl GateChange {
+    /// A change that happens now.
+    fn now(
+        gate: GateState,
+        reason: String,
+        applied: Option<truemute_core::observed::Applied>,
+    ) -> GateChange {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        GateChange {
+            gate,
+            reason,
+            monotonic_ns: monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64,
+            wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+            applied,
+        }
+    }
+}
+
+fn first_state(settings: &Settings) -> MuteState {
+    let gate = match settings.config.start {
+        Start::Muted => GateState::Muted,
+        Start::Live => GateState::Live,
+    };
+    let forced = settings.forced.iter().any(|forced| forced.key == "start");
+    let origin = if forced {
+        Origin::Policy
+    } else {
+        Origin::Start
+    };
+    MuteState::new(gate, origin, settings.config.unmute_origins.clone())
+}

@@ -1,0 +1,453 @@
+//! The actor: the one thread that holds the mute state and commands the backend. It answers messages one by one and
+//! blocks only in [`Backend::mute`] and [`Backend::unmute`].
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant, SystemTime};
+
+use truemute_core::observed::{Applied, Event, Snapshot};
+
+use super::feed::{Feed, Note, Publisher, Topic};
+use super::lease::{Lease, VOUCH};
+use super::observer::Observer;
+use super::state::{Decision, MuteState, Reason, Want};
+use super::status::{self, Facts};
+use super::supervisor::Supervisor;
+use super::{GateChange, History, Watchdog};
+use crate::backend::{Backend, BackendError};
+use crate::config::Settings;
+use crate::protocol::{
+    AppliedHow, ErrorCode, ErrorObject, GateState, Origin, SCHEMA, Status, Switched,
+};
+
+/// The backend's methods wait at most a second; the actor vouches for itself that long, and a little more, when it calls one.
+const BACKEND_CALL: Duration = Duration::from_millis(1100);
+
+/// The actor answers at least that often while live.
+const LIVE_TICK: Duration = Duration::from_millis(50);
+
+/// What the actor is told and asked.
+pub(super) enum Message {
+    /// A command.
+    Switch {
+        want: Want,
+        origin: Origin,
+        received: Instant,
+        reply: SyncSender<Result<Switched, ErrorObject>>,
+    },
+    /// The state, now.
+    Status(SyncSender<Status>),
+    /// A new listener.
+    Subscribe(Topic, SyncSender<Feed>),
+    /// A backend runs.
+    Started(u64, Arc<dyn Backend>),
+    /// None could be started; another try comes.
+    StartFailed(BackendError),
+    /// The backend of this generation tells something.
+    Event(u64, Event),
+    /// A look at the backend of this generation.
+    Looked(u64, Arc<Snapshot>),
+    /// No renewal came in time for this grant.
+    LeaseRanOut(u64),
+    /// Something else of the daemon works only in part, as a sentence.
+    Warn(String),
+    /// The end: mute, then stop.
+    Stop(SyncSender<()>),
+}
+
+/// Everything that the actor owns or reaches.
+pub(super) struct Actor {
+    pub(super) state: MuteState,
+    pub(super) settings: Settings,
+    pub(super) lease: Lease,
+    pub(super) supervisor: Supervisor,
+    pub(super) observer: Arc<Observer>,
+    pub(super) history: Arc<dyn History>,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) watchdog: Option<Watchdog>,
+    pub(super) started: Instant,
+    pub(super) since: SystemTime,
+    pub(super) change: Arc<GateChange>,
+    pub(super) backend: Option<(u64, Arc<dyn Backend>)>,
+    /// A backend that was lost before it was announced here.
+    pub(super) lost_generation: u64,
+    pub(super) grant: u64,
+    pub(super) look: Option<Arc<Snapshot>>,
+    pub(super) trouble: Option<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) tracing: bool,
+    pub(super) published: Option<Arc<Status>>,
+}
+
+impl Actor {
+    /// Runs until [`Message::Stop`], or until nobody can send any more.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        self.history.gate_changed(&self.change);
+        loop {
+            let message = match self.next_tick() {
+                Some(tick) => match messages.recv_timeout(tick) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+                None => match messages.recv() {
+                    Ok(message) => Some(message),
+                    Err(_) => return,
+                },
+            };
+            self.lease.vouch(VOUCH);
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.feed();
+            }
+            match message {
+                Some(Message::Stop(done)) => {
+                    self.stop();
+                    let _ = done.send(());
+                    return;
+                }
+                Some(message) => {
+                    self.handle(message);
+                    self.publish_state();
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// How long the actor may sleep; none: until a message comes.
+    fn next_tick(&self) -> Option<Duration> {
+        let live = self.is_open().then_some(LIVE_TICK);
+        let watchdog = self.watchdog.as_ref().map(Watchdog::period);
+        live.into_iter().chain(watchdog).min()
+    }
+
+    /// Whether the backend's gate is open, as far as the actor commanded it.
+    fn is_open(&self) -> bool {
+        self.backend.is_some() && self.state.gate() == GateState::Live
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Switch {
+                want,
+                origin,
+                received,
+                reply,
+            } => {
+                let answer = self.switch(want, origin, received);
+                let _ = reply.send(answer);
+            }
+            Message::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Message::Subscribe(topic, reply) => {
+                let _ = reply.send(self.subscribe(topic));
+            }
+            Message::Started(generation, backend) => self.backend_started(generation, backend),
+            Message::StartFailed(error) => self.trouble = Some(error.to_string()),
+            Message::Event(generation, event) => self.backend_told(generation, event),
+            Message::Looked(generation, look) => self.looked(generation, look),
+            Message::LeaseRanOut(grant) => self.lease_ran_out(grant),
+            Message::Warn(warning) => self.warnings.push(warning),
+            Message::Stop(_) => unreachable!("handled in run"),
+        }
+    }
+
+    fn switch(
+        &mut self,
+        want: Want,
+        origin: Origin,
+        received: Instant,
+    ) -> Result<Switched, ErrorObject> {
+        match self.state.decide(want, origin, self.now()) {
+            Decision::Mute => self.mute(origin, received),
+            Decision::Unmute => self.unmute(origin, received),
+            Decision::StayLive => Ok(self.switched(false, None, received)),
+            Decision::Refuse | Decision::IgnoreEcho => Err(ErrorObject {
+                code: ErrorCode::Refused,
+                message: format!("The configuration does not let {} unmute.", name(origin)),
+                remedy: "Unmute with `truemute unmute`, or add the origin to unmute_origins in the configuration.".into(),
+            }),
+        }
+    }
+
+    fn mute(&mut self, origin: Origin, received: Instant) -> Result<Switched, ErrorObject> {
+        match self.silence(Reason::Commanded(origin)) {
+            Ok((changed, applied)) => Ok(self.switched(changed, applied, received)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Silences the gate. Whatever comes back, the state is muted and the lease is not renewed any more.
+    fn silence(&mut self, reason: Reason) -> Result<(bool, Option<Applied>), BackendError> {
+        self.lease.revoke();
+        let outcome = match &self.backend {
+            Some((_, backend)) => backend.mute().map(Some),
+            None => Ok(None),
+        };
+        let outcome = match outcome {
+            // No server: nothing runs that could deliver sound.
+            Err(BackendError::Unreachable { .. }) => Ok(None),
+            other => other,
+        };
+        let changed = self.state.muted(reason, self.now());
+        self.changed(changed, outcome.as_ref().ok().cloned().flatten());
+        outcome.map(|applied| (changed, applied))
+    }
+
+    fn unmute(&mut self, origin: Origin, received: Instant) -> Result<Switched, ErrorObject> {
+        let Some((_, backend)) = self.backend.clone() else {
+            return Err(self.no_server());
+        };
+        match self.open(&backend) {
+            Ok(applied) => {
+                let changed = self.state.unmuted(origin);
+                self.changed(changed, Some(applied.clone()));
+                Ok(self.switched(changed, Some(applied), received))
+            }
+            Err(BackendError::Unreachable { .. }) => Err(self.no_server()),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Opens the gate under a lease, or leaves it silent.
+    fn open(&mut self, backend: &Arc<dyn Backend>) -> Result<Applied, BackendError> {
+        self.lease.vouch(BACKEND_CALL);
+        self.grant = self.lease.grant(backend.clone());
+        let outcome = backend.unmute();
+        if let Err(error) = &outcome {
+            tracing::warn!("unmute failed: {error}");
+            self.lease.revoke();
+            let _ = backend.mute();
+        }
+        self.lease.vouch(VOUCH);
+        outcome
+    }
+
+    fn subscribe(&mut self, topic: Topic) -> Feed {
+        match topic {
+            Topic::Watch => {
+                let state = Arc::new(self.status());
+                self.published = Some(state.clone());
+                self.publisher.subscribe(topic, [Note::State(state)])
+            }
+            Topic::Trace => {
+                let gate = Note::Gate(self.change.clone());
+                let look = self.look.clone().map(Note::Look);
+                let first = std::iter::once(gate).chain(look);
+                let feed = self.publisher.subscribe(topic, first);
+                self.set_tracing(true);
+                feed
+            }
+        }
+    }
+
+    fn set_tracing(&mut self, on: bool) {
+        if let Some((_, backend)) = &self.backend
+            && self.tracing != on
+        {
+            backend.set_tracing(on);
+        }
+        self.tracing = on;
+    }
+
+    fn backend_started(&mut self, generation: u64, backend: Arc<dyn Backend>) {
+        if generation <= self.lost_generation {
+            self.supervisor.restart(Some(backend));
+            return;
+        }
+        self.trouble = None;
+        self.backend = Some((generation, backend.clone()));
+        if self.tracing {
+            backend.set_tracing(true);
+        }
+        match self.state.gate() {
+            // Says it again, although a new backend is silent: the desktop's flag can be left over from before.
+            GateState::Muted => {
+                if let Err(error) = backend.mute() {
+                    tracing::warn!("a new backend did not confirm that it is muted: {error}");
+                }
+            }
+            GateState::Live => {
+                if self.open(&backend).is_err() {
+                    let changed = self.state.muted(Reason::NotConfirmed, self.now());
+                    self.changed(changed, None);
+                }
+            }
+        }
+        self.observer.look_at(Some((generation, backend)));
+    }
+
+    fn backend_told(&mut self, generation: u64, event: Event) {
+        let current = self.backend.as_ref().map_or(0, |(current, _)| *current);
+        if generation < current || generation <= self.lost_generation {
+            return;
+        }
+        match event {
+            Event::DesktopMute(flag) => self.desktop_flag(flag),
+            Event::Changed => self.observer.wake(),
+            Event::ServerLost(why) => self.server_lost(generation, &why),
+            other => tracing::warn!("the backend told what the daemon does not know: {other:?}"),
+        }
+    }
+
+    /// The desktop's flag is a mirror: set, it mutes; cleared, it unmutes only if that is configured, and is set again
+    /// otherwise.
+    fn desktop_flag(&mut self, set: bool) {
+        let received = Instant::now();
+        let want = if set { Want::Mute } else { Want::Unmute };
+        if set && self.state.gate() == GateState::Muted {
+            return;
+        }
+        match self.switch(want, Origin::Desktop, received) {
+            Ok(_) => {}
+            Err(error) if error.code == ErrorCode::Refused => {
+                if let Some((_, backend)) = &self.backend {
+                    let _ = backend.mute();
+                }
+            }
+            Err(error) => tracing::warn!(
+                "the desktop's mute flag was not followed: {}",
+                error.message
+            ),
+        }
+    }
+
+    fn server_lost(&mut self, generation: u64, why: &str) {
+        tracing::warn!("the audio server is gone: {why}");
+        self.lost_generation = generation;
+        self.lease.revoke();
+        self.trouble = Some(format!(
+            "The audio server is gone ({why}). TrueMute connects again by itself."
+        ));
+        self.look = None;
+        if let Some((_, backend)) = self.backend.take() {
+            self.observer.look_at(None);
+            self.supervisor.restart(Some(backend));
+        }
+    }
+
+    fn looked(&mut self, generation: u64, look: Arc<Snapshot>) {
+        if self
+            .backend
+            .as_ref()
+            .is_none_or(|(current, _)| *current != generation)
+        {
+            return;
+        }
+        self.publisher.publish(&Note::Look(look.clone()));
+        self.look = Some(look);
+        if self.tracing && self.publisher.listeners_of(Topic::Trace) == 0 {
+            self.set_tracing(false);
+        }
+    }
+
+    /// The gate has been silent for want of a renewal. Sound comes back only by an explicit unmute.
+    fn lease_ran_out(&mut self, grant: u64) {
+        if grant == self.grant && self.state.gate() == GateState::Live {
+            tracing::warn!("the daemon could not renew its lease in time and mutes");
+            let _ = self.mute(Origin::Lease, Instant::now());
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Err(error) = self.silence(Reason::Stopped) {
+            tracing::warn!("the last mute was not confirmed: {error}");
+        }
+        self.publish_state();
+        self.publisher.close();
+    }
+
+    /// Tells everybody of a change of the gate, if it is one.
+    fn changed(&mut self, changed: bool, applied: Option<Applied>) {
+        if !changed {
+            return;
+        }
+        self.since = SystemTime::now();
+        self.change = Arc::new(GateChange::now(
+            self.state.gate(),
+            status::reason_text(self.state.reason()),
+            applied,
+        ));
+        self.history.gate_changed(&self.change);
+        self.publisher.publish(&Note::Gate(self.change.clone()));
+        self.observer.wake();
+    }
+
+    fn publish_state(&mut self) {
+        if self.publisher.listeners_of(Topic::Watch) == 0 {
+            return;
+        }
+        let status = self.status();
+        if self.published.as_deref() != Some(&status) {
+            let status = Arc::new(status);
+            self.published = Some(status.clone());
+            self.publisher.publish(&Note::State(status));
+        }
+    }
+
+    fn status(&self) -> Status {
+        let backend = self
+            .backend
+            .as_ref()
+            .map(|(_, backend)| backend.description());
+        let warnings = self.settings.warnings.iter().chain(&self.warnings);
+        status::status(Facts {
+            gate: self.state.gate(),
+            reason: self.state.reason(),
+            since: self.since,
+            backend,
+            look: self.look.as_deref(),
+            forced: &self.settings.forced,
+            warnings: warnings
+                .chain(&self.trouble)
+                .cloned()
+                .chain(self.history.warnings())
+                .collect(),
+        })
+    }
+
+    fn switched(&self, changed: bool, applied: Option<Applied>, received: Instant) -> Switched {
+        let (applied, clock, position) = match applied {
+            Some(Applied::Cycle {
+                clock, position, ..
+            }) => (AppliedHow::Cycle, Some(clock), Some(position)),
+            Some(Applied::Idle { .. }) | None => (AppliedHow::Idle, None, None),
+        };
+        Switched {
+            schema: SCHEMA,
+            gate: self.state.gate(),
+            changed,
+            applied,
+            clock,
+            position,
+            took_us: u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn no_server(&self) -> ErrorObject {
+        ErrorObject {
+            code: ErrorCode::NoServer,
+            message: "There is no audio server to unmute on.".into(),
+            remedy: "Start PipeWire (systemctl --user start pipewire wireplumber), then unmute again; `truemute doctor` says more.".into(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+fn failed(error: &BackendError) -> ErrorObject {
+    let text = error.to_string();
+    let (message, remedy) = text.split_once(". ").unwrap_or((&text, ""));
+    ErrorObject {
+        code: ErrorCode::Failed,
+        message: format!("{message}."),
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn name(origin: Origin) -> String {
+    status::reason_text(Reason::Commanded(origin))
+}

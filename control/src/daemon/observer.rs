@@ -1,0 +1,140 @@
+//! Looks at the backend: each second while anybody is connected, after each change, and when somebody asks. Each look goes
+//! to the history first, then to the actor.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use truemute_core::observed::ClientState;
+
+use super::History;
+use super::actor::Message;
+use crate::backend::Backend;
+
+/// Time between two looks while anybody is connected.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Looks at whatever backend runs now. Any thread but the audio thread may call it.
+pub(super) struct Observer {
+    source: Mutex<Option<(u64, Arc<dyn Backend>)>>,
+    /// Held over a whole look, so that looks reach the history one at a time and in order.
+    looking: Mutex<()>,
+    wake: Mutex<Wake>,
+    woken: Condvar,
+    history: Arc<dyn History>,
+    actor: Sender<Message>,
+}
+
+#[derive(Default)]
+struct Wake {
+    wanted: bool,
+    connected: bool,
+    ended: bool,
+}
+
+impl Observer {
+    /// Starts the thread that looks by itself.
+    pub(super) fn start(
+        history: Arc<dyn History>,
+        actor: Sender<Message>,
+    ) -> std::io::Result<(Arc<Observer>, JoinHandle<()>)> {
+        let observer = Arc::new(Observer {
+            source: Mutex::default(),
+            looking: Mutex::default(),
+            wake: Mutex::default(),
+            woken: Condvar::new(),
+            history,
+            actor,
+        });
+        let thread = std::thread::Builder::new().name("observer".into()).spawn({
+            let observer = observer.clone();
+            move || observer.run()
+        })?;
+        Ok((observer, thread))
+    }
+
+    /// Which backend to look at from now on.
+    pub(super) fn look_at(&self, source: Option<(u64, Arc<dyn Backend>)>) {
+        let lost = source.is_none();
+        let looking = lock(&self.looking);
+        *lock(&self.source) = source;
+        if lost {
+            self.history.server_lost();
+            lock(&self.wake).connected = false;
+        }
+        drop(looking);
+        self.wake();
+    }
+
+    /// Asks for a look soon.
+    pub(super) fn wake(&self) {
+        lock(&self.wake).wanted = true;
+        self.woken.notify_one();
+    }
+
+    /// Ends the thread.
+    pub(super) fn end(&self) {
+        lock(&self.wake).ended = true;
+        self.woken.notify_one();
+    }
+
+    /// Looks now, if there is a backend.
+    pub(super) fn look(&self) {
+        let _looking = lock(&self.looking);
+        let Some((generation, backend)) = lock(&self.source).clone() else {
+            return;
+        };
+        let look = match backend.snapshot() {
+            Ok(look) => Arc::new(look),
+            Err(error) => {
+                tracing::warn!("no look at the backend: {error}");
+                return;
+            }
+        };
+        self.history.record(&look);
+        let (gone, connected): (Vec<_>, Vec<_>) = look
+            .clients
+            .iter()
+            .partition(|client| client.state == ClientState::Gone);
+        if !gone.is_empty() {
+            let ids: Vec<u64> = gone.iter().map(|client| client.id).collect();
+            backend.forget_gone(&ids);
+        }
+        lock(&self.wake).connected = !connected.is_empty();
+        let _ = self.actor.send(Message::Looked(generation, look));
+    }
+
+    fn run(&self) {
+        loop {
+            let mut wake = lock(&self.wake);
+            while !wake.wanted && !wake.ended {
+                if wake.connected {
+                    let (again, waited) = self
+                        .woken
+                        .wait_timeout(wake, PERIOD)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    wake = again;
+                    if waited.timed_out() {
+                        break;
+                    }
+                } else {
+                    wake = self
+                        .woken
+                        .wait(wake)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+            if wake.ended {
+                return;
+            }
+            wake.wanted = false;
+            drop(wake);
+            self.look();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

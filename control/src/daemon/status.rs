@@ -1,0 +1,111 @@
+//! Makes a [`Status`] of what the actor knows. Pure.
+
+use std::time::SystemTime;
+
+use truemute_core::observed::{ClientState, MicState, Snapshot, VirtualMic};
+
+use super::state::Reason;
+use crate::protocol::{Forced, GateState, Origin, RealMic, SCHEMA, Status};
+
+/// What a status is made of.
+pub(super) struct Facts<'a> {
+    pub(super) gate: GateState,
+    pub(super) reason: Reason,
+    pub(super) since: SystemTime,
+    /// The backend's description of itself; absent while the audio server is not connected.
+    pub(super) backend: Option<String>,
+    pub(super) look: Option<&'a Snapshot>,
+    pub(super) forced: &'a [Forced],
+    pub(super) warnings: Vec<String>,
+}
+
+/// The status.
+pub(super) fn status(facts: Facts<'_>) -> Status {
+    let connected = facts.backend.is_some();
+    let clients = facts.look.map_or(0, |look| {
+        let connected = look
+            .clients
+            .iter()
+            .filter(|client| client.state != ClientState::Gone);
+        u32::try_from(connected.count()).unwrap_or(u32::MAX)
+    });
+    Status {
+        schema: SCHEMA,
+        gate: facts.gate,
+        reason: reason(&facts),
+        since: rfc3339(facts.since),
+        backend: facts.backend.unwrap_or_else(|| "pipewire".into()),
+        connected,
+        real_mic: real_mic(facts.look),
+        virtual_mic: virtual_mic(facts.look),
+        clients,
+        bypasses: Vec::new(),
+        forced: facts.forced.to_vec(),
+        warnings: facts.warnings,
+        daemon_pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+/// A reason as the contract writes it.
+pub(super) fn reason_text(reason: Reason) -> String {
+    match reason {
+        Reason::Commanded(origin) => match origin {
+            Origin::Cli => "cli",
+            Origin::Hotkey => "hotkey",
+            Origin::Desktop => "desktop",
+            Origin::App => "app",
+            Origin::Headset => "headset",
+            Origin::Policy => "policy",
+            Origin::Lease => "lease",
+            Origin::Start => "start",
+        },
+        Reason::NotConfirmed => "not_confirmed",
+        Reason::Stopped => "stopped",
+    }
+    .into()
+}
+
+/// What keeps the gate silent, if it is commanded live; else who commanded it.
+fn reason(facts: &Facts<'_>) -> String {
+    let missing = |look: &Snapshot| look.real_mic.state == MicState::Missing;
+    if facts.backend.is_none() {
+        "server_lost".into()
+    } else if facts.gate == GateState::Live && facts.look.is_some_and(missing) {
+        "source_missing".into()
+    } else {
+        reason_text(facts.reason)
+    }
+}
+
+fn real_mic(look: Option<&Snapshot>) -> RealMic {
+    match look {
+        Some(look) => RealMic {
+            name: look.real_mic.name.clone(),
+            description: look.real_mic.description.clone(),
+            state: look.real_mic.state,
+        },
+        None => RealMic {
+            name: String::new(),
+            description: String::new(),
+            state: MicState::Missing,
+        },
+    }
+}
+
+fn virtual_mic(look: Option<&Snapshot>) -> VirtualMic {
+    match look {
+        Some(look) => look.virtual_mic.clone(),
+        None => VirtualMic {
+            name: "truemute.mic".into(),
+            rate: 0,
+            channels: 0,
+            quantum: 0,
+        },
+    }
+}
+
+/// A time as the contract writes it: RFC 3339 in UTC.
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(|_| String::new(), |time| time.to_string())
+}
