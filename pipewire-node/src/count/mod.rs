@@ -19,5 +19,7 @@
 pub(crate) mod activation;
 pub(crate) mod books;
 pub(crate) mod layout;
+#[cfg(test)]
+mod live;
 pub(crate) mod peers_feed;
 pub(crate) mod table;
