@@ -1,0 +1,54 @@
+//! On which audio servers a test runs: this machine's own, and Debian 13's from its root filesystem.
+
+use std::path::Path;
+
+use truemute_pipewire::rehearsal::{ServerOptions, debian13_root};
+
+/// One kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// What is installed here.
+    Installed,
+    /// Debian 13's PipeWire 1.4 and WirePlumber 0.5. Needs root, and the root that `cargo xtask setup` makes.
+    Debian13,
+}
+
+impl Version {
+    /// `options` for this version, or nothing, with a line that says why, if it cannot be had here.
+    ///
+    /// # Panics
+    /// If it cannot be had and `TRUEMUTE_REQUIRE_DEBIAN13` is set, so that CI never skips.
+    pub fn options(self, options: ServerOptions) -> Option<ServerOptions> {
+        if self == Version::Installed {
+            return Some(options);
+        }
+        match debian13_root(&target_directory()) {
+            Ok(root) if rustix::process::geteuid().is_root() => Some(ServerOptions {
+                root: Some(root),
+                ..options
+            }),
+            other => {
+                let reason = match other {
+                    Ok(_) => "only root can run the server of another release".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                assert!(
+                    std::env::var_os("TRUEMUTE_REQUIRE_DEBIAN13").is_none(),
+                    "{reason}"
+                );
+                println!("SKIPPED: {reason}");
+                None
+            }
+        }
+    }
+}
+
+/// Cargo's target directory: the test executable lies in `target/PROFILE/deps`.
+fn target_directory() -> std::path::PathBuf {
+    let executable = std::env::current_exe().unwrap_or_default();
+    executable
+        .ancestors()
+        .nth(3)
+        .unwrap_or(Path::new("target"))
+        .to_owned()
+}

@@ -1,0 +1,181 @@
+//! What one recording client saw, cycle by cycle, written by its real-time callback without allocation or lock and
+//! readable at any time.
+
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use pipewire::spa::sys::{spa_chunk, spa_io_position};
+
+use crate::append::Append;
+
+/// One process callback that delivered a buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cycle {
+    /// The graph's clock (`clock.id`, a node id); positions compare only within one.
+    pub clock: u32,
+    /// The clock's position at the cycle's first frame.
+    pub position: u64,
+    /// When the cycle began, nanoseconds of the monotonic clock.
+    pub nsec: u64,
+    /// Frames of the graph's cycle.
+    pub duration: u64,
+    /// Frames received, at the client's rate.
+    pub frames: u32,
+    /// `spa_chunk.offset`.
+    pub chunk_offset: u32,
+    /// `spa_chunk.size` in bytes.
+    pub chunk_size: u32,
+    /// `spa_chunk.stride` in bytes.
+    pub chunk_stride: i32,
+    /// `spa_chunk.flags`.
+    pub chunk_flags: i32,
+    /// Bytes that are not zero. Negative zero has one.
+    pub nonzero_bytes: u32,
+    /// First sample as it lay in memory: the bits of an F32, or an S16 in the low half.
+    pub first: u32,
+    /// FNV-1a of all bytes.
+    pub hash: u64,
+    /// Where this cycle's bytes begin in [`Tape::bytes_from`], if samples are kept.
+    pub kept_at: u64,
+}
+
+impl Cycle {
+    /// Whether every bit of every sample is zero.
+    pub fn is_zero(&self) -> bool {
+        self.nonzero_bytes == 0
+    }
+}
+
+/// The record of one client.
+pub struct Tape {
+    cycles: Append<Cycle>,
+    bytes: Append<u8>,
+    keep: bool,
+    pulls: AtomicU64,
+    empty: AtomicU64,
+    frames: AtomicU64,
+    sample_bytes: u32,
+    channels: u32,
+    position: AtomicPtr<spa_io_position>,
+    reading: AtomicBool,
+    pub(crate) node_id: AtomicU32,
+}
+
+impl Tape {
+    /// Room for `cycles` cycles and `kept` bytes of sound.
+    pub(crate) fn new(cycles: usize, kept: usize, sample_bytes: u32, channels: u32) -> Self {
+        Self {
+            cycles: Append::with_capacity(cycles),
+            bytes: Append::with_capacity(kept),
+            keep: kept > 0,
+            pulls: AtomicU64::new(0),
+            empty: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            sample_bytes,
+            channels,
+            position: AtomicPtr::new(ptr::null_mut()),
+            reading: AtomicBool::new(false),
+            node_id: AtomicU32::new(u32::MAX),
+        }
+    }
+
+    /// Process callbacks with a buffer so far: what an exact counter must say.
+    pub fn pulls(&self) -> u64 {
+        self.pulls.load(Ordering::Acquire)
+    }
+
+    /// Process callbacks without a buffer.
+    pub fn empty(&self) -> u64 {
+        self.empty.load(Ordering::Relaxed)
+    }
+
+    /// Frames received so far.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// The cycles from number `start` on.
+    pub fn cycles_from(&self, start: usize) -> Vec<Cycle> {
+        self.cycles.from(start)
+    }
+
+    /// Cycles logged so far.
+    pub fn logged(&self) -> usize {
+        self.cycles.len()
+    }
+
+    /// Cycles, or bytes of sound that should have been kept, for which there was no room.
+    pub fn lost(&self) -> u64 {
+        self.cycles.lost() + self.bytes.lost()
+    }
+
+    /// The sound as received, from byte `start` on.
+    pub fn bytes_from(&self, start: usize) -> Vec<u8> {
+        self.bytes.from(start)
+    }
+
+    /// Main thread: the area with the graph's position is now at `area`; the one before is about to be unmapped.
+    pub(crate) fn set_position(&self, area: *mut spa_io_position) {
+        self.position.store(area, Ordering::SeqCst);
+        // Whoever began to read before the store may still use the old area.
+        while self.reading.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Real-time thread: the callback came and there was no buffer.
+    pub(crate) fn note_empty(&self) {
+        self.empty.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Real-time thread: logs one delivery.
+    ///
+    /// # Safety
+    /// Only one thread may call this at a time.
+    pub(crate) unsafe fn note(&self, chunk: &spa_chunk, memory: &[u8]) {
+        let start = (chunk.offset as usize).min(memory.len());
+        let end = (start + chunk.size as usize).min(memory.len());
+        let bytes = &memory[start..end];
+        let mut cycle = self.clock();
+        let frames = bytes.len() as u32 / (self.sample_bytes * self.channels);
+        cycle.frames = frames;
+        cycle.chunk_offset = chunk.offset;
+        cycle.chunk_size = chunk.size;
+        cycle.chunk_stride = chunk.stride;
+        cycle.chunk_flags = chunk.flags;
+        cycle.hash = 0xcbf2_9ce4_8422_2325;
+        for byte in bytes {
+            cycle.nonzero_bytes += u32::from(*byte != 0);
+            cycle.hash = (cycle.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        let first = bytes.iter().take(self.sample_bytes as usize);
+        for (byte, shift) in first.zip([0, 8, 16, 24]) {
+            cycle.first |= u32::from(*byte) << shift;
+        }
+        cycle.kept_at = self.bytes.len() as u64;
+        // SAFETY: the caller is the only one that appends.
+        unsafe {
+            if self.keep {
+                self.bytes.extend(bytes.iter().copied());
+            }
+            self.cycles.extend([cycle].into_iter());
+        }
+        self.frames.fetch_add(u64::from(frames), Ordering::Relaxed);
+        self.pulls.fetch_add(1, Ordering::Release);
+    }
+
+    fn clock(&self) -> Cycle {
+        self.reading.store(true, Ordering::SeqCst);
+        let area = self.position.load(Ordering::SeqCst);
+        // SAFETY: null, or mapped until `set_position` has returned for its successor, which waits for `reading`.
+        let cycle = unsafe { area.as_ref() }.map_or_else(Cycle::default, |area| Cycle {
+            clock: area.clock.id,
+            position: area.clock.position,
+            nsec: area.clock.nsec,
+            duration: area.clock.duration,
+            ..Cycle::default()
+        });
+        self.reading.store(false, Ordering::SeqCst);
+        cycle
+    }
+}

@@ -1,0 +1,152 @@
+//! The recorders against the simulated mic itself, without TrueMute between: what they say must be right before
+//! anything is held against it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use truemute_pipewire::rehearsal::{
+    Clock, MicOptions, MicState, PrivateServer, ServerOptions, Signal, SimulatedMic, ramp_phase,
+};
+use truemute_tests::recorder::{
+    Connections, Format, Recorder, RecorderOptions, Recorders, State, wait_until,
+};
+use truemute_tests::servers::Version;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn float_and_s16_clients_get_the_ramp_in_mono_and_stereo() {
+    for version in [Version::Installed, Version::Debian13] {
+        for (format, bits) in [(Format::F32, 23), (Format::S16, 15)] {
+            for channels in [1, 2] {
+                for quantum in [64, 256, 1024] {
+                    check_ramp(version, format, bits, channels, quantum);
+                }
+            }
+        }
+    }
+}
+
+fn check_ramp(version: Version, format: Format, bits: u32, channels: u32, quantum: u32) {
+    let Some(server) = server(version, quantum) else {
+        return;
+    };
+    let mic = mic(&server, channels, Signal::Ramp { bits });
+    let recorders = Recorders::start(&server, Connections::Own).unwrap();
+    let recorder = recorders
+        .add(RecorderOptions {
+            target: Some(mic.name().to_owned()),
+            channels,
+            format,
+            kept_bytes: 4_000_000,
+            ..RecorderOptions::default()
+        })
+        .unwrap();
+    assert!(recorder.wait_for_pulls(40, LIMIT), "{}", server.log());
+    drop(recorders);
+    let cycles = recorder.tape().cycles_from(0);
+    let samples = recorder.samples();
+    let sample_bytes = if format == Format::F32 { 4 } else { 2 };
+    let mut live = 0;
+    for cycle in &cycles {
+        assert_eq!(cycle.duration, u64::from(quantum));
+        if cycle.is_zero() {
+            continue;
+        }
+        live += 1;
+        let start = cycle.kept_at as usize / sample_bytes;
+        let block = &samples[start..start + (cycle.frames * channels) as usize];
+        let modulus = (1 << bits) - 1;
+        let delay = ramp_delay(block[0], bits, cycle.position);
+        for (frame, position) in block
+            .chunks_exact(channels as usize)
+            .zip(cycle.position - delay..)
+        {
+            for (channel, sample) in (0..).zip(frame) {
+                assert_eq!(ramp_phase(bits, channel, *sample), Some(position % modulus));
+            }
+        }
+        // A null sink that drives gives in each cycle what it took in the one before.
+        assert_eq!(delay, u64::from(quantum), "{version:?}");
+    }
+    assert!(live >= 30, "{live} live of {}", cycles.len());
+}
+
+#[test]
+fn many_clients_see_each_cycle_once_and_the_same_bytes() {
+    for version in [Version::Installed, Version::Debian13] {
+        let Some(server) = server(version, 1024) else {
+            continue;
+        };
+        let mic = mic(&server, 1, Signal::Noise { seed: 7 });
+        let recorders = Recorders::start(&server, Connections::Own).unwrap();
+        let clients = recorders
+            .add_many(
+                16,
+                &RecorderOptions {
+                    target: Some(mic.name().to_owned()),
+                    ..RecorderOptions::default()
+                },
+            )
+            .unwrap();
+        for client in &clients {
+            assert!(client.wait_for_pulls(20, LIMIT), "{}", server.log());
+        }
+        let hashes = |client: &Recorder| -> HashSet<_> {
+            let cycles = client.tape().cycles_from(0);
+            cycles
+                .iter()
+                .map(|cycle| (cycle.clock, cycle.position, cycle.hash))
+                .collect()
+        };
+        let all = hashes(&clients[0]);
+        for client in &clients[1..] {
+            assert!(hashes(client).intersection(&all).count() >= 10);
+        }
+    }
+}
+
+#[test]
+fn corked_clients_stand_still_and_the_mic_is_let_go() {
+    for version in [Version::Installed, Version::Debian13] {
+        let Some(server) = server(version, 256) else {
+            continue;
+        };
+        let mic = mic(&server, 1, Signal::Tone { hertz: 440.0 });
+        let recorders = Recorders::start(&server, Connections::Shared).unwrap();
+        let client = recorders.add(RecorderOptions::default()).unwrap();
+        assert!(client.wait_for_pulls(10, LIMIT), "{}", server.log());
+        assert!(client.wait_for_sound(true, 0, LIMIT).is_some());
+        assert_eq!(mic.state(), MicState::Running);
+        client.set_active(false);
+        assert!(wait_until(LIMIT, || client.state() == State::Paused));
+        assert!(mic.wait_for_state(MicState::Suspended, LIMIT));
+        let still = client.tape().pulls();
+        client.set_active(true);
+        assert!(client.wait_for_pulls(still + 10, LIMIT), "{}", server.log());
+    }
+}
+
+fn server(version: Version, quantum: u32) -> Option<PrivateServer> {
+    let options = version.options(ServerOptions {
+        clock: Some(Clock::fixed(quantum)),
+        ..ServerOptions::default()
+    })?;
+    Some(PrivateServer::start(options).unwrap())
+}
+
+fn mic(server: &PrivateServer, channels: u32, signal: Signal) -> SimulatedMic {
+    let options = MicOptions {
+        channels,
+        signal,
+        ..MicOptions::default()
+    };
+    SimulatedMic::start(server, options).unwrap()
+}
+
+/// How many frames ago the ramp's sample was played, seen at `position`.
+fn ramp_delay(sample: f32, bits: u32, position: u64) -> u64 {
+    let modulus = (1 << bits) - 1;
+    let played = ramp_phase(bits, 0, sample).unwrap();
+    (position + modulus - played) % modulus
+}
