@@ -49,3 +49,75 @@ pub fn group_by_app(clients: &[Client]) -> Vec<AppGroup> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use truemute_core::observed::{Api, ClientState, CountedBy, Counts, Purpose};
+
+    fn client(id: u64, app: &str, pid: Option<u32>, identity: Identity) -> Client {
+        Client {
+            id,
+            app: app.to_owned(),
+            stream: String::new(),
+            pid,
+            executable: (identity != Identity::Claimed)
+                .then(|| PathBuf::from(format!("/usr/bin/{app}"))),
+            identity,
+            puller: None,
+            api: Api::Pulse,
+            purpose: Purpose::Recording,
+            state: ClientState::Running,
+            counted_by: CountedBy::ActivationRecord,
+            counts: Counts::default(),
+            first_seen_ns: 0,
+            last_pull_ns: None,
+        }
+    }
+
+    fn groups(clients: &[Client]) -> Vec<Vec<u64>> {
+        group_by_app(clients)
+            .into_iter()
+            .map(|it| it.clients)
+            .collect()
+    }
+
+    #[test]
+    fn streams_of_one_process_are_one_app_and_two_processes_are_two() {
+        use Identity::{Corroborated, Verified};
+        let clients = [
+            client(1, "chromium", Some(10), Corroborated),
+            client(2, "pw-record", Some(11), Verified),
+            client(3, "chromium", Some(10), Verified),
+            client(4, "chromium", Some(12), Corroborated),
+        ];
+        assert_eq!(groups(&clients), [vec![1, 3], vec![2], vec![4]]);
+        let first = &group_by_app(&clients)[0];
+        assert_eq!(
+            (first.app.as_str(), first.identity),
+            ("chromium", Corroborated)
+        );
+        assert!(group_by_app(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_claim_never_joins_what_is_vouched_for() {
+        let clients = [
+            client(1, "zoom", Some(10), Identity::Verified),
+            client(2, "zoom", Some(10), Identity::Claimed),
+            client(3, "zoom", Some(99), Identity::Claimed),
+            client(4, "zoom", None, Identity::Claimed),
+        ];
+        assert_eq!(groups(&clients), [vec![1], vec![2, 3, 4]]);
+    }
+
+    #[test]
+    fn one_pid_with_two_files_is_two_apps() {
+        // The process began to run another file (execve), or the pid came into other hands.
+        let clients = [
+            client(1, "sh", Some(10), Identity::Verified),
+            client(2, "parecord", Some(10), Identity::Verified),
+        ];
+        assert_eq!(groups(&clients), [vec![1], vec![2]]);
+    }
+}

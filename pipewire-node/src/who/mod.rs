@@ -226,4 +226,6 @@ fn app_name(claims: &Claims, process: Option<&Process>) -> String {
 }
 
 #[cfg(test)]
+mod server_tests;
+#[cfg(test)]
 mod tests;

@@ -238,21 +238,20 @@ mod tests {
 
     #[test]
     fn a_program_started_by_another_name_of_its_file_goes_by_that_name() {
-        let dir = std::env::temp_dir().join(format!("truemute-alias-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::copy("/bin/sleep", dir.join("aplay")).unwrap();
-        std::os::unix::fs::symlink("aplay", dir.join("arecord")).unwrap();
-        let mut child = std::process::Command::new(dir.join("arecord"))
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("aplay");
+        std::fs::copy("/bin/sleep", &file).unwrap();
+        std::os::unix::fs::symlink("aplay", dir.path().join("arecord")).unwrap();
+        let mut child = std::process::Command::new(dir.path().join("arecord"))
             .arg("60")
             .spawn()
             .unwrap();
         let look = ProcDir::open(child.id()).unwrap().look();
         child.kill().unwrap();
         child.wait().unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
         let look = look.unwrap();
         assert_eq!(look.name, "arecord");
-        assert_eq!(look.executable, Some(dir.join("aplay")));
+        assert_eq!(look.executable, Some(file));
     }
 
     #[test]
@@ -276,6 +275,59 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(pinned.look(), None);
         assert!(pinned.sockets().is_err());
+    }
+
+    #[test]
+    fn a_file_mounted_over_another_does_not_get_its_name() {
+        let unshare: &[&str] = if rustix::process::geteuid().is_root() {
+            &["--mount"]
+        } else {
+            &["--user", "--map-root-user", "--mount"]
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, ready) = (dir.path().join("zoom"), dir.path().join("ready"));
+        std::fs::write(&victim, "").unwrap();
+        let script = format!(
+            "mount --bind \"$(command -v sleep)\" {0} && : > {1} && exec {0} 60",
+            victim.display(),
+            ready.display()
+        );
+        let mut command = std::process::Command::new("unshare");
+        let mut child = command
+            .args(unshare)
+            .args(["sh", "-c", &script])
+            .spawn()
+            .unwrap();
+        let look = loop {
+            if child.try_wait().unwrap().is_some() {
+                println!("SKIPPED: this user may not make mount namespaces");
+                return;
+            }
+            let look = ProcDir::open(child.id()).ok().and_then(|it| it.look());
+            if let Some(look) = look.filter(|it| it.command == "zoom") {
+                break look;
+            }
+            std::thread::yield_now();
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(ready.exists());
+        assert_eq!(look.executable, None);
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_keeps_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("app");
+        std::fs::copy("/bin/sleep", &file).unwrap();
+        let mut child = std::process::Command::new(&file).arg("60").spawn().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::copy("/bin/cat", &file).unwrap();
+        let look = ProcDir::open(child.id()).unwrap().look();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let look = look.unwrap();
+        assert_eq!((look.executable, look.name.as_str()), (Some(file), "app"));
     }
 
     proptest! {
