@@ -10,8 +10,7 @@ mod combo;
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use global_hotkey::hotkey::HotKey;
@@ -20,11 +19,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use x11rb::connection::Connection as _;
 use x11rb::rust_connection::RustConnection;
 
+use crate::daemon::{Handle, Want};
+use crate::protocol::Origin;
+
 /// A global hotkey; given back when it is dropped.
 pub struct Hotkey {
     hotkey: HotKey,
     manager: GlobalHotKeyManager,
-    lost: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,8 +87,13 @@ pub fn check(combo: &str) -> Result<(), HotkeyError> {
 
 impl Hotkey {
     /// Grabs `combo` on the display of this session. `on_press` is called once for each press, however long the key is
-    /// held, on a thread of the hotkey's own. Any thread but the audio thread may call this; it waits for the X server.
-    pub fn start(combo: &str, on_press: impl Fn() + Send + 'static) -> Result<Self, HotkeyError> {
+    /// held, and `on_loss` if the X server goes; both on a thread of the hotkey's own. Any thread but the audio thread may
+    /// call this; it waits for the X server.
+    pub fn start(
+        combo: &str,
+        on_press: impl Fn() + Send + 'static,
+        on_loss: impl FnOnce(HotkeyError) + Send + 'static,
+    ) -> Result<Self, HotkeyError> {
         let hotkey = combo::parse(combo)?;
         Session::of_process().check()?;
         let display = connect()?;
@@ -95,29 +101,36 @@ impl Hotkey {
         register(&manager, hotkey, combo)?;
 
         let presses = listen(hotkey.id()).map_err(|error| refused(combo, &error))?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let lost_there = Arc::clone(&lost);
         let thread = thread::Builder::new()
             .name("hotkey".into())
             .spawn(move || {
                 if deliver(presses, &display, on_press) == End::DisplayLost {
-                    lost_there.store(true, Ordering::Relaxed);
+                    on_loss(HotkeyError::Lost);
                 }
             })
             .map_err(|error| refused(combo, &error))?;
         Ok(Self {
             hotkey,
             manager,
-            lost,
             thread: Some(thread),
         })
     }
 
-    /// What became of it since: [`HotkeyError::Lost`] if the X server has gone.
-    pub fn failure(&self) -> Option<HotkeyError> {
-        self.lost
-            .load(Ordering::Relaxed)
-            .then_some(HotkeyError::Lost)
+    /// Binds `combo` to the daemon's toggle. Without a hotkey the daemon goes on, and its status has a warning.
+    pub fn of_daemon(combo: &str, daemon: &Handle) -> Option<Self> {
+        let (toggled, lost) = (daemon.clone(), daemon.clone());
+        let on_press = move || {
+            if let Err(error) = toggled.switch(Want::Toggle, Origin::Hotkey) {
+                tracing::warn!("hotkey: {} {}", error.message, error.remedy);
+            }
+        };
+        match Self::start(combo, on_press, move |error| lost.warn(error.to_string())) {
+            Ok(hotkey) => Some(hotkey),
+            Err(error) => {
+                daemon.warn(error.to_string());
+                None
+            }
+        }
     }
 }
 

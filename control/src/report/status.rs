@@ -167,8 +167,8 @@ mod tests {
     fn an_open_gate_without_a_mic_or_server_does_not_claim_that_apps_hear() {
         let mut state = samples::live();
         state.real_mic.state = truemute_core::observed::MicState::Missing;
-        assert!(!status(&state, &page(Some(80))).contains("apps hear"));
+        assert!(!status(&state, &page(Some(80))).contains("hear the microphone"));
         state.connected = false;
-        assert!(!status(&state, &page(Some(80))).contains("apps hear"));
+        assert!(!status(&state, &page(Some(80))).contains("hear the microphone"));
     }
 }

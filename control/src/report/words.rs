@@ -41,8 +41,8 @@ impl Shown {
     /// What it means for the person who speaks.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
-            Self::Live => "apps hear the microphone",
-            Self::Muted => "apps get exact zeros",
+            Self::Live => "apps on TrueMute hear the microphone",
+            Self::Muted => "apps on TrueMute get exact zeros",
             Self::Unknown => "do not rely on being muted",
         }
     }
@@ -113,6 +113,8 @@ pub(crate) fn reason(reason: &str) -> String {
         "lease" | "lease_expired" => "because the daemon stopped answering for live".into(),
         "start" => "at the daemon's start".into(),
         "source_missing" => "because there is no real microphone".into(),
+        "not_confirmed" => "because the audio thread did not confirm an unmute".into(),
+        "stopped" => "because the daemon ends".into(),
         "server_lost" => "because the audio server is gone".into(),
         other => format!("reason: {}", clean(&other.replace('_', " "), 60)),
     }
