@@ -1,2 +1,7 @@
-//! The program `truemute`.
-fn main() {}
+//! The program `truemute`: see [`truemute::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    truemute::cli::main()
+}

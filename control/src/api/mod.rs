@@ -1,2 +1,15 @@
 //! The local API: one JSON object a line over a Unix socket. What the lines mean is in [`crate::protocol`]; what they
 //! do is in [`crate::daemon`].
+
+mod client;
+mod connection;
+mod lines;
+mod parse;
+mod server;
+mod socket;
+
+pub use client::{Client, ClientError};
+pub use connection::RATE;
+pub use parse::parse_request;
+pub use server::{MAX_CONNECTIONS, MAX_FOLLOWERS, Server};
+pub use socket::{OwnSocket, SocketError, default_path};

@@ -1,1 +1,115 @@
 //! The command line: arguments in, exit codes out. What it prints for people is made in [`crate::report`].
+//! This file holds the arguments and the exit codes; each command with more than a call has a file of its own.
+
+mod daemon;
+mod failure;
+mod output;
+mod queries;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::daemon::Want;
+use failure::Failure;
+
+/// A microphone that truly mutes, and says who listened.
+#[derive(Debug, Parser)]
+#[command(name = "truemute", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    /// Socket of the daemon [default: $XDG_RUNTIME_DIR/truemute/api.sock]
+    #[arg(
+        long,
+        global = true,
+        env = "TRUEMUTE_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH"
+    )]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon. Errors go to stderr.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground; a systemd user unit starts it
+    Daemon {
+        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Show the gate, the real mic, the virtual mic and how many clients there are
+    Status(Format),
+    /// Mute; returns when the audio thread has applied it
+    Mute(Format),
+    /// Unmute; returns when the audio thread has applied it
+    Unmute(Format),
+    /// Mute if live, unmute if muted
+    Toggle(Format),
+    /// List who is connected now
+    Clients(Format),
+    /// Show pulls and frames per client, while live and while muted
+    Stats(StatsArgs),
+    /// Stream the state and the counts, one JSON object a line
+    Watch,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Format {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatsArgs {
+    /// Only what happened since this time (RFC 3339) [default: the daemon's start]
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// The arguments, for completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program with the arguments of this process. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon.
+pub fn main() -> ExitCode {
+    // Wrong usage ends here, with code 2.
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let socket = match cli.socket {
+        Some(socket) => socket,
+        None => crate::api::default_path()?,
+    };
+    match cli.command {
+        Command::Daemon { config } => daemon::run(config, socket),
+        Command::Status(format) => queries::status(&socket, format),
+        Command::Mute(format) => queries::switch(&socket, Want::Mute, format),
+        Command::Unmute(format) => queries::switch(&socket, Want::Unmute, format),
+        Command::Toggle(format) => queries::switch(&socket, Want::Toggle, format),
+        Command::Clients(format) => queries::clients(&socket, format),
+        Command::Stats(args) => queries::stats(&socket, args),
+        Command::Watch => queries::watch(&socket),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -6,6 +6,7 @@ pub mod feed;
 mod history;
 mod lease;
 mod observer;
+pub mod service;
 mod state;
 mod status;
 mod supervisor;

@@ -1,0 +1,112 @@
+//! Speaks to a daemon: what the command line uses, and any Rust program may.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::protocol::{Answer, Call, ErrorObject, Outcome, Reply, Request, RequestId};
+
+/// Longer than the daemon's own limit for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("No daemon answers at {}. Start it with `systemctl --user start truemute`, or in the foreground with `truemute daemon`.", .0.display())]
+    NoDaemon(PathBuf),
+    /// The daemon said no.
+    #[error("{} {}", .0.message, .0.remedy)]
+    Refused(ErrorObject),
+    /// The connection broke or stood still.
+    #[error(
+        "The connection to the daemon broke: {0}. Look at the daemon's log (journalctl --user -u truemute), and try again."
+    )]
+    Broken(io::Error),
+    /// The daemon speaks another version.
+    #[error(
+        "The daemon answered what this version does not understand: {0}. Restart the daemon, so that both are of one version."
+    )]
+    NotUnderstood(serde_json::Error),
+}
+
+/// One connection to a daemon.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    calls: u64,
+}
+
+impl Client {
+    /// Connects to the daemon at `socket`.
+    pub fn connect(socket: &Path) -> Result<Client, ClientError> {
+        let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NoDaemon(socket.to_owned())
+            }
+            _ => ClientError::Broken(error),
+        })?;
+        stream
+            .set_read_timeout(Some(ANSWER_WITHIN))
+            .map_err(ClientError::Broken)?;
+        stream
+            .set_write_timeout(Some(ANSWER_WITHIN))
+            .map_err(ClientError::Broken)?;
+        Ok(Client {
+            stream: BufReader::new(stream),
+            calls: 0,
+        })
+    }
+
+    /// Calls and waits for the answer.
+    pub fn call(&mut self, call: Call) -> Result<Answer, ClientError> {
+        self.calls += 1;
+        let request = Request {
+            id: RequestId::Number(self.calls),
+            call,
+        };
+        let mut line = serde_json::to_vec(&request).map_err(ClientError::NotUnderstood)?;
+        line.push(b'\n');
+        // A daemon that refuses the connection writes why and closes: the answer is there although the write failed.
+        let written = self.stream.get_mut().write_all(&line);
+        let reply: Reply = match self.next_line() {
+            Err(ClientError::Broken(read)) => {
+                return Err(ClientError::Broken(written.err().unwrap_or(read)));
+            }
+            reply => reply?,
+        };
+        match reply.outcome {
+            Outcome::Result(answer) => Ok(*answer),
+            Outcome::Error(error) => Err(ClientError::Refused(error)),
+        }
+    }
+
+    /// After [`Call::Watch`] or [`Call::Trace`]: waits for the next line, as long as it takes. None: the daemon ended.
+    pub fn follow<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(ClientError::Broken)?;
+        match self.next_line() {
+            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(None)
+            }
+            line => line.map(Some),
+        }
+    }
+
+    fn next_line<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        let mut line = Vec::new();
+        self.stream
+            .read_until(b'\n', &mut line)
+            .map_err(ClientError::Broken)?;
+        if line.last() != Some(&b'\n') {
+            return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        }
+        serde_json::from_slice(&line).map_err(ClientError::NotUnderstood)
+    }
+}

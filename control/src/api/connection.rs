@@ -1,0 +1,242 @@
+//! One connection: reads requests, answers them in order, follows `watch` and `trace`. Runs on a thread of its own.
+
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::lines::{Line, Lines, MAX_LINE};
+use super::parse::parse_line;
+use super::server::Shared;
+use crate::daemon::feed::{Feed, Item, Note, Quiet, Topic};
+use crate::daemon::{Handle, Want};
+use crate::protocol::{
+    Answer, Call, ErrorCode, ErrorObject, Following, Outcome, Reply, RequestId, SCHEMA, WatchEvent,
+    WatchParams,
+};
+
+/// Requests a second that one connection may send, and as many in one burst.
+pub const RATE: u32 = 200;
+
+/// Pause before the answer to a request beyond the rate, so that a flood is answered no faster than it is allowed.
+const FLOOD_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a silent follower's connection is checked.
+const FOLLOW_CHECK: Duration = Duration::from_millis(250);
+
+/// Serves the connection until it ends.
+pub(super) fn serve(stream: &UnixStream, number: u64, shared: &Shared) {
+    let mut lines = Lines::new(stream);
+    let mut rate = Bucket::new();
+    loop {
+        let line = lines.next();
+        shared.busy(number, true);
+        let served = match line {
+            Line::End => return,
+            Line::Half => {
+                let error = bad_line("The last line did not end in time, or at all.");
+                let _ = send(stream, &error_reply(None, error));
+                return;
+            }
+            Line::TooLong => send(stream, &error_reply(None, too_long())),
+            Line::Whole(_) if !rate.take() => {
+                std::thread::sleep(FLOOD_PAUSE);
+                send(stream, &error_reply(None, too_many("requests a second")))
+            }
+            Line::Whole(line) => match parse_line(&line) {
+                (id, Err(error)) => send(stream, &error_reply(id, error)),
+                (id, Ok(Call::Watch(params))) => {
+                    return follow_watch(stream, number, shared, id, &params);
+                }
+                (id, Ok(Call::Trace)) => return follow_trace(stream, number, shared, id),
+                (id, Ok(call)) => send(stream, &reply(id, answer(&shared.daemon, call))),
+            },
+        };
+        if served.is_err() {
+            return;
+        }
+        shared.busy(number, false);
+    }
+}
+
+fn answer(daemon: &Handle, call: Call) -> Result<Answer, ErrorObject> {
+    match call {
+        Call::Status => daemon.status().map(Answer::Status),
+        Call::Mute(by) => daemon.switch(Want::Mute, by.origin).map(Answer::Switched),
+        Call::Unmute(by) => daemon.switch(Want::Unmute, by.origin).map(Answer::Switched),
+        Call::Toggle(by) => daemon.switch(Want::Toggle, by.origin).map(Answer::Switched),
+        Call::Clients => Ok(Answer::Stats(daemon.clients())),
+        Call::Stats(params) => {
+            let since = params.since.as_deref().and_then(|since| since.parse().ok());
+            daemon.stats(since).map(Answer::Stats)
+        }
+        Call::Watch(_) | Call::Trace => unreachable!("followed by the caller"),
+    }
+}
+
+/// Subscribes and says so, or says why not.
+fn begin(
+    stream: &UnixStream,
+    number: u64,
+    shared: &Shared,
+    id: Option<RequestId>,
+    topic: Topic,
+) -> Option<Feed> {
+    let subscribed = if shared.follow(number) {
+        shared.daemon.subscribe(topic)
+    } else {
+        Err(too_many("connections that follow"))
+    };
+    match subscribed {
+        Ok(feed) => {
+            let following = match topic {
+                Topic::Watch => "watch",
+                Topic::Trace => "trace",
+            };
+            let answer = Answer::Following(Following {
+                schema: SCHEMA,
+                following: following.into(),
+            });
+            send(stream, &reply(id, Ok(answer))).ok().map(|()| feed)
+        }
+        Err(error) => {
+            let _ = send(stream, &error_reply(id, error));
+            None
+        }
+    }
+}
+
+fn follow_watch(
+    stream: &UnixStream,
+    number: u64,
+    shared: &Shared,
+    id: Option<RequestId>,
+    params: &WatchParams,
+) {
+    let interval = Duration::from_millis(params.interval_ms.unwrap_or(1000).into());
+    if let Some(feed) = begin(stream, number, shared, id, Topic::Watch) {
+        // The peer has gone, which is how following ends.
+        let _ = watch(stream, &shared.daemon, &feed, interval);
+    }
+}
+
+fn follow_trace(stream: &UnixStream, number: u64, shared: &Shared, id: Option<RequestId>) {
+    let _ = (number, shared);
+    let error = ErrorObject {
+        code: ErrorCode::Failed,
+        message: "This daemon cannot trace yet.".into(),
+        remedy: "Use a later version.".into(),
+    };
+    let _ = send(stream, &error_reply(id, error));
+}
+
+fn watch(stream: &UnixStream, daemon: &Handle, feed: &Feed, interval: Duration) -> io::Result<()> {
+    let mut counts_due = None;
+    loop {
+        let wait = counts_due.map_or(FOLLOW_CHECK, |due: Instant| {
+            due.saturating_duration_since(Instant::now())
+                .min(FOLLOW_CHECK)
+        });
+        match feed.next(wait) {
+            Ok(Item::Note(Note::State(state))) => {
+                send(stream, &WatchEvent::State((*state).clone()))?;
+                // The first counts come right after the first state.
+                counts_due.get_or_insert_with(Instant::now);
+            }
+            Ok(Item::Note(_)) => {}
+            Ok(Item::Lost(lines)) => {
+                send(stream, &WatchEvent::Lost { lines })?;
+                if let Ok(status) = daemon.status() {
+                    send(stream, &WatchEvent::State(status))?;
+                }
+            }
+            Err(Quiet::Timeout) if has_gone(stream) => return Ok(()),
+            Err(Quiet::Timeout) => {}
+            Err(Quiet::Closed) => return Ok(()),
+        }
+        if counts_due.is_some_and(|due| due <= Instant::now()) {
+            send(stream, &WatchEvent::Counts(daemon.clients()))?;
+            counts_due = Some(Instant::now() + interval);
+        }
+    }
+}
+
+/// Whether the peer has closed its connection altogether; one that only sends no more still follows.
+fn has_gone(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+        && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+fn send(mut stream: &UnixStream, message: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+fn reply(id: Option<RequestId>, answer: Result<Answer, ErrorObject>) -> Reply {
+    let outcome = match answer {
+        Ok(answer) => Outcome::Result(Box::new(answer)),
+        Err(error) => Outcome::Error(error),
+    };
+    Reply { id, outcome }
+}
+
+fn error_reply(id: Option<RequestId>, error: ErrorObject) -> Reply {
+    reply(id, Err(error))
+}
+
+fn bad_line(message: &str) -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::BadRequest,
+        message: message.into(),
+        remedy: "Send whole lines, each within 5 seconds.".into(),
+    }
+}
+
+fn too_long() -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::TooLong,
+        message: format!("The line is longer than {MAX_LINE} bytes."),
+        remedy: "Send one request a line.".into(),
+    }
+}
+
+fn too_many(what: &str) -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::TooMany,
+        message: format!("There are too many {what}."),
+        remedy: "Send less, and try again in a second.".into(),
+    }
+}
+
+/// Lets [`RATE`] requests a second through, and as many in one burst.
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn new() -> Bucket {
+        Bucket {
+            tokens: RATE.into(),
+            at: Instant::now(),
+        }
+    }
+
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let gained = now.duration_since(self.at).as_secs_f64() * f64::from(RATE);
+        self.at = now;
+        self.tokens = (self.tokens + gained).min(RATE.into());
+        let allowed = self.tokens >= 1.0;
+        if allowed {
+            self.tokens -= 1.0;
+        }
+        allowed
+    }
+}

@@ -1,0 +1,61 @@
+//! How a command fails: one sentence on what went wrong, one on what to do, and an exit code.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::api::{ClientError, SocketError};
+use crate::daemon::service::ServiceError;
+
+/// A failure that is ready to be shown.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    text: String,
+}
+
+/// Failed.
+const FAILED: u8 = 1;
+/// No daemon answers.
+const NO_DAEMON: u8 = 3;
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub(super) fn new(text: impl Into<String>) -> Failure {
+        Failure {
+            code: FAILED,
+            text: text.into(),
+        }
+    }
+
+    /// Prints it and gives its exit code.
+    pub(super) fn report(self) -> ExitCode {
+        // Nothing is left to tell it to if stderr is closed.
+        let _ = writeln!(std::io::stderr(), "truemute: {}", self.text);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let code = match error {
+            ClientError::NoDaemon(_) => NO_DAEMON,
+            _ => FAILED,
+        };
+        Failure {
+            code,
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}

@@ -1,0 +1,87 @@
+//! The commands that ask a running daemon: one call, one answer, printed. `watch` goes on.
+
+use std::path::Path;
+
+use super::output;
+use super::{Failure, Format, StatsArgs};
+use crate::api::Client;
+use crate::daemon::Want;
+use crate::protocol::{Answer, By, Call, StatsParams, WatchEvent, WatchParams};
+use crate::report::{self, Page};
+
+pub(super) fn status(socket: &Path, format: Format) -> Result<(), Failure> {
+    show(socket, Call::Status, format, |answer, page| match answer {
+        Answer::Status(status) => Some(report::status(status, page)),
+        _ => None,
+    })
+}
+
+pub(super) fn switch(socket: &Path, want: Want, format: Format) -> Result<(), Failure> {
+    let call = match want {
+        Want::Mute => Call::Mute,
+        Want::Unmute => Call::Unmute,
+        Want::Toggle => Call::Toggle,
+    };
+    show(
+        socket,
+        call(By::default()),
+        format,
+        |answer, page| match answer {
+            Answer::Switched(switched) => Some(report::switched(switched, page)),
+            _ => None,
+        },
+    )
+}
+
+pub(super) fn clients(socket: &Path, format: Format) -> Result<(), Failure> {
+    show(socket, Call::Clients, format, |answer, page| match answer {
+        Answer::Stats(stats) => Some(report::clients(stats, page)),
+        _ => None,
+    })
+}
+
+pub(super) fn stats(socket: &Path, args: StatsArgs) -> Result<(), Failure> {
+    let params = StatsParams { since: args.since };
+    show(
+        socket,
+        Call::Stats(params),
+        args.format,
+        |answer, page| match answer {
+            Answer::Stats(stats) => Some(report::stats(stats, page)),
+            _ => None,
+        },
+    )
+}
+
+/// Prints every line that the daemon sends, until it ends.
+pub(super) fn watch(socket: &Path) -> Result<(), Failure> {
+    let mut client = Client::connect(socket)?;
+    client.call(Call::Watch(WatchParams::default()))?;
+    while let Some(event) = client.follow::<WatchEvent>()? {
+        if !output::json_line(&event)? {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        "The daemon has ended. Start it again, and then `truemute watch`.",
+    ))
+}
+
+/// Calls, and prints the answer as JSON or as text.
+fn show(
+    socket: &Path,
+    call: Call,
+    format: Format,
+    text: impl FnOnce(&Answer, &Page) -> Option<String>,
+) -> Result<(), Failure> {
+    let answer = Client::connect(socket)?.call(call)?;
+    if format.json {
+        return output::json(&answer);
+    }
+    match text(&answer, &Page::of_stdout()) {
+        Some(text) => output::text(&text),
+        None => Err(Failure::new(
+            "The daemon answered something else than was asked. Restart the daemon, so that both are of one version.",
+        )),
+    }
+}

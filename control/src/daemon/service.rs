@@ -1,0 +1,84 @@
+//! The daemon as a service of the system: configuration, socket, signals, readiness. It runs until it is told to end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{BackendFactory, Daemon, History, Watchdog};
+use crate::api::{OwnSocket, Server, SocketError};
+use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
+
+/// How the daemon was started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file; the user's own if absent.
+    pub config: Option<PathBuf>,
+    /// Where to serve the API.
+    pub socket: PathBuf,
+}
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The configuration or the policy.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// Threads or signal handlers.
+    #[error(
+        "The daemon cannot start its threads: {0}. Look at the limits of this session (ulimit -a)."
+    )]
+    System(io::Error),
+}
+
+/// Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP; a second one ends the process at once.
+pub fn run(
+    options: &Options,
+    factory: impl FnOnce(&Settings) -> Box<dyn BackendFactory>,
+    history: impl FnOnce(&Settings) -> Arc<dyn History>,
+) -> Result<(), ServiceError> {
+    // Whatever the daemon writes is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let config = match &options.config {
+        Some(path) => Config::read(path)?,
+        None => Config::read_default()?,
+    };
+    let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
+    let settings = Settings::new(config, policy);
+    // Before anything that a second daemon would disturb.
+    let socket = OwnSocket::bind(&options.socket)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
+
+    let (factory, history) = (factory(&settings), history(&settings));
+    let watchdog = Watchdog::from_environment();
+    let daemon =
+        Daemon::start(settings, factory, history, watchdog).map_err(ServiceError::System)?;
+    let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
+    tell_manager(NotifyState::Ready);
+    tracing::info!("serving {}", options.socket.display());
+
+    let signal = signals.forever().next();
+    tracing::info!("ending on signal {}", signal.unwrap_or_default());
+    tell_manager(NotifyState::Stopping);
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    daemon.stop();
+    server.stop();
+    Ok(())
+}
+
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("the service manager cannot be told: {error}");
+    }
+}
