@@ -95,7 +95,7 @@ pub struct Gate {
     /// The latest instant of an unmute. Written before the word that opens, and never smaller than before: whoever sees
     /// an open word finds here its own instant or a later one. A mix of the two can only silence more.
     opened_at_ns: AtomicU64,
-    /// First instant without a lease; 0 for none.
+    /// First instant without a lease; 0 for none. Stands alone: nothing else is read by its means, so relaxed will do.
     lease_until_ns: AtomicU64,
     in_flight: InFlight,
 }
@@ -165,13 +165,13 @@ impl Gate {
     /// Extends the lease to `until_ns`, at most [`LONGEST_LEASE_NS`] ahead of the present. Never shortens it, so that two
     /// who renew cannot disturb each other; only time and [`Gate::revoke_lease`] end it.
     pub fn renew_lease(&self, until_ns: u64) {
-        self.lease_until_ns.fetch_max(until_ns, Ordering::AcqRel);
+        self.lease_until_ns.fetch_max(until_ns, Ordering::Relaxed);
     }
 
     /// Ends the lease. Like a lease that runs out, it silences without opening an epoch: a later renewal makes the gate
     /// live again. To wait until the last live delivery has ended, [`Gate::mute`].
     pub fn revoke_lease(&self) {
-        self.lease_until_ns.store(0, Ordering::Release);
+        self.lease_until_ns.store(0, Ordering::Relaxed);
     }
 
     /// What a delivery that began now would do. Tells the state; lets nothing through.
@@ -186,7 +186,7 @@ impl Gate {
         }
         let left_ns = self
             .lease_until_ns
-            .load(Ordering::Acquire)
+            .load(Ordering::Relaxed)
             .saturating_sub(now_ns);
         if left_ns == 0 || left_ns > LONGEST_LEASE_NS {
             return Decision::Silent(SilentReason::LeaseExpired);

@@ -4,7 +4,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread;
 use truemute_core::gate::{Decision, Gate, SilentReason, Source};
 use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot};
@@ -124,6 +124,28 @@ fn a_mute_during_the_copy_leaves_zeros() {
             assert_eq!(decision, Decision::Silent(SilentReason::Changed));
         }
         control.join().unwrap();
+    });
+}
+
+/// The second look comes after the copy for the machine, too: one who mutes and then still finds no sound in the
+/// buffer can be sure that none will stay in it.
+#[test]
+fn the_second_look_is_not_taken_before_the_copy() {
+    loom::model(|| {
+        let shared = Arc::new((live_gate(), AtomicBool::new(false)));
+        let control = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.0.mute();
+                fence(Ordering::SeqCst);
+                shared.1.load(Ordering::Relaxed)
+            }
+        });
+        let decision = shared.0.begin(NOW_NS, block(20)).fill(&mut [1], |_| {
+            shared.1.store(true, Ordering::Relaxed);
+        });
+        let sound_seen = control.join().unwrap();
+        assert!(sound_seen || matches!(decision, Decision::Silent(_)));
     });
 }
 
