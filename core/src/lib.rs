@@ -46,10 +46,9 @@
 //! assert_eq!((counts.client, counts.live.pulls, counts.muted.pulls), (7, 1, 4));
 //! ```
 //!
-//! Everything is proved rather than hoped for: property tests against a plain model (`tests/properties.rs`), a model
-//! checker over all interleavings and memory orders (`tests/loom.rs`, run with
-//! `RUSTFLAGS="--cfg loom" cargo test -p truemute-core --release --test loom`), and a count of allocations
-//! (`tests/allocation.rs`).
+//! What shows that it holds: property tests against a plain model (`tests/properties.rs`), loom's run of all
+//! interleavings and memory orders (`tests/loom.rs`), a count of allocations (`tests/allocation.rs`), and a library that
+//! links only without std and without a way to panic (`tests/freestanding.rs`).
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
