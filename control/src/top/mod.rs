@@ -5,6 +5,8 @@
 //! own, so that the screen never waits for the daemon.
 
 mod model;
+#[cfg(test)]
+mod picture;
 mod rates;
 mod table;
 mod view;
