@@ -24,18 +24,9 @@ use spa::param::audio::{AudioFormat, AudioInfoRaw};
 use spa::pod::serialize::PodSerializer;
 use spa::pod::{Object, Pod, Value};
 use spa::utils::{Direction, SpaTypes};
-use truemute_pipewire::rehearsal::PrivateServer;
+use truemute_pipewire::rehearsal::{Format, PrivateServer};
 
 use crate::tape::Tape;
-
-/// How samples are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// 32-bit float.
-    F32,
-    /// 16-bit integer.
-    S16,
-}
 
 /// What client to be.
 #[derive(Clone, Debug)]

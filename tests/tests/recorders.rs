@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use truemute_pipewire::rehearsal::{
-    Clock, MicOptions, MicState, PrivateServer, ServerOptions, Signal, SimulatedMic, ramp_phase,
+    App, Clock, Format, MicOptions, MicState, PrivateServer, ServerOptions, Signal, SimulatedMic,
+    Wanted, ramp_phase,
 };
 use truemute_tests::recorder::{
-    Connections, Format, Recorder, RecorderOptions, Recorders, State, wait_until,
+    Connections, Recorder, RecorderOptions, Recorders, State, wait_until,
 };
 use truemute_tests::servers::Version;
 
@@ -125,6 +126,79 @@ fn corked_clients_stand_still_and_the_mic_is_let_go() {
         client.set_active(true);
         assert!(client.wait_for_pulls(still + 10, LIMIT), "{}", server.log());
     }
+}
+
+#[test]
+fn real_programs_get_the_ramp() {
+    for version in [Version::Installed, Version::Debian13] {
+        let Some(server) = server(version, 1024) else {
+            continue;
+        };
+        let mic = mic(&server, 2, Signal::Ramp { bits: 15 });
+        let mut running = Vec::new();
+        for app in App::ALL {
+            if !app.is_installed() {
+                println!("SKIPPED: {app:?} is not installed: {}", app.packages());
+                continue;
+            }
+            for (name, format) in [("float", Format::F32), ("short", Format::S16)] {
+                let wanted = Wanted {
+                    name: name.to_owned(),
+                    device: Some(mic.name().to_owned()),
+                    channels: 2,
+                    rate: 48_000,
+                    format,
+                };
+                running.push(app.record(&server, &wanted, server.directory()).unwrap());
+            }
+        }
+        for recording in running {
+            let app = recording.app();
+            let enough = wait_until(LIMIT, || recording.bytes() > 400_000);
+            assert!(enough, "{app:?} {:?}: {}", version, server.log());
+            let sound = recording.finish().unwrap();
+            let (mut live, mut breaks) = (0, 0);
+            let mut expected = None;
+            for (number, frame) in sound.samples.chunks_exact(2).enumerate() {
+                let phases = [0, 1].map(|channel| ramp_phase(15, channel, frame[channel as usize]));
+                let ramp_or_zero =
+                    |channel: usize| phases[channel].is_some() || frame[channel] == 0.0;
+                // A cycle that was missed in an xrun is zeros, perhaps of one channel only.
+                assert!(
+                    ramp_or_zero(0) && ramp_or_zero(1),
+                    "{app:?}: frame {number} is {frame:?}"
+                );
+                if phases[0].is_some() {
+                    live += 1;
+                    breaks += u32::from(phases[0] != phases[1] || expected != phases[0]);
+                }
+                expected = phases[0].map(|phase| (phase + 1) % 32767);
+            }
+            assert!(live > 20_000, "{app:?}: {live} live frames");
+            // The first frame is one; each xrun of a loaded machine is another.
+            assert!(breaks < 20, "{app:?}: {breaks} breaks in {live} frames");
+        }
+    }
+}
+
+#[test]
+fn the_mic_switches_between_its_signals() {
+    let server = server(Version::Installed, 256).unwrap();
+    let options = MicOptions {
+        signal: Signal::Silence,
+        alternatives: vec![Signal::Noise { seed: 1 }],
+        ..MicOptions::default()
+    };
+    let mic = SimulatedMic::start(&server, options).unwrap();
+    let recorders = Recorders::start(&server, Connections::Shared).unwrap();
+    let client = recorders.add(RecorderOptions::default()).unwrap();
+    assert!(client.wait_for_pulls(10, LIMIT), "{}", server.log());
+    assert!(client.tape().cycles_from(0).iter().all(|c| c.is_zero()));
+    mic.play(1);
+    assert!(client.wait_for_sound(true, 0, LIMIT).is_some());
+    mic.play(0);
+    let now = client.tape().logged();
+    assert!(client.wait_for_sound(false, now, LIMIT).is_some());
 }
 
 fn server(version: Version, quantum: u32) -> Option<PrivateServer> {

@@ -5,6 +5,8 @@ use std::ffi::{CString, c_void};
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipewire as pw;
 use pw::core::Core;
@@ -27,18 +29,21 @@ pub(super) struct Feeder<'core> {
 
 /// What the real-time thread reads.
 struct Playing {
-    signal: Signal,
+    signals: Vec<Signal>,
+    /// Which of them is played.
+    index: Arc<AtomicUsize>,
     /// `port_data` of each channel's port.
     ports: Vec<NonNull<c_void>>,
 }
 
 impl<'core> Feeder<'core> {
-    /// Makes and connects a filter named `name` that plays `signal` on `channels` ports.
+    /// Makes and connects a filter named `name` that plays `signals[index]` on `channels` ports.
     pub(super) fn new(
         core: &'core Core,
         name: &str,
         channels: u32,
-        signal: Signal,
+        signals: Vec<Signal>,
+        index: Arc<AtomicUsize>,
     ) -> Result<Self, RehearsalError> {
         let failed = |doing: &str, code: i32| RehearsalError::Pipewire {
             doing: doing.to_owned(),
@@ -58,7 +63,8 @@ impl<'core> Feeder<'core> {
         let filter =
             NonNull::new(filter).ok_or_else(|| failed("making the feeder", -libc::ENOMEM))?;
         let mut playing = Box::new(Playing {
-            signal,
+            signals,
+            index,
             ports: Vec::with_capacity(channels as usize),
         });
         let mut events = Box::new(pw_sys::pw_filter_events {
@@ -157,6 +163,10 @@ unsafe extern "C" fn process(data: *mut c_void, position: *mut spa_io_position) 
     let Ok(frames) = u32::try_from(clock.duration) else {
         return;
     };
+    let signal = playing
+        .signals
+        .get(playing.index.load(Ordering::Acquire))
+        .unwrap_or(&Signal::Silence);
     for (channel, port) in (0..).zip(&playing.ports) {
         // SAFETY: the port belongs to the living filter; the answer is null or has room for `frames` floats (filter.h).
         let buffer = unsafe { pw_sys::pw_filter_get_dsp_buffer(port.as_ptr(), frames) };
@@ -165,8 +175,6 @@ unsafe extern "C" fn process(data: *mut c_void, position: *mut spa_io_position) 
         }
         // SAFETY: as above; nobody else writes this buffer until the cycle goes on.
         let samples = unsafe { slice::from_raw_parts_mut(buffer.cast::<f32>(), frames as usize) };
-        playing
-            .signal
-            .fill(channel, clock.position, clock.rate.denom, samples);
+        signal.fill(channel, clock.position, clock.rate.denom, samples);
     }
 }

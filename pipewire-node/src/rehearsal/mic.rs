@@ -3,9 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
+use std::iter;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ pub struct MicOptions {
     pub channels: u32,
     /// What it plays.
     pub signal: Signal,
+    /// Other signals that [`SimulatedMic::play`] can switch to.
+    pub alternatives: Vec<Signal>,
     /// `priority.session`: among several mics the highest is the default.
     pub priority: u32,
 }
@@ -50,6 +54,7 @@ impl Default for MicOptions {
             description: "Simulated Microphone".to_owned(),
             channels: 1,
             signal: Signal::Ramp { bits: 23 },
+            alternatives: Vec::new(),
             priority: 2000,
         }
     }
@@ -76,6 +81,7 @@ pub struct SimulatedMic {
     name: String,
     node_id: u32,
     state: Arc<Mutex<MicState>>,
+    playing: Arc<AtomicUsize>,
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,15 +93,19 @@ impl SimulatedMic {
     /// The server refused something, or was not ready within 10 seconds.
     pub fn start(server: &PrivateServer, options: MicOptions) -> Result<Self, RehearsalError> {
         let state = Arc::new(Mutex::new(MicState::Creating));
+        let playing = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = mpsc::channel();
         let (report, ready) = mpsc::channel();
         let name = options.name.clone();
         let socket = server.socket();
-        let shared = state.clone();
+        let shared = Shared {
+            state: state.clone(),
+            playing: playing.clone(),
+        };
         let thread = thread::Builder::new()
             .name("simulated-mic".to_owned())
             .spawn(move || {
-                if let Err(error) = play(&socket, options, &shared, &stopped, &report) {
+                if let Err(error) = run(&socket, options, shared, &stopped, &report) {
                     // Whoever waits for readiness gets the error; after that nobody does.
                     let _ = report.send(Err(error));
                 }
@@ -110,6 +120,7 @@ impl SimulatedMic {
             name,
             node_id,
             state,
+            playing,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -123,6 +134,12 @@ impl SimulatedMic {
     /// The node's id on its server.
     pub fn node_id(&self) -> u32 {
         self.node_id
+    }
+
+    /// Plays signal number `index` from the next cycle on: 0 is `MicOptions::signal`, 1 the first alternative. A number
+    /// that there is no signal for is silence.
+    pub fn play(&self, index: usize) {
+        self.playing.store(index, Ordering::Release);
     }
 
     /// The node's state now.
@@ -153,11 +170,17 @@ impl Drop for SimulatedMic {
     }
 }
 
+/// What the mic's owner and its thread share.
+struct Shared {
+    state: Arc<Mutex<MicState>>,
+    playing: Arc<AtomicUsize>,
+}
+
 /// The mic's thread: makes everything, reports the node's id, and keeps it until `stopped` closes.
-fn play(
-    socket: &PathBuf,
+fn run(
+    socket: &Path,
     options: MicOptions,
-    state: &Arc<Mutex<MicState>>,
+    shared: Shared,
     stopped: &mpsc::Receiver<()>,
     report: &mpsc::Sender<Result<u32, RehearsalError>>,
 ) -> Result<(), RehearsalError> {
@@ -208,7 +231,7 @@ fn play(
     let _node_events = node
         .add_listener_local()
         .info({
-            let (state, node_id) = (state.clone(), node_id.clone());
+            let (state, node_id) = (shared.state, node_id.clone());
             move |info| {
                 node_id.set(Some(info.id()));
                 *state.lock().unwrap_or_else(PoisonError::into_inner) = match info.state() {
@@ -225,7 +248,10 @@ fn play(
         &core,
         &format!("{}.feeder", options.name),
         options.channels,
-        options.signal,
+        iter::once(options.signal)
+            .chain(options.alternatives)
+            .collect(),
+        shared.playing,
     )?;
 
     let deadline = Instant::now() + START_LIMIT;

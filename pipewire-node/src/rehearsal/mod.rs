@@ -1,17 +1,21 @@
 //! A stage on which TrueMute can be tried without touching the user's sound: a private audio server with its own bus
-//! and directories ([`PrivateServer`]) and a simulated real mic on it ([`SimulatedMic`]). `truemute demo`, the
-//! end-to-end tests and the benchmarks play here. Nothing of this is used by the daemon.
+//! and directories ([`PrivateServer`]), a simulated real mic on it ([`SimulatedMic`]) and real recording programs as clients
+//! ([`App`]). `truemute demo`, the end-to-end tests and the benchmarks play here. Nothing of this is used by the daemon.
 
+mod apps;
 mod config;
 mod feeder;
 mod mic;
 mod probe;
 mod program;
+mod recording;
 mod server;
 mod signal;
 
+pub use apps::{App, AppRecording, Wanted};
 pub use mic::{MicOptions, MicState, SimulatedMic};
 pub use program::{Program, find_program};
+pub use recording::{Format, Recording, Stretch};
 pub use server::{Clock, Debian13, PrivateServer, ServerOptions, User, debian13_root};
 pub use signal::{Signal, ramp_phase, ramp_value};
 
