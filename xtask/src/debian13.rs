@@ -44,13 +44,35 @@ fn place(workspace: &Workspace) -> PathBuf {
         .map_or_else(|| workspace.target.join("debian13-root"), PathBuf::from)
 }
 
+/// The list of packages, as the marker holds it.
+fn contents() -> String {
+    DEBIAN13_PACKAGES.join(" ")
+}
+
+/// The root, if it is there and whole.
+fn whole(workspace: &Workspace) -> Option<PathBuf> {
+    let root = place(workspace);
+    fs::read_to_string(root.join(MARKER))
+        .is_ok_and(|text| text.trim() == contents())
+        .then_some(root)
+}
+
+/// Tells tests where the root is, if there is one: a test that does not find it then is broken, not skipped.
+pub(crate) fn required(workspace: &Workspace, mut command: Command) -> Command {
+    if let Some(root) = whole(workspace).filter(|_| is_root()) {
+        command
+            .env("TRUEMUTE_DEBIAN13_ROOT", root)
+            .env("TRUEMUTE_REQUIRE_DEBIAN13", "1");
+    }
+    command
+}
+
 /// Makes the root unless a whole one is there. Fails only when something unexpected went wrong.
 pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<Debian13> {
-    let root = place(workspace);
-    let contents = DEBIAN13_PACKAGES.join(" ");
-    if fs::read_to_string(root.join(MARKER)).is_ok_and(|text| text.trim() == contents) {
+    if let Some(root) = whole(workspace) {
         return Ok(Debian13::Root(root));
     }
+    let root = place(workspace);
     let unavailable = |why: &str| Ok(Debian13::Unavailable(why.to_owned()));
     if !is_root() {
         return unavailable("making a Debian 13 root and running a server in it needs root");
@@ -94,7 +116,7 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
             report::tail(&log)
         );
     }
-    fs::write(root.join(MARKER), contents)?;
+    fs::write(root.join(MARKER), contents())?;
     Ok(Debian13::Root(root))
 }
 

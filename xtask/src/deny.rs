@@ -2,7 +2,7 @@
 //! cargo-deny is built from crates.io once a version: no Debian has it, and nothing else can be reached from CI.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::fuzz;
 use crate::report::{self, Progress};
+use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
@@ -35,14 +36,9 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
         "cargo install cargo-deny (once, a few minutes)",
     );
     let build = workspace.tools().join("build");
-    let mut command = workspace.cargo(&[
-        "install",
-        "cargo-deny",
-        "--locked",
-        "--version",
-        VERSION,
-        "--root",
-    ]);
+    let mut command = workspace.cargo(&format!(
+        "install cargo-deny --locked --version {VERSION} --root"
+    ));
     command.arg(&home).env("CARGO_TARGET_DIR", &build);
     let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
     progress.end();
@@ -55,7 +51,12 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
 }
 
 /// Checks the dependencies of the workspace and of the fuzz targets.
-pub(crate) fn check(workspace: &Workspace, progress: &mut Progress, log: &Path) -> Result<Tally> {
+pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
+    let Run {
+        workspace,
+        progress,
+        log,
+    } = run;
     let program = install(workspace, progress)?;
     fuzz::lock(workspace)?;
     let deny = |manifest: &str, args: &[&str]| {

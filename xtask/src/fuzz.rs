@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{self, Ended};
 use crate::report::{self, Progress};
+use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
@@ -34,7 +35,12 @@ struct Fuzz<'a> {
 }
 
 /// Builds all targets, runs them side by side on all cores, one check each.
-pub(crate) fn check(workspace: &Workspace, progress: &mut Progress, log: &Path) -> Result<Tally> {
+pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
+    let Run {
+        workspace,
+        progress,
+        log,
+    } = run;
     let seconds = match std::env::var("FUZZ_SECONDS") {
         Ok(text) => text
             .parse()
@@ -98,14 +104,9 @@ impl Fuzz<'_> {
     fn build(&self, progress: &mut Progress, log: &Path) -> Result<()> {
         lock(self.workspace)?;
         let mut flags = COVERAGE.to_owned();
-        let manifest = "fuzz/Cargo.toml";
-        let mut command = self.workspace.cargo(&[
-            "build",
-            "--release",
-            "--manifest-path",
-            manifest,
-            "--target",
-        ]);
+        let mut command = self
+            .workspace
+            .cargo("build --release --manifest-path fuzz/Cargo.toml --target");
         command
             .arg(&self.host)
             .env("CARGO_TARGET_DIR", self.target_dir());

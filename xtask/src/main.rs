@@ -1,17 +1,23 @@
 //! `cargo xtask`: the tasks of whoever builds, tests or releases TrueMute.
 //! It is compiled before any system library is installed, so it uses no crate that needs one.
 
+mod bench;
 mod debian13;
+mod demo;
 mod deny;
+mod e2e;
 mod fuzz;
+mod ordinary_user;
 mod packages;
 mod process;
 mod report;
 mod setup;
+mod step;
 mod tally;
 mod test;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -20,6 +26,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::debian13::Debian13;
 use crate::packages::Part;
 use crate::report::Progress;
+use crate::step::Step;
 use crate::workspace::Workspace;
 
 /// Tasks around TrueMute: install what is missing, show it, test it, measure it, pack it.
@@ -37,10 +44,18 @@ enum Task {
         /// Only these parts
         parts: Vec<Part>,
     },
+    /// Install what is missing, build, and show the main job on a private audio server
+    Demo,
     /// Install what is missing and run every test that this machine can run
     Test {
         /// Only these steps
-        steps: Vec<test::Step>,
+        steps: Vec<Step>,
+    },
+    /// Measure the release build beside pw-loopback and module-remap-source
+    Bench {
+        /// For the benchmark itself; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
 }
 
@@ -77,6 +92,8 @@ fn run(task: &Task) -> Result<bool> {
             }
             Ok(true)
         }
+        Task::Demo => demo::run(&workspace, &mut progress),
+        Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }
 }

@@ -185,6 +185,30 @@ pub(crate) const PACKAGES: &[Package] = &[
     ),
     package(
         Test,
+        "pipewire-jack",
+        "lets JACK clients in",
+        Program("pw-jack"),
+    ),
+    package(
+        Test,
+        "jack-capture",
+        "a JACK client",
+        Program("jack_capture"),
+    ),
+    package(
+        Test,
+        "pavucontrol",
+        "a volume control, whose meters are not recordings",
+        Program("pavucontrol"),
+    ),
+    package(
+        Test,
+        "xauth",
+        "lets programs into that display",
+        Program("xauth"),
+    ),
+    package(
+        Test,
         "xvfb",
         "an X11 display for the hotkey's test",
         Program("Xvfb"),

@@ -1,4 +1,6 @@
-//! Counts what a step found: reads the lines of Rust's test runner (`cargo test` and test programs run by hand).
+//! Counts what a step found: reads the lines of Rust's test runner (`cargo test` and test programs run by hand), given
+//! `--show-output`. A test that cannot run on this machine prints "SKIPPED: reason" and returns, or "SKIPPED in part: reason"
+//! and goes on; so no skip looks like a pass.
 
 use crate::process::Ended;
 
@@ -12,6 +14,10 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<String>,
     /// How many "test result:" lines were read: none means that no test program came to its end.
     pub(crate) results: usize,
+    /// The test whose output is being read (the runner prints it under "---- NAME stdout ----").
+    speaking: Option<String>,
+    /// Tests of the running program that returned early, and that the runner will count as passed.
+    returned_early: usize,
 }
 
 /// Something that this machine could not run.
@@ -74,19 +80,35 @@ impl Tally {
             self.read_result(rest);
         } else if let Some(rest) = line.strip_prefix("test ") {
             self.read_test(rest);
+        } else if let Some(name) = line
+            .strip_prefix("---- ")
+            .and_then(|rest| rest.strip_suffix(" stdout ----"))
+        {
+            self.speaking = Some(name.to_owned());
+        } else if let Some(rest) = line.strip_prefix("SKIPPED") {
+            self.read_skip(rest);
         }
     }
 
-    /// Takes over what tests said about themselves through `TRUEMUTE_SKIPS`: they returned early, so the runner counted
-    /// them as passed. One line each: the test's name, a tab, the reason.
-    pub(crate) fn correct_by(&mut self, skips: &str) {
-        for line in skips.lines().filter(|line| !line.trim().is_empty()) {
-            let (what, reason) = line.split_once('\t').unwrap_or((line, "no reason given"));
-            self.passed = self.passed.saturating_sub(1);
-            self.skipped.push(Skip {
-                what: what.to_owned(),
+    // ": the reason", when the whole test could not be run; " in part: the reason", when the rest of it passed.
+    fn read_skip(&mut self, rest: &str) {
+        let Some(name) = &self.speaking else { return };
+        let skip = if let Some(reason) = rest.strip_prefix(": ") {
+            self.returned_early += 1;
+            Skip {
+                what: name.clone(),
                 reason: reason.to_owned(),
-            });
+            }
+        } else if let Some(reason) = rest.strip_prefix(" in part: ") {
+            Skip {
+                what: format!("part of {name}"),
+                reason: reason.to_owned(),
+            }
+        } else {
+            return;
+        };
+        if !self.skipped.contains(&skip) {
+            self.skipped.push(skip);
         }
     }
 
@@ -99,7 +121,8 @@ impl Tally {
                 .unwrap_or(0)
         };
         self.results += 1;
-        self.passed += number("passed");
+        self.passed += number("passed").saturating_sub(std::mem::take(&mut self.returned_early));
+        self.speaking = None;
         self.failed += number("failed");
         // The ignored ones are taken from their own lines, which have the reason.
     }
@@ -165,11 +188,20 @@ mod tests {
 
     #[test]
     fn a_skip_that_a_test_reports_is_no_pass() {
-        let mut tally = read(
-            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        let tally = read(
+            "test firefox ... ok\n\
+             test ramp ... ok\n\
+             SKIPPED: said by nobody\n\
+             successes:\n\
+             ---- firefox stdout ----\n\
+             SKIPPED: firefox-esr is not installed\n\
+             ---- ramp stdout ----\n\
+             SKIPPED in part: no root\n\
+             SKIPPED in part: no root\n\
+             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         );
-        tally.correct_by("browsers::firefox\tfirefox-esr is not installed\n");
-        assert_eq!((tally.passed, tally.failed, tally.skipped.len()), (2, 0, 1));
+        assert_eq!((tally.passed, tally.failed, tally.skipped.len()), (2, 0, 2));
         assert_eq!(tally.skipped[0].reason, "firefox-esr is not installed");
+        assert_eq!(tally.skipped[1].what, "part of ramp");
     }
 }

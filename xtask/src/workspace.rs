@@ -30,12 +30,12 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// `cargo` in the workspace's folder, without colours: its output goes to a log.
-    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+    /// `cargo` in the workspace's folder, with the words of `args`, without colours: its output goes to a log.
+    pub(crate) fn cargo(&self, args: &str) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command
             .current_dir(&self.root)
-            .args(args)
+            .args(args.split_whitespace())
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_TERM_PROGRESS_WHEN", "never");

@@ -1,0 +1,122 @@
+//! The end-to-end steps: builds the test programs of tests/ once and runs them, each with a log and a limit of its own.
+//! Every file tests/tests/NAME.rs is one program; its name says which step runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::debian13;
+use crate::ordinary_user;
+use crate::step::Run;
+use crate::tally::Tally;
+use crate::workspace::is_root;
+
+const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// One test program, all its tests.
+const RUN_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Which of the test programs a step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// All others.
+    Common,
+    /// Real browsers.
+    Browsers,
+}
+
+impl Group {
+    fn of(program: &str) -> Self {
+        if program.starts_with("browser") {
+            Self::Browsers
+        } else {
+            Self::Common
+        }
+    }
+}
+
+/// A compiled test program.
+struct TestProgram {
+    name: String,
+    file: PathBuf,
+}
+
+/// Runs one group as whoever runs this.
+pub(crate) fn check(run: &mut Run<'_>, group: Group) -> Result<Tally> {
+    let workspace = run.workspace;
+    run_group(run, group, |program| {
+        debian13::required(workspace, Command::new(program))
+    })
+}
+
+/// Runs the common group once more, as an ordinary user.
+pub(crate) fn check_as_ordinary_user(run: &mut Run<'_>) -> Result<Tally> {
+    if !is_root() {
+        return Ok(Tally::skip(
+            "all",
+            "this is an ordinary user, so step e2e did it already",
+        ));
+    }
+    match ordinary_user::find(run.workspace)? {
+        Ok(user) => run_group(run, Group::Common, |program| user.command(program)),
+        Err(reason) => Ok(Tally::skip("all", reason)),
+    }
+}
+
+fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut ran = 0;
+    for program in build(run)?
+        .iter()
+        .filter(|program| Group::of(&program.name) == group)
+    {
+        run.progress.say(&format!("  {}", program.name));
+        let mut command = command(&program.file);
+        command
+            .arg("--show-output")
+            .current_dir(run.workspace.root.join("tests"));
+        tally.add(run.tests(command, RUN_LIMIT)?);
+        ran += 1;
+    }
+    if ran == 0 {
+        bail!("tests/tests/ has no program for this step");
+    }
+    Ok(tally)
+}
+
+/// Builds `truemute`, the tools of tests/ and its test programs; returns the latter.
+fn build(run: &mut Run<'_>) -> Result<Vec<TestProgram>> {
+    let build = run
+        .workspace
+        .cargo("build --package truemute --package truemute-tests --locked");
+    let ended = run.progress.run(build, run.log, BUILD_LIMIT, |_| {})?;
+    if !ended.ok() {
+        bail!("cannot build the programs that the tests run ({ended})");
+    }
+    let build = run.workspace.cargo(
+        "test --package truemute-tests --tests --no-run --locked --message-format=json-render-diagnostics",
+    );
+    let mut programs = Vec::new();
+    let ended = run.progress.run(build, run.log, BUILD_LIMIT, |line| {
+        programs.extend(test_program(line))
+    })?;
+    if !ended.ok() {
+        bail!("cannot build the end-to-end tests ({ended})");
+    }
+    programs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(programs)
+}
+
+/// Reads one of cargo's messages (<https://doc.rust-lang.org/cargo/reference/external-tools.html>).
+fn test_program(line: &str) -> Option<TestProgram> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let target = message.get("target")?;
+    if target.get("kind")?.get(0)? != "test" {
+        return None;
+    }
+    Some(TestProgram {
+        name: target.get("name")?.as_str()?.to_owned(),
+        file: message.get("executable")?.as_str()?.into(),
+    })
+}
