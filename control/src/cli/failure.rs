@@ -15,6 +15,8 @@ pub(super) struct Failure {
 
 /// Failed.
 const FAILED: u8 = 1;
+/// Wrong usage.
+const USAGE: u8 = 2;
 /// No daemon answers.
 const NO_DAEMON: u8 = 3;
 
@@ -23,6 +25,14 @@ impl Failure {
     pub(super) fn new(text: impl Into<String>) -> Failure {
         Failure {
             code: FAILED,
+            text: text.into(),
+        }
+    }
+
+    /// A failure with exit code 2.
+    pub(super) fn usage(text: impl Into<String>) -> Failure {
+        Failure {
+            code: USAGE,
             text: text.into(),
         }
     }

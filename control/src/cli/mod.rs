@@ -5,6 +5,7 @@ mod daemon;
 mod failure;
 mod output;
 mod queries;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Stats(StatsArgs),
     /// Stream the state and the counts, one JSON object a line
     Watch,
+    /// Show clients and their pulls live on this terminal; m toggles
+    Top,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -103,6 +106,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clients(format) => queries::clients(&socket, format),
         Command::Stats(args) => queries::stats(&socket, args),
         Command::Watch => queries::watch(&socket),
+        Command::Top => top::run(&socket),
     }
 }
 

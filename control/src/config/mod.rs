@@ -66,7 +66,7 @@ pub struct Config {
     #[serde(deserialize_with = "unmute_origins")]
     pub unmute_origins: Vec<Origin>,
     /// Global hotkey that toggles, on X11.
-    #[serde(deserialize_with = "name")]
+    #[serde(deserialize_with = "hotkey")]
     pub hotkey: Option<String>,
     /// Days that the history is kept, 1 to 3650.
     #[serde(deserialize_with = "retention_days")]
@@ -131,6 +131,12 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
         ));
     }
     Ok(Some(text))
+}
+
+fn hotkey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let combo = String::deserialize(from)?;
+    crate::hotkey::check(&combo).map_err(serde::de::Error::custom)?;
+    Ok(Some(combo))
 }
 
 fn channels<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -248,6 +254,7 @@ mod tests {
             ("real_mic = \"\"", 1, "1 to 256"),
             ("unmute_origins = [\"cli\", \"policy\"]", 1, "policy"),
             ("unmute_origins = \"cli\"", 1, "cli"),
+            ("hotkey = \"ctrl+nonsense\"", 1, "nonsense"),
             ("start = \"muted\"\nstart = \"live\"", 2, "duplicate"),
             ("[start]\nx = 1", 2, "expected `muted` or `live`"),
             ("garbage", 1, ""),

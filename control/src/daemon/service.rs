@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 use super::{BackendFactory, Daemon, History, Watchdog};
 use crate::api::{OwnSocket, Server, SocketError};
 use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
+use crate::hotkey::Hotkey;
 
 /// How the daemon was started.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub fn run(
     let socket = OwnSocket::bind(&options.socket)?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
 
+    let combo = settings.config.hotkey.clone();
     let (factory, history) = (factory(&settings), history(&settings));
     let watchdog = Watchdog::from_environment();
     let daemon =
@@ -63,6 +65,8 @@ pub fn run(
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
     tell_manager(NotifyState::Ready);
     tracing::info!("serving {}", options.socket.display());
+    // After readiness: an X server may let it wait.
+    let hotkey = combo.and_then(|combo| Hotkey::of_daemon(&combo, &daemon.handle()));
 
     let signal = signals.forever().next();
     tracing::info!("ending on signal {}", signal.unwrap_or_default());
@@ -72,6 +76,7 @@ pub fn run(
             std::process::exit(1);
         }
     });
+    drop(hotkey);
     daemon.stop();
     server.stop();
     Ok(())
