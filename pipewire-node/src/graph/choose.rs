@@ -143,9 +143,12 @@ fn is_source(node: &NodeFacts) -> bool {
 /// - over a link, from its output node to its input node;
 /// - through a node, but not through hardware that plays and records at once (a sink's monitor counts: it repeats);
 /// - from one node of a link group to the others;
-/// - within one program, from a stream that it records with to a source that it offers. To the streams that it plays,
+/// - within one client, from a stream that it records with to a source that it offers. To the streams that it plays,
 ///   only by link group: every conferencing app records from us and plays the others' voices to the speakers, and if
 ///   that counted, an echo canceller that listens to those speakers could not be followed during a call.
+///
+/// Not seen: an app that plays what it records into a virtual sink, from whose monitor a source is made; what leaves the
+/// graph and comes back (snd-aloop, a network stream, a cable).
 fn derived_from_us(graph: Graph<'_>) -> BTreeSet<u32> {
     let nodes: BTreeMap<u32, &NodeFacts> = graph.nodes.iter().map(|node| (node.id, node)).collect();
     let mut groups: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
@@ -154,7 +157,8 @@ fn derived_from_us(graph: Graph<'_>) -> BTreeSet<u32> {
     for node in graph.nodes {
         if let Some(group) = &node.link_group {
             groups.entry(group).or_default().push(node.id);
-        } else if let Some(client) = node.client
+        }
+        if let Some(client) = node.client
             && is_source(node)
             && !node.hardware
         {
@@ -183,7 +187,8 @@ fn derived_from_us(graph: Graph<'_>) -> BTreeSet<u32> {
         };
         if let Some(group) = &node.link_group {
             open.extend(groups.get(group.as_str()).into_iter().flatten());
-        } else if let Some(client) = node.client
+        }
+        if let Some(client) = node.client
             && is_recording_stream(node)
         {
             open.extend(offered.get(&client).into_iter().flatten());

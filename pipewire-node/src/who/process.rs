@@ -71,7 +71,7 @@ impl ProcDir {
 
     /// Its pid in the innermost pid namespace that it is in. None if it has ended, or the kernel does not say (built
     /// without pid namespaces).
-    fn own_pid(&self) -> Option<u32> {
+    pub(super) fn own_pid(&self) -> Option<u32> {
         parse_own_pid(&self.read("status").ok()?)
     }
 

@@ -54,15 +54,14 @@ impl World for System {
             && now.look().is_some_and(|it| it.started == process.started)
     }
 
-    fn holders(&self, sockets: &BTreeSet<u32>) -> Vec<Process> {
+    fn holders(&self, own_pid: u32, sockets: &BTreeSet<u32>) -> Vec<Process> {
         let holder = |pid| {
             let process = ProcDir::open(pid).ok()?;
-            let held = process.sockets().ok()?;
-            if held.is_disjoint(sockets) {
-                None
-            } else {
-                process.look()
+            // One small file first: reading every descriptor of every process took 13 ms with 176 of them.
+            if process.own_pid() != Some(own_pid) || process.sockets().ok()?.is_disjoint(sockets) {
+                return None;
             }
+            process.look()
         };
         all_pids().into_iter().filter_map(holder).collect()
     }

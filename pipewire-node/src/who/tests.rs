@@ -63,12 +63,9 @@ impl World for Fake {
             .get(&process.pid)
             .is_some_and(|held| !held.is_disjoint(sockets))
     }
-    fn holders(&self, sockets: &BTreeSet<u32>) -> Vec<Process> {
-        self.processes
-            .values()
-            .filter(|it| self.holds(it, sockets))
-            .cloned()
-            .collect()
+    fn holders(&self, own_pid: u32, sockets: &BTreeSet<u32>) -> Vec<Process> {
+        let meant = |it: &&Process| it.own_pid == own_pid && self.holds(it, sockets);
+        self.processes.values().filter(meant).cloned().collect()
     }
     fn server_shares_our_pids(&self) -> bool {
         !self.other_pid_namespace

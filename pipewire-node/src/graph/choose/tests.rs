@@ -377,8 +377,6 @@ fn reachable_from_us(
         let one_group = from.link_group.is_some() && from.link_group == to.link_group;
         let one_program = from.client.is_some()
             && from.client == to.client
-            && from.link_group.is_none()
-            && to.link_group.is_none()
             && !from.hardware
             && !to.hardware
             && ["", "Stream/Input/Audio"].contains(&from.media_class.as_str())
