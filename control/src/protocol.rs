@@ -426,11 +426,49 @@ pub enum WatchEvent {
     },
 }
 
+/// A client in a trace, with its counts since it came. What it did while muted is left to the reader of the trace, who has
+/// every pull.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TraceClient {
+    /// Its number in the lines of this instance.
+    pub id: u64,
+    /// The app's name.
+    pub app: String,
+    /// The stream's own name.
+    pub stream: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its executable.
+    pub executable: Option<PathBuf>,
+    /// How far the three above can be believed.
+    pub identity: Identity,
+    /// Which process did the pulling.
+    pub puller: Option<Puller>,
+    /// Through which interface.
+    pub api: Api,
+    /// Recording, or a desktop tool's level meter.
+    pub purpose: Purpose,
+    /// Running, corked or gone.
+    pub state: ClientState,
+    /// While live.
+    pub live: Figures,
+    /// While muted.
+    pub muted: Figures,
+    /// From what they were counted.
+    pub counted_by: CountedBy,
+    /// Cycles flagged with an xrun, discontinuity or late wake-up.
+    pub xruns: u64,
+    /// Pulls known to be lost.
+    pub lost: u64,
+    /// When the stream came (RFC 3339, UTC).
+    pub first_seen: String,
+}
+
 /// A line of a trace. Times are given twice: the monotonic clock for intervals, the wall clock to find them in the world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum TraceLine {
-    /// First line.
+    /// First line, and again whenever the backend started anew.
     Start {
         /// Version of the contract.
         schema: u32,
@@ -443,14 +481,14 @@ pub enum TraceLine {
         /// The backend's instance; client numbers and positions hold within one.
         instance: u64,
     },
-    /// A client came, changed, or was there at the start.
+    /// A client came, changed, left, or was there at the start.
     Client {
         /// Monotonic clock, nanoseconds.
         monotonic_ns: u64,
         /// Wall clock (RFC 3339, UTC).
         time: String,
-        /// Everything known of it.
-        client: Box<ClientStats>,
+        /// Who it is, and its counts up to now.
+        client: Box<TraceClient>,
     },
     /// The gate changed, or this is its state at the start.
     Gate {

@@ -1,1 +1,273 @@
-//! Figures of `stats` and `clients` made from snapshots and from the store's history.
+//! Figures: turns what the backend and the history counted into the contract's [`Stats`], and says what a client did while
+//! muted. Grouping by app and tables for people are [`crate::report`]'s matter.
+
+mod csv;
+mod since;
+
+use truemute_core::observed::{Client, CountedBy, Tally};
+
+use crate::clock;
+use crate::protocol::{
+    Behaviour, ClientStats, Connected, Figures, IntervalUs, SCHEMA, Stats, Unattributed,
+};
+use crate::store::{ClientRecord, ConnectedNs};
+
+pub use self::csv::write_csv;
+pub use self::since::{SinceError, parse_since};
+
+/// Share of the muted time, in percent, that pulls must span to count as continuous.
+const CONTINUOUS_PERCENT: u128 = 95;
+
+/// The contract's form of what was counted in a window of time (both ends in nanoseconds since 1970), the clients with the
+/// most pulls while muted first.
+pub fn of_records(
+    mut records: Vec<ClientRecord>,
+    unattributed: Tally,
+    since_ns: u64,
+    until_ns: u64,
+) -> Stats {
+    records.sort_by_key(|record| {
+        let counts = &record.client.counts;
+        let pulls = (counts.muted.pulls, counts.live.pulls);
+        (std::cmp::Reverse(pulls), record.instance, record.client.id)
+    });
+    Stats {
+        schema: SCHEMA,
+        since: clock::rfc3339(since_ns),
+        until: clock::rfc3339(until_ns),
+        clients: records.iter().map(of_record).collect(),
+        unattributed: Unattributed {
+            pulls: unattributed.pulls,
+            frames: unattributed.frames,
+        },
+    }
+}
+
+/// One client's figures.
+pub fn of_record(record: &ClientRecord) -> ClientStats {
+    let Client {
+        id,
+        ref app,
+        ref stream,
+        pid,
+        ref executable,
+        identity,
+        ref puller,
+        api,
+        purpose,
+        state,
+        counted_by,
+        counts,
+        first_seen_ns,
+        last_pull_ns,
+    } = record.client;
+    let counted_exactly = counted_by == CountedBy::ActivationRecord;
+    ClientStats {
+        id,
+        instance: record.instance,
+        app: app.clone(),
+        stream: stream.clone(),
+        pid,
+        // A path that is not UTF-8 cannot be written as JSON and must not spoil the report.
+        executable: executable
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned().into()),
+        identity,
+        puller: puller.clone(),
+        api,
+        purpose,
+        state,
+        live: figures(&counts.live),
+        muted: figures(&counts.muted),
+        exact: counted_exactly && counts.lost == 0 && counts.xruns == 0,
+        counted_by,
+        xruns: counts.xruns,
+        lost: counts.lost,
+        first_seen: clock::rfc3339(first_seen_ns),
+        last_pull: last_pull_ns.map(clock::rfc3339),
+        interval_us: IntervalUs {
+            p50: counts.intervals.p50_us,
+            p99: counts.intervals.p99_us,
+            max: counts.intervals.max_us,
+        },
+        connected: Connected {
+            live_seconds: seconds(record.connected.live),
+            muted_seconds: seconds(record.connected.muted),
+        },
+        behaviour_while_muted: behaviour(&counts.muted, record.connected),
+    }
+}
+
+/// What a client did while the gate was muted.
+pub fn behaviour(muted: &Tally, connected: ConnectedNs) -> Behaviour {
+    if muted.pulls == 0 {
+        return if connected.muted == 0 {
+            Behaviour::None
+        } else {
+            Behaviour::Paused
+        };
+    }
+    let pulled = u128::from(muted.nanoseconds) * 100;
+    if pulled >= u128::from(connected.muted) * CONTINUOUS_PERCENT {
+        Behaviour::Continuous
+    } else {
+        Behaviour::Intermittent
+    }
+}
+
+/// Pulls and frames as they are, time in seconds.
+pub fn figures(tally: &Tally) -> Figures {
+    Figures {
+        pulls: tally.pulls,
+        frames: tally.frames,
+        seconds: seconds(tally.nanoseconds),
+    }
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    // Whole microseconds: exact in an f64 for 285 years, and short as text.
+    (nanoseconds / 1000) as f64 / 1e6
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
+
+    use truemute_core::observed::{Api, ClientState, Counts, Identity, Intervals, Puller, Purpose};
+
+    use super::*;
+
+    /// 2026-11-22T09:00:00Z.
+    pub(crate) const T0: u64 = 1_795_338_000_000_000_000;
+    pub(crate) const SECOND: u64 = 1_000_000_000;
+
+    pub(crate) fn tally(pulls: u64) -> Tally {
+        Tally {
+            pulls,
+            frames: pulls * 480,
+            nanoseconds: pulls * 10_000_000,
+        }
+    }
+
+    pub(crate) fn client(id: u64, app: &str) -> Client {
+        Client {
+            id,
+            app: app.into(),
+            stream: "capture".into(),
+            pid: Some(4242),
+            executable: Some(format!("/usr/bin/{app}").into()),
+            identity: Identity::Verified,
+            puller: Some(Puller {
+                pid: 4242,
+                name: app.into(),
+            }),
+            api: Api::Pipewire,
+            purpose: Purpose::Recording,
+            state: ClientState::Running,
+            counted_by: CountedBy::ActivationRecord,
+            counts: Counts::default(),
+            first_seen_ns: T0,
+            last_pull_ns: None,
+        }
+    }
+
+    pub(crate) fn some_stats() -> Stats {
+        let mut zoom = client(7, "zoom");
+        zoom.counts = Counts {
+            live: tally(100),
+            muted: tally(6000),
+            xruns: 0,
+            lost: 0,
+            intervals: Intervals {
+                p50_us: 10_000,
+                p99_us: 10_400,
+                max_us: 21_000,
+            },
+        };
+        zoom.last_pull_ns = Some(T0 + 61 * SECOND + 123_456_789);
+        let mut meet = client(8, "firefox");
+        meet.api = Api::Pulse;
+        meet.identity = Identity::Corroborated;
+        meet.counts.live = tally(6100);
+        meet.counts.xruns = 1;
+        meet.state = ClientState::Corked;
+        let mut evil = client(9, "=HYPERLINK(\"http://x\")");
+        evil.stream = "a,b\"c\nd".into();
+        evil.executable = None;
+        evil.pid = None;
+        evil.puller = None;
+        evil.identity = Identity::Claimed;
+        let connected = ConnectedNs {
+            live: SECOND,
+            muted: 60 * SECOND,
+        };
+        let records = [evil, meet, zoom].map(|client| ClientRecord {
+            instance: 1,
+            client,
+            connected,
+        });
+        of_records(records.to_vec(), tally(3), T0, T0 + 61 * SECOND)
+    }
+
+    #[test]
+    fn most_pulls_while_muted_come_first() {
+        let stats = some_stats();
+        let ids: Vec<u64> = stats.clients.iter().map(|client| client.id).collect();
+        assert_eq!(ids, [7, 8, 9]);
+    }
+
+    #[test]
+    fn json_is_the_contract() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&some_stats()).unwrap());
+    }
+
+    #[test]
+    fn only_clean_counts_from_activation_records_are_exact() {
+        let exact = |change: fn(&mut Client)| {
+            let mut client = client(1, "app");
+            change(&mut client);
+            let connected = ConnectedNs::default();
+            of_record(&ClientRecord {
+                instance: 1,
+                client,
+                connected,
+            })
+            .exact
+        };
+        assert!(exact(|_| ()));
+        assert!(!exact(|client| client.counts.xruns = 1));
+        assert!(!exact(|client| client.counts.lost = 1));
+        assert!(!exact(|client| client.counted_by = CountedBy::Profiler));
+    }
+
+    #[test]
+    fn behaviour_follows_the_share_of_muted_time() {
+        let connected = |muted| ConnectedNs { live: 5, muted };
+        let of = |pulls, muted| behaviour(&tally(pulls), connected(muted));
+        assert_eq!(of(0, 0), Behaviour::None);
+        assert_eq!(of(0, SECOND), Behaviour::Paused);
+        assert_eq!(of(94, SECOND), Behaviour::Intermittent);
+        assert_eq!(of(95, SECOND), Behaviour::Continuous);
+        assert_eq!(of(101, SECOND), Behaviour::Continuous);
+        assert_eq!(of(1, 0), Behaviour::Continuous);
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf8_does_not_spoil_the_report() {
+        let mut client = client(1, "app");
+        client.executable = Some(PathBuf::from(OsString::from_vec(b"/tmp/\xff".to_vec())));
+        let connected = ConnectedNs::default();
+        let stats = of_record(&ClientRecord {
+            instance: 1,
+            client,
+            connected,
+        });
+        assert!(
+            serde_json::to_string(&stats)
+                .unwrap()
+                .contains("/tmp/\u{fffd}")
+        );
+    }
+}

@@ -24,10 +24,18 @@ pub enum Note {
 }
 
 impl Note {
-    /// How many lines the note stands for when it is dropped, or kept in a queue.
+    /// How many lines the note takes in a queue.
     fn lines(&self) -> u64 {
         match self {
             Note::Pulls(pulls, _) => pulls.len() as u64,
+            _ => 1,
+        }
+    }
+
+    /// How many lines are lost when the note is dropped: its own, and the losses that it would have told.
+    fn lines_if_dropped(&self) -> u64 {
+        match self {
+            Note::Pulls(pulls, lost) => pulls.len() as u64 + lost,
             _ => 1,
         }
     }
@@ -140,9 +148,9 @@ impl Queue {
             inner.lines += lines;
             inner.items.push_back(Item::Note(note));
         } else if let Some(Item::Lost(lost)) = inner.items.back_mut() {
-            *lost += lines;
+            *lost += note.lines_if_dropped();
         } else {
-            inner.items.push_back(Item::Lost(lines));
+            inner.items.push_back(Item::Lost(note.lines_if_dropped()));
         }
         drop(inner);
         self.filled.notify_one();
