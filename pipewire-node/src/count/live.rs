@@ -6,7 +6,7 @@ use super::books::{Account, Books, CycleFacts, TraceSender, trace_queue};
 use super::layout::{LayoutCheck, Verdict};
 use super::peers_feed::{PeerChange, PeerFeed};
 use super::table::{Peer, PeerTable};
-use crate::rehearsal::{Clock, PrivateServer, ServerOptions, debian13_root};
+use crate::rehearsal::{Clock, Debian13, PrivateServer, ServerOptions, debian13_root};
 use pipewire as pw;
 use pw::context::ContextRc;
 use pw::core::CoreRc;
@@ -26,7 +26,8 @@ use std::ffi::{c_int, c_void};
 use std::io::Cursor;
 use std::mem::zeroed;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,25 +50,81 @@ fn equals_them_when_our_output_is_triggered() {
     agree(ServerOptions::default(), Shape::Triggered, 1024, 24, 100);
 }
 
+/// The library of Debian 12 cannot trigger a stream on this server ("ready non-driver node"), so only the plain output.
 #[test]
 fn equals_them_on_the_server_of_debian_13() {
-    let target = std::env::current_exe().unwrap();
-    let target = target
-        .ancestors()
-        .find(|place| place.join("CACHEDIR.TAG").exists())
-        .unwrap_or(Path::new("target"));
-    match debian13_root(target) {
-        Ok(root) => {
-            for shape in [Shape::Plain, Shape::Triggered] {
-                let options = ServerOptions {
-                    root: Some(root.clone()),
-                    ..ServerOptions::default()
-                };
-                agree(options, shape, 256, 8, 400);
-            }
+    if let Some(root) = debian13() {
+        agree(
+            ServerOptions {
+                root: Some(root),
+                ..ServerOptions::default()
+            },
+            Shape::Plain,
+            256,
+            8,
+            400,
+        );
+    }
+}
+
+#[test]
+fn equals_them_with_server_and_library_of_debian_13() {
+    const INSIDE: &str = "TRUEMUTE_TEST_WITH_DEBIAN13_LIBRARY";
+    /// Root, then the program. The library finds its parts through absolute paths, hence a mount namespace.
+    const SCRIPT: &str = r#"
+        root=$1 lib=usr/lib/x86_64-linux-gnu; shift
+        mount --make-rprivate /
+        for part in $lib/spa-0.2 $lib/pipewire-0.3 usr/share/pipewire; do mount --bind "$root/$part" "/$part"; done
+        exec "$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/$lib" "$@"
+    "#;
+    let Some(root) = debian13() else { return };
+    if std::env::var_os(INSIDE).is_some() {
+        for shape in [Shape::Plain, Shape::Triggered] {
+            let options = ServerOptions {
+                root: Some(root.clone()),
+                ..ServerOptions::default()
+            };
+            agree(options, shape, 256, 8, 400);
         }
+        return;
+    }
+    let place = std::env::var_os("TRUEMUTE_DEBIAN13_ROOT")
+        .unwrap_or_else(|| target().join("debian13-root").into());
+    let mut inside = Command::new("unshare");
+    inside
+        .args(["--mount", "sh", "-ec", SCRIPT, "sh"])
+        .arg(&place)
+        .arg(std::env::current_exe().unwrap());
+    inside.args([
+        "--exact",
+        "--nocapture",
+        "count::live::equals_them_with_server_and_library_of_debian_13",
+    ]);
+    let output = inside
+        .env(INSIDE, "1")
+        .env("TRUEMUTE_DEBIAN13_ROOT", place)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"));
+}
+
+fn target() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    program
+        .ancestors()
+        .nth(3)
+        .unwrap_or(Path::new("target"))
+        .to_owned()
+}
+
+fn debian13() -> Option<Debian13> {
+    match debian13_root(&target()) {
+        Ok(root) => Some(root),
         Err(error) if std::env::var_os("TRUEMUTE_REQUIRE_DEBIAN13").is_none() => {
-            println!("SKIPPED: {error}")
+            println!("SKIPPED: {error}");
+            None
         }
         Err(error) => panic!("{error}"),
     }
@@ -127,21 +184,19 @@ fn agree(options: ServerOptions, shape: Shape, quantum: u32, clients: usize, cyc
         Verdict::Trusted
     );
     let gone = output.gone.borrow();
-    let mut flagged = 0;
-    for (node_id, own) in &own {
+    let (mut sum, mut flagged) = (0, 0);
+    for (node_id, told) in &own {
         let counted = &gone[node_id];
-        let pulls = counted.live.pulls + counted.muted.pulls;
-        let xruns = counted.xruns;
-        println!("node {node_id} counted {pulls}, it says {own}, flagged {xruns}");
-        flagged += xruns;
         assert!(
-            pulls.abs_diff(*own) <= xruns,
-            "{shape:?}: node {node_id} counted {pulls}, it says {own}"
+            told.agrees(counted),
+            "{shape:?}: node {node_id} says {}, not {counted:?}",
+            told.callbacks
         );
         assert_eq!(counted.live.frames, counted.live.pulls * u64::from(quantum));
         assert!(counted.live.pulls >= cycles / 4 && counted.muted.pulls >= cycles / 4);
+        sum += counted.live.pulls + counted.muted.pulls;
+        flagged += counted.xruns;
     }
-    let sum: u64 = own.values().sum();
     println!("{shape:?}, quantum {quantum}: {clients} clients, {sum} pulls, {flagged} flagged");
 }
 
@@ -218,10 +273,39 @@ impl Capture {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// Disconnects; returns all the callbacks there were.
-    fn end(self) -> u64 {
+    fn end(self) -> Told {
+        let asked_ns = now_ns();
         self.stream.disconnect().unwrap();
-        self.own()
+        Told {
+            callbacks: self.own(),
+            asked_ns,
+        }
+    }
+}
+
+/// What a client says when it is gone.
+struct Told {
+    /// How often its process callback was called.
+    callbacks: u64,
+    /// When it asked to be disconnected.
+    asked_ns: u64,
+}
+
+impl Told {
+    /// Whether `counted` is what this client did.
+    ///
+    /// A cycle that runs while the client disconnects is completed, though the client's callback is not called in it
+    /// any more (seen in 1 of 100 departures with 1.4.2). It is a pull: we delivered, and the client's node took it.
+    fn agrees(&self, counted: &SlotSnapshot) -> bool {
+        let pulls = counted.live.pulls + counted.muted.pulls;
+        let while_leaving = u64::from(
+            counted
+                .last_pull_ns
+                .is_some_and(|last_ns| last_ns >= self.asked_ns),
+        );
+        let range = self.callbacks.saturating_sub(counted.xruns)
+            ..=self.callbacks + while_leaving + counted.xruns;
+        range.contains(&pulls)
     }
 }
 
@@ -334,7 +418,11 @@ fn apply(
 ) {
     match change {
         PeerChange::Own(record) => on_data_loop(place, |real_time| real_time.own = Some(record)),
-        PeerChange::Joined { node_id, record } => {
+        PeerChange::Joined {
+            node_id,
+            record,
+            joined_ns,
+        } => {
             let account = Account {
                 client: u64::from(node_id),
                 slot: ledger.claim(u64::from(node_id)),
@@ -343,6 +431,7 @@ fn apply(
                 node_id,
                 account,
                 record,
+                joined_ns,
             };
             on_data_loop(place, |real_time| real_time.table.add(peer)).unwrap();
         }
@@ -370,13 +459,20 @@ impl RealTime {
         if let Some(own) = &self.own {
             self.verdict = self.check.cycle(own.read(), started_ns);
         }
+        self.cycle += 1;
+        let this = CycleFacts {
+            started_ns,
+            position: self.cycle * u64::from(self.quantum),
+            frames: self.quantum,
+            rate: 48_000,
+            live: self.cycle.is_multiple_of(2),
+            flagged: false,
+        };
         let mut books = Books {
             ledger: &self.ledger,
             trace: &mut self.trace,
         };
-        self.table
-            .scan(started_ns, self.delivered.as_ref(), &mut books);
-        self.cycle += 1;
+        self.table.scan(&this, self.delivered.as_ref(), &mut books);
         if let Some(mut buffer) = stream.dequeue_buffer() {
             let data = &mut buffer.datas_mut()[0];
             let bytes = self.quantum * 4;
@@ -384,14 +480,7 @@ impl RealTime {
             *data.chunk_mut().size_mut() = bytes;
             *data.chunk_mut().stride_mut() = 4;
         }
-        self.delivered = Some(CycleFacts {
-            started_ns,
-            position: self.cycle * u64::from(self.quantum),
-            frames: self.quantum,
-            rate: 48_000,
-            live: self.cycle.is_multiple_of(2),
-            flagged: false,
-        });
+        self.delivered = Some(this);
     }
 }
 

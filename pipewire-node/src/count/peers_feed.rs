@@ -9,6 +9,7 @@ use pipewire::core::Core;
 use pipewire::spa::sys as spa_sys;
 use pipewire::spa::utils::hook;
 use pipewire::sys as pw_sys;
+use rustix::time::{ClockId, clock_gettime};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, c_int, c_void};
@@ -33,6 +34,8 @@ pub(crate) enum PeerChange {
         node_id: u32,
         /// Its record.
         record: ActivationRecord,
+        /// When the link became known here, in nanoseconds of the monotonic clock. Before it runs.
+        joined_ns: u64,
     },
     /// The last link to a node went. The feed's own view of the record goes right after the callback.
     Left {
@@ -231,7 +234,14 @@ impl Shared {
         // Another memory under a known id: the server took the id for a new node without taking leave of the old one.
         self.forget(node_id);
         let (record, change) = match self.map(mem_id, offset, size) {
-            Ok(record) => (Some(record.clone()), PeerChange::Joined { node_id, record }),
+            Ok(record) => (
+                Some(record.clone()),
+                PeerChange::Joined {
+                    node_id,
+                    record,
+                    joined_ns: monotonic_ns(),
+                },
+            ),
             Err(error) => (
                 None,
                 PeerChange::Unreadable {
@@ -272,6 +282,11 @@ impl Shared {
         let ids: Vec<u32> = self.peers.borrow().keys().copied().collect();
         ids.into_iter().for_each(|node_id| self.forget(node_id));
     }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Keeps the feed's state alive for one event, whatever the event's handler drops.

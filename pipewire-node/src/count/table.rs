@@ -18,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) account: Account,
     /// What its node writes.
     pub(crate) record: ActivationRecord,
+    /// When it was linked to us, in nanoseconds of the monotonic clock.
+    pub(crate) joined_ns: u64,
 }
 
 /// All peers of our output.
@@ -29,8 +31,6 @@ pub(crate) struct PeerTable {
 #[derive(Debug)]
 struct Entry {
     peer: Peer,
-    /// Set by `add`, cleared by the first scan.
-    fresh: bool,
     finish_ns: u64,
     xruns: u32,
     /// The peer was still at an older cycle at the last scan.
@@ -52,8 +52,7 @@ impl PeerTable {
         }
     }
 
-    /// Takes a peer in. Its first scan is the starting point: until our output has run a cycle with the peer linked,
-    /// whatever the peer completes came from another source.
+    /// Takes a peer in. From now on, each cycle that it begins and completes is a pull.
     ///
     /// Call it at once when the feed tells of the peer, with a slot of the ledger: who the peer is may come later, its
     /// pulls are kept. (The link cannot run before the main loop goes on: it needs our answers for its buffers.)
@@ -61,13 +60,13 @@ impl PeerTable {
         if self.entries.len() == PEERS {
             return Err(TableFull(peer));
         }
+        let now = peer.record.read();
         let entry = Entry {
             peer,
-            fresh: true,
-            finish_ns: 0,
-            xruns: 0,
+            finish_ns: now.finish_ns,
+            xruns: now.xruns,
             late: false,
-            late_signal_ns: 0,
+            late_signal_ns: now.signal_ns,
         };
         self.entries.push(entry);
         Ok(())
@@ -87,59 +86,53 @@ impl PeerTable {
             .position(|entry| entry.peer.node_id == node_id)?;
         let mut entry = self.entries.swap_remove(at);
         if let Some(delivered) = delivered {
-            entry.scan(u64::MAX, delivered, books);
+            entry.scan(u64::MAX, delivered, Some(delivered), books);
         }
         Some(entry.peer)
     }
 
     /// Counts who completed our latest delivery. Once a cycle, at the start of our output's process callback, before
-    /// anything is delivered. `started_ns` is when this cycle began (monotonic clock); `delivered` is our last cycle,
-    /// absent before the first.
+    /// anything is delivered. `this` is the cycle that begins (what it will deliver does not matter yet); `delivered` is
+    /// our last one, absent before the first.
     pub(crate) fn scan<const N: usize>(
         &mut self,
-        started_ns: u64,
+        this: &CycleFacts,
         delivered: Option<&CycleFacts>,
         books: &mut Books<'_, N>,
     ) {
         for entry in &mut self.entries {
-            match delivered {
-                Some(delivered) => entry.scan(started_ns, delivered, books),
-                None => entry.start(),
-            }
+            entry.scan(this.started_ns, this, delivered, books);
         }
     }
 }
 
 impl Entry {
-    fn start(&mut self) {
-        let now = self.peer.record.read();
-        self.fresh = false;
-        self.finish_ns = now.finish_ns;
-        self.xruns = now.xruns;
-        self.late = false;
-        self.late_signal_ns = now.signal_ns;
-    }
-
     fn scan<const N: usize>(
         &mut self,
         started_ns: u64,
-        delivered: &CycleFacts,
+        this: &CycleFacts,
+        delivered: Option<&CycleFacts>,
         books: &mut Books<'_, N>,
     ) {
-        if self.fresh {
-            return self.start();
-        }
         let now = self.peer.record.read();
-        let finished = now.finish_ns != self.finish_ns;
+        // A cycle from before the link took from another source.
+        let pulled = now.finish_ns != self.finish_ns && now.awake_ns >= self.peer.joined_ns;
         // The state cannot tell: the driver has reset it for this cycle by now. The times can.
         let in_flight = now.signal_ns > now.finish_ns;
         let newly_late = in_flight && now.signal_ns != self.late_signal_ns;
-        let after_the_start = finished && now.finish_ns > started_ns;
+        let after_the_start = pulled && now.finish_ns > started_ns;
         let stumbled = now.xruns != self.xruns;
-        let irregular = finished && (delivered.flagged || self.late);
+        let irregular = pulled && (delivered.is_some_and(|cycle| cycle.flagged) || self.late);
         let flagged = newly_late || after_the_start || stumbled || irregular;
-        if finished {
-            books.pull(&mut self.peer.account, now.finish_ns, delivered, flagged);
+        if pulled {
+            // A link can run its target once before our first cycle with it: that got nothing of ours, so silence.
+            let nothing = CycleFacts {
+                live: false,
+                ..*this
+            };
+            let got = delivered.filter(|cycle| cycle.started_ns >= self.peer.joined_ns);
+            let cycle = got.unwrap_or(&nothing);
+            books.pull(&mut self.peer.account, now.finish_ns, cycle, flagged);
         } else if flagged {
             books.flag(&mut self.peer.account);
         }
@@ -215,6 +208,7 @@ mod tests {
                     node_id: n as u32,
                     account,
                     record: self.peers[n].record(),
+                    joined_ns: self.now() + 1,
                 })
                 .unwrap();
         }
@@ -230,14 +224,15 @@ mod tests {
 
         fn callback_with(&mut self, next: CycleFacts) {
             self.cycle += 1;
-            let started_ns = self.now();
+            let this = facts(self.cycle, true);
             let (table, delivered) = (&mut self.table, self.delivered.as_ref());
             let mut books = Books {
                 ledger: &self.ledger,
                 trace: &mut self.trace,
             };
-            assert_no_alloc(|| table.scan(started_ns, delivered, &mut books));
-            self.delivered = Some(next);
+            assert_no_alloc(|| table.scan(&this, delivered, &mut books));
+            let started_ns = self.now();
+            self.delivered = Some(CycleFacts { started_ns, ..next });
         }
 
         fn pulls(&mut self, n: usize) {
@@ -368,13 +363,39 @@ mod tests {
     }
 
     #[test]
-    fn does_not_count_what_a_peer_completed_before_our_first_cycle_with_it() {
+    fn counts_as_silent_what_a_peer_completes_between_link_and_our_first_cycle_with_it() {
         let mut graph = Graph::new(1);
         graph.pulls(0);
         graph.callback(true);
         graph.pulls(0);
         graph.callback(true);
-        assert_eq!(graph.counts(0).live.pulls, 1);
+        let slot = graph.leave(0).unwrap().account.slot;
+        graph.join(0, slot);
+        graph.pulls(0);
+        graph.callback(true);
+        assert_eq!(
+            (graph.counts(0).live.pulls, graph.counts(0).muted.pulls),
+            (1, 2)
+        );
+        assert_eq!(graph.counts(0).xruns, 0);
+    }
+
+    #[test]
+    fn does_not_count_a_cycle_that_began_before_the_link() {
+        let mut graph = Graph::new(1);
+        graph.callback(true);
+        let slot = graph.leave(0).unwrap().account.slot;
+        let now = graph.now();
+        graph.peers[0].signalled(now - 10);
+        graph.join(0, slot);
+        graph.peers[0].finished(now + 10);
+        graph.callback(true);
+        graph.pulls(0);
+        graph.callback(true);
+        assert_eq!(
+            (graph.counts(0).live.pulls, graph.counts(0).muted.pulls),
+            (1, 0)
+        );
     }
 
     #[test]
@@ -478,6 +499,7 @@ mod tests {
                 node_id,
                 account,
                 record: simulated.record(),
+                joined_ns: 0,
             }
         };
         let mut table = PeerTable::new();
@@ -525,8 +547,13 @@ mod tests {
                     1 if away[n].is_some() => {
                         let slot = away[n].take();
                         graph.join(n, slot);
+                        // The link may run before our next cycle.
+                        if random(2) == 0 {
+                            graph.pulls(n);
+                            own[n].1 += 1;
+                        }
                     }
-                    // Recording from elsewhere, or linked but not active yet.
+                    // Recording from elsewhere.
                     2..12 if !ready[n] => graph.pulls(n),
                     2..16 if ready[n] => {
                         graph.pulls(n);
