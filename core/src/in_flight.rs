@@ -44,12 +44,12 @@ impl InFlight {
         let mark = epoch.wrapping_add(1);
         let place = self.places.iter().position(|place| {
             place.load(Ordering::Relaxed) == EMPTY
-                // Acquire and release: whoever sees this mark has also seen the end of the delivery before it.
-                && place.compare_exchange(EMPTY, mark, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                // Relaxed, because the fence below also acquires what the delivery here before this one released.
+                && place.compare_exchange(EMPTY, mark, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         });
         let place = place.map_or(Place::Crowd, Place::Listed);
         if let Place::Crowd = place {
-            self.crowd.fetch_add(1, Ordering::AcqRel);
+            self.crowd.fetch_add(1, Ordering::Relaxed);
         }
         // Pairs with the fence in `none_before`: of "the delivery registers, then reads the word" and "a command
         // changes the word, then looks for deliveries" at least one sees the other.
@@ -66,7 +66,7 @@ impl InFlight {
                 }
             }
             Place::Crowd => {
-                self.crowd.fetch_sub(1, Ordering::AcqRel);
+                self.crowd.fetch_sub(1, Ordering::Release);
             }
         }
     }

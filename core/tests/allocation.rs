@@ -40,6 +40,7 @@ fn the_real_time_path_does_not_allocate() {
             ledger.record_unattributed(pull);
             ledger.record_lost(&mut writer, 1);
             ledger.record_flagged(&mut writer);
+            ledger.record_flagged(&mut writer);
         };
         cycle(100, Source::Missing, false);
         gate.unmute(200);

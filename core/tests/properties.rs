@@ -266,6 +266,27 @@ fn a_copy_that_panics_leaves_zeros_and_nothing_in_flight() {
 }
 
 #[test]
+fn a_mute_between_two_planes_leaves_zeros_in_all() {
+    let gate = live_gate();
+    let (mut left, mut right) = ([0xff; 4], [0xff; 4]);
+    let deliver = |planes: &mut [&mut [u8]], mute_at: usize| {
+        gate.begin(100, LIVE_BLOCK)
+            .fill_planes(planes, |index, plane| {
+                plane.fill(1 + index as u8);
+                if index == mute_at {
+                    gate.mute();
+                }
+            })
+    };
+    let live = deliver(&mut [&mut left, &mut right], 2);
+    assert!(matches!(live, Decision::Live(_)));
+    assert_eq!((left, right), ([1; 4], [2; 4]));
+    let changed = deliver(&mut [&mut left, &mut right], 0);
+    assert_eq!(changed, Decision::Silent(SilentReason::Changed));
+    assert_eq!((left, right), ([0; 4], [0; 4]));
+}
+
+#[test]
 fn a_reason_survives_as_a_number() {
     let reasons: Vec<_> = (0..=u8::MAX).filter_map(SilentReason::from_code).collect();
     assert_eq!(reasons.len(), 6);
@@ -283,6 +304,7 @@ enum Entry {
     Release(usize),
     Pull(usize, Pull),
     Lost(usize, u64),
+    Flagged(usize),
     Unattributed(Pull),
 }
 
@@ -310,6 +332,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => any::<usize>().prop_map(Entry::Release),
         12 => (any::<usize>(), pull()).prop_map(|(n, pull)| Entry::Pull(n, pull)),
         1 => (any::<usize>(), 0..1000_u64).prop_map(|(n, pulls)| Entry::Lost(n, pulls)),
+        1 => any::<usize>().prop_map(Entry::Flagged),
         1 => pull().prop_map(Entry::Unattributed),
     ]
 }
@@ -320,6 +343,7 @@ struct Recorded {
     client: u64,
     pulls: Vec<Pull>,
     lost: u64,
+    flagged_without_pull: u64,
 }
 
 fn sum<'p>(pulls: impl Iterator<Item = &'p Pull>) -> Tally {
@@ -335,10 +359,8 @@ fn assert_holds(seen: &SlotSnapshot, recorded: &Recorded) {
     assert_eq!(seen.client, recorded.client);
     assert_eq!(seen.live, sum(pulls.iter().filter(|pull| pull.live)));
     assert_eq!(seen.muted, sum(pulls.iter().filter(|pull| !pull.live)));
-    assert_eq!(
-        seen.xruns,
-        pulls.iter().filter(|pull| pull.flagged).count() as u64
-    );
+    let flagged = pulls.iter().filter(|pull| pull.flagged).count() as u64;
+    assert_eq!(seen.xruns, flagged + recorded.flagged_without_pull);
     assert_eq!(seen.lost, recorded.lost);
     assert_eq!(seen.last_pull_ns, pulls.last().map(|pull| pull.finish_ns));
 
@@ -419,7 +441,12 @@ proptest! {
                     ledger.record_lost(writer, pulls);
                     recorded.get_mut(&writer.slot()).expect("it was claimed").lost += pulls;
                 }
-                Entry::Release(_) | Entry::Lost(..) => {}
+                Entry::Flagged(n) if taken > 0 => {
+                    let writer = &mut writers[n % taken];
+                    ledger.record_flagged(writer);
+                    recorded.get_mut(&writer.slot()).expect("it was claimed").flagged_without_pull += 1;
+                }
+                Entry::Release(_) | Entry::Lost(..) | Entry::Flagged(_) => {}
                 Entry::Pull(_, pull) | Entry::Unattributed(pull) => {
                     ledger.record_unattributed(pull);
                     unattributed.push(pull);

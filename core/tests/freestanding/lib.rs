@@ -65,6 +65,7 @@ pub extern "C" fn count(now_ns: u64, frames: u32, slot: usize) -> u64 {
     };
     LEDGER.record(&mut writer, pull);
     LEDGER.record_lost(&mut writer, now_ns);
+    LEDGER.record_flagged(&mut writer);
     let seen = LEDGER
         .snapshot(slot)
         .map_or(0, |seen| seen.intervals.percentile_ns(frames as u16));
