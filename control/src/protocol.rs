@@ -4,6 +4,8 @@
 //! One JSON object a line each way. A request has `id` (any string or number, given back), `method` and `params`; the reply
 //! has the same `id` and either `result` or `error`. `watch` and `trace` reply once and then send lines with `event`.
 
+mod schemas;
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use truemute_core::observed::{
     Api, ClientState, CountedBy, Identity, MicState, Puller, Purpose, VirtualMic,
 };
+
+pub use schemas::schemas;
 
 /// Version of everything in this module. It grows when a reader of the former version could misunderstand a line;
 /// new fields alone do not change it.
