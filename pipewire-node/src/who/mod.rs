@@ -92,7 +92,7 @@ pub(crate) fn identify(claims: &Claims, world: &impl World) -> Who {
         pid: connected,
         name: process
             .as_ref()
-            .map_or_else(String::new, |it| it.name.clone()),
+            .map_or_else(String::new, |it| label::presentable(&it.name)),
     };
     if through_pulse(claims, process.as_ref(), connected, world) {
         return pulse_client(claims, puller, world);
@@ -218,7 +218,7 @@ fn claimed(claims: &Claims, api: Api, puller: Option<Puller>) -> Who {
 
 fn app_name(claims: &Claims, process: Option<&Process>) -> String {
     match process {
-        Some(process) if process.executable.is_some() => process.name.clone(),
+        Some(process) if process.executable.is_some() => label::presentable(&process.name),
         _ => label::claimed_app(claims),
     }
 }

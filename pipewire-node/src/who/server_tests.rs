@@ -294,26 +294,53 @@ fn a_lingering_node_with_the_client_id_of_another_stays_claimed() {
 
 #[test]
 fn a_client_in_a_pid_namespace_is_found_under_its_pid_here() {
-    let unshare: &[&str] = if rustix::process::geteuid().is_root() {
-        &["--pid", "--fork", "--kill-child", "--mount-proc"]
-    } else {
-        &[
-            "--user",
-            "--map-current-user",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ]
+    let Some((stage, outer, claims)) =
+        sandboxed(&["--pid", "--fork", "--kill-child", "--mount-proc"])
+    else {
+        return;
     };
+    assert_eq!(claims.client_props["application.process.id"], "1");
+    let who = identify(&claims, &stage.world);
+    let pid = who.pid.unwrap();
+    assert_eq!(who.identity, Identity::Corroborated);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(
+        status.contains(&format!("PPid:\t{}\n", outer.id())),
+        "{status}"
+    );
+    assert_eq!(
+        (who.app.as_str(), who.executable),
+        ("parecord", Some(file_of("parecord")))
+    );
+}
+
+#[test]
+fn a_client_in_a_network_namespace_stays_claimed() {
+    let Some((stage, _outer, claims)) = sandboxed(&["--net"]) else {
+        return;
+    };
+    let who = identify(&claims, &stage.world);
+    assert_eq!((who.identity, who.executable), (Identity::Claimed, None));
+    assert_eq!(who.puller.unwrap().name, "pipewire-pulse");
+}
+
+/// A pulse client in new namespaces; none, with a reason, where this user may not make them.
+fn sandboxed(namespaces: &[&str]) -> Option<(Stage, Program, Claims)> {
+    let user: &[&str] = &["--user", "--map-current-user"];
+    let user = if rustix::process::geteuid().is_root() {
+        &[]
+    } else {
+        user
+    };
+    let unshare = [user, namespaces].concat();
     let possible = Command::new("unshare")
-        .args(unshare)
+        .args(&unshare)
         .arg("true")
         .stderr(Stdio::null())
         .status();
     if !possible.is_ok_and(|it| it.success()) {
-        println!("SKIPPED: this user may not make pid namespaces");
-        return;
+        println!("SKIPPED: this user may not make the namespaces {namespaces:?}");
+        return None;
     }
     let stage = Stage::new(ServerOptions::default());
     let inside = [
@@ -323,25 +350,13 @@ fn a_client_in_a_pid_namespace_is_found_under_its_pid_here() {
         "--raw",
         "/dev/null",
     ];
-    let outer = stage.start("unshare", &[unshare, &inside[..]].concat());
+    let outer = stage.start("unshare", &[&unshare[..], &inside].concat());
     let claims = stage.claims(|it| {
         it.node_props
             .get("node.name")
             .is_some_and(|it| it == "inside")
     });
-    assert_eq!(claims.client_props["application.process.id"], "1");
-    let who = identify(&claims, &stage.world);
-    let pid = who.pid.unwrap();
-    assert_eq!(who.identity, Identity::Corroborated);
-    let parent = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    assert!(
-        parent.contains(&format!("PPid:\t{}\n", outer.id())),
-        "{parent}"
-    );
-    assert_eq!(
-        (who.app.as_str(), who.executable),
-        ("parecord", Some(file_of("parecord")))
-    );
+    Some((stage, outer, claims))
 }
 
 type Props = Rc<RefCell<BTreeMap<u32, BTreeMap<String, String>>>>;

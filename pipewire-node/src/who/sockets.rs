@@ -1,6 +1,6 @@
 //! The kernel's list of Unix sockets (NETLINK_SOCK_DIAG, sock_diag(7)): which socket is connected to which. Only those of
-//! our network namespace are listed, but their peers are named whatever namespace they are in. Whose they are is not in
-//! the list; /proc tells that (see `process`).
+//! our network namespace are listed, and an accepted socket belongs to the namespace of who connected: of a client in a
+//! namespace of its own neither end is seen (tried). Whose they are is not in the list; /proc tells that (see `process`).
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,

@@ -1,5 +1,6 @@
 use super::system::System;
 use super::*;
+use proptest::prelude::*;
 use std::collections::HashMap;
 
 /// A made-up world: processes, and the sockets of servers.
@@ -396,4 +397,78 @@ fn names_without_end_are_cut_at_a_character() {
         .insert("node.name".to_owned(), format!("a{}", "é".repeat(100_000)));
     let who = identify(&claims, &Fake::default());
     assert_eq!((who.app.len(), who.stream.len()), (256, 255));
+}
+
+#[test]
+fn names_cannot_play_with_the_terminal() {
+    let mut claims = Claims::default();
+    claims.node_props.insert(
+        "application.name".to_owned(),
+        "a\u{1b}[2J\r\n\u{9b}b\u{202e}c é".to_owned(),
+    );
+    let app = identify(&claims, &Fake::default()).app;
+    assert_eq!(app, "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c é");
+    let world = Fake::default().process(100, Some("/tmp/a\nb"), "x");
+    assert_eq!(identify(&native("100"), &world).app, "a\u{fffd}b");
+}
+
+fn any_props() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let key = prop_oneof![
+        Just("application.name"),
+        Just("application.process.id"),
+        Just("application.process.binary"),
+        Just("client.api"),
+        Just("pipewire.sec.pid"),
+        Just("pipewire.access"),
+        Just("object.linger"),
+        Just("node.name"),
+        Just("media.name"),
+        Just("node.rate"),
+        Just("resample.peaks"),
+        Just("stream.monitor"),
+    ];
+    let value = prop_oneof![
+        4 => prop_oneof!["50", "100", "300", "2", "1", "0"],
+        2 => prop_oneof!["true", "false", "pipewire-pulse", "jack", "portal", "chromium", "1/25"],
+        1 => any::<String>(),
+    ];
+    proptest::collection::btree_map(key.prop_map(str::to_owned), value, 0..10)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Pid 50 is pipewire-pulse with the peers 300 and 301, which see themselves as 300 and 2; 100 is connected nowhere.
+    #[test]
+    fn whatever_is_claimed_the_words_keep_their_meaning(node_props in any_props(), client_props in any_props()) {
+        let world = Fake::default()
+            .process(100, Some("/usr/bin/pw-cat"), "pw-cat")
+            .process(300, Some("/usr/lib/chromium/chromium"), "chromium")
+            .sandboxed(301, 2, "zoom")
+            .pulse(&[300, 301]);
+        let claims = Claims { node_props, client_props };
+        let who = identify(&claims, &world);
+        let sec_pid = claims.client_props.get("pipewire.sec.pid").and_then(|it| it.parse().ok());
+        match who.identity {
+            Identity::Verified => {
+                prop_assert_eq!(who.pid, sec_pid);
+                prop_assert_ne!(who.pid, Some(50));
+                prop_assert_ne!(claims.node_props.get("object.linger").map(String::as_str), Some("true"));
+            }
+            Identity::Corroborated => {
+                prop_assert_eq!(sec_pid, Some(50));
+                prop_assert!([Some(300), Some(301)].contains(&who.pid));
+            }
+            Identity::Claimed => prop_assert_eq!(&who.executable, &None),
+        }
+        if let Some(path) = &who.executable {
+            prop_assert_eq!(path.file_name().unwrap().to_str(), Some(who.app.as_str()));
+        }
+        if let Some(puller) = &who.puller {
+            prop_assert_eq!(Some(puller.pid), sec_pid);
+        }
+        for name in [&who.app, &who.stream] {
+            prop_assert!(name.chars().count() <= 256 && !name.contains(char::is_control));
+        }
+    }
 }
