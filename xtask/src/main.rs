@@ -5,6 +5,7 @@ mod bench;
 mod debian13;
 mod demo;
 mod deny;
+mod dist;
 mod e2e;
 mod fuzz;
 mod ordinary_user;
@@ -57,6 +58,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Build a release with manual pages, completions and the systemd user unit, and pack it
+    Dist {
+        /// Also copy it to ~/.local
+        #[arg(long)]
+        install: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -94,6 +101,7 @@ fn run(task: &Task) -> Result<bool> {
         }
         Task::Demo => demo::run(&workspace, &mut progress),
         Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
+        Task::Dist { install } => dist::run(&workspace, &mut progress, *install),
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }
 }

@@ -1,5 +1,5 @@
 //! The Debian packages that building, running and testing need, each with its reason.
-//! The names are the same on Debian 12 and 13; what each gives is checked by hand on other systems.
+//! The names are the same on Debian 12 and 13; on other systems what each gives is looked for instead.
 
 use clap::ValueEnum;
 
@@ -32,6 +32,8 @@ pub(crate) struct Package {
     pub(crate) part: Part,
     pub(crate) why: &'static str,
     pub(crate) probe: Probe,
+    /// The only Debian that has it, if not all do.
+    pub(crate) only_in: Option<&'static str>,
 }
 
 const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe) -> Package {
@@ -40,6 +42,7 @@ const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe
         part,
         why,
         probe,
+        only_in: None,
     }
 }
 
@@ -189,12 +192,15 @@ pub(crate) const PACKAGES: &[Package] = &[
         "lets JACK clients in",
         Program("pw-jack"),
     ),
-    package(
-        Test,
-        "jack-capture",
-        "a JACK client",
-        Program("jack_capture"),
-    ),
+    Package {
+        only_in: Some("12"),
+        ..package(
+            Test,
+            "jack-capture",
+            "a JACK client",
+            Program("jack_capture"),
+        )
+    },
     package(
         Test,
         "pavucontrol",

@@ -81,7 +81,9 @@ impl Progress {
 
     /// The newest line of the running command (`None`: nothing new, time passes).
     fn tick(&mut self, line: Option<&str>) {
-        if let Some(line) = line.map(str::trim).filter(|line| !line.is_empty()) {
+        // Cargo's messages to programs say nothing to a person.
+        let worth_showing = |line: &&str| !line.is_empty() && !line.starts_with("{\"reason\"");
+        if let Some(line) = line.map(str::trim).filter(worth_showing) {
             line.clone_into(&mut self.last_line);
             if let Some(bar) = &self.bar {
                 bar.set_message(self.last_line.clone());

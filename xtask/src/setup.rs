@@ -19,8 +19,8 @@ const APT_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The system that this runs on, as far as package names go.
 enum System {
-    /// Debian of a version whose package names are known here.
-    Debian,
+    /// Debian of a version whose package names are known here: "12" or "13".
+    Debian(String),
     /// Anything else, by the name it gives itself.
     Other(String),
 }
@@ -32,12 +32,15 @@ pub(crate) fn packages(
     progress: &mut Progress,
     parts: &[Part],
 ) -> Result<()> {
-    let wanted: Vec<&Package> = PACKAGES
+    let mut wanted: Vec<&Package> = PACKAGES
         .iter()
         .filter(|package| parts.contains(&package.part))
         .collect();
     let missing = match system() {
-        System::Debian => missing_on_debian(&wanted)?,
+        System::Debian(version) => {
+            wanted.retain(|package| package.only_in.is_none_or(|only| only == version));
+            missing_on_debian(&wanted)?
+        }
         System::Other(name) => return check_elsewhere(progress, &name, &wanted),
     };
     if missing.is_empty() {
@@ -147,7 +150,7 @@ fn system() -> System {
             .unwrap_or_default()
     };
     match (field("ID").as_str(), field("VERSION_ID").as_str()) {
-        ("debian", "12" | "13") => System::Debian,
+        ("debian", version @ ("12" | "13")) => System::Debian(version.to_owned()),
         (_, _) => System::Other(field("PRETTY_NAME")),
     }
 }

@@ -1,0 +1,184 @@
+//! `cargo xtask dist`: the release build with manual pages, completions, the systemd user unit and papers, as a tree
+//! that fits under /usr or ~/.local, and as an archive of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::packages::Part;
+use crate::report::{self, Progress};
+use crate::step::Run;
+use crate::workspace::Workspace;
+use crate::{demo, setup};
+
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+const UNIT: &str = "share/systemd/user/truemute.service";
+
+/// Builds the tree and its archive; with `install`, copies the tree to ~/.local.
+pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, install: bool) -> Result<bool> {
+    setup::packages(workspace, progress, &[Part::Build])?;
+    let program = demo::build_release(workspace, progress)?;
+    let name = format!(
+        "truemute-{}-{}-{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    );
+    let dist = workspace.target.join("dist");
+    let tree = dist.join(&name);
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    let log = workspace.new_log("dist")?;
+    progress.begin("dist", "manual pages, completions, papers");
+    fill(
+        &mut Run {
+            workspace,
+            progress,
+            log: &log,
+        },
+        &tree,
+        &program,
+    )?;
+    progress.end();
+    let archive = dist.join(format!("{name}.tar.gz"));
+    let packed = Command::new("tar")
+        .args([
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--gzip",
+            "--create",
+            "--file",
+        ])
+        .arg(&archive)
+        .arg("--directory")
+        .arg(&dist)
+        .arg(&name)
+        .status()
+        .context("cannot start tar")?;
+    if !packed.success() {
+        bail!("tar could not pack {}", tree.display());
+    }
+    println!("{}\n{}", tree.display(), archive.display());
+    if install {
+        self::install(&tree)?;
+    }
+    Ok(true)
+}
+
+/// The program, what is generated from it, and what the repository has.
+fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
+    let root = &run.workspace.root;
+    copy(program, &tree.join("bin/truemute"))?;
+    generate(run, "man", &tree.join("share/man/man1"))?;
+    let completions = run.workspace.target.join("dist/completions");
+    generate(run, "completions", &completions)?;
+    for (file, place) in [
+        (
+            "truemute.bash",
+            "share/bash-completion/completions/truemute",
+        ),
+        ("_truemute", "share/zsh/site-functions/_truemute"),
+        (
+            "truemute.fish",
+            "share/fish/vendor_completions.d/truemute.fish",
+        ),
+    ] {
+        copy(&completions.join(file), &tree.join(place))?;
+    }
+    copy(
+        &root.join("control/systemd/truemute.service"),
+        &tree.join(UNIT),
+    )?;
+    let papers = tree.join("share/doc/truemute");
+    for file in [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "control/config.toml",
+    ] {
+        let from = root.join(file);
+        copy(
+            &from,
+            &papers.join(from.file_name().context("a file has a name")?),
+        )?;
+    }
+    copy_tree(&root.join("docs"), &papers.join("docs"))
+}
+
+/// Copies the tree to ~/.local, where a user's programs, manual pages and units are looked for without any setting.
+fn install(tree: &Path) -> Result<()> {
+    let home =
+        std::env::var_os("HOME").context("HOME is not set, so there is no place to install to")?;
+    let prefix = Path::new(&home).join(".local");
+    let program = prefix.join("bin/truemute");
+    if program.exists() {
+        // A running program cannot be written to, but its name can be given to another.
+        fs::remove_file(&program)?;
+    }
+    copy_tree(tree, &prefix)?;
+    let unit = prefix.join(UNIT);
+    let text = fs::read_to_string(&unit)?;
+    let ours = |line: &str| match line.strip_prefix("ExecStart=") {
+        Some(_) => format!("ExecStart=\"{}\" daemon\n", program.display()),
+        None => format!("{line}\n"),
+    };
+    fs::write(&unit, text.lines().map(ours).collect::<String>())?;
+    println!(
+        "Installed in {}. Start it with:\n  systemctl --user enable --now truemute",
+        prefix.display()
+    );
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder == prefix.join("bin")) {
+        println!(
+            "{} is not on your PATH: log in again, or add it.",
+            prefix.join("bin").display()
+        );
+    }
+    Ok(())
+}
+
+/// Has control/examples/generate.rs write one kind of file into a folder.
+fn generate(run: &mut Run<'_>, kind: &str, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let args = format!("run --package truemute --example generate --locked -- {kind}");
+    let mut command = run.workspace.cargo(&args);
+    command.arg(folder);
+    let ended = run.progress.run(command, run.log, LIMIT, |_| {})?;
+    if !ended.ok() {
+        bail!(
+            "cannot generate {kind} ({ended}):\n{}",
+            report::tail(run.log)
+        );
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copied = to
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::copy(from, to));
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries {
+        let (source, target): (PathBuf, PathBuf) =
+            entry.map(|it| (it.path(), to.join(it.file_name())))?;
+        if source.is_dir() {
+            copy_tree(&source, &target)?
+        } else {
+            copy(&source, &target)?
+        }
+    }
+    Ok(())
+}
