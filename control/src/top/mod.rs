@@ -164,6 +164,7 @@ fn meaning(key: KeyEvent) -> Option<Key> {
 /// Watches the daemon again and again; each change of `connection` ends the present watch.
 fn forward_reports(daemon: Arc<impl Daemon>, connection: Arc<AtomicU64>, to: Sender<News>) {
     thread::spawn(move || {
+        let _end = EndOnPanic(to.clone());
         loop {
             let mine = connection.load(Ordering::Relaxed);
             let why = daemon.watch(model::INTERVAL_MS, &mut |event| {
@@ -185,8 +186,20 @@ fn forward_reports(daemon: Arc<impl Daemon>, connection: Arc<AtomicU64>, to: Sen
     });
 }
 
+/// A panic restores the terminal first of all; drawing on would leave a screen that nothing renews.
+struct EndOnPanic(Sender<News>);
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(News::End);
+        }
+    }
+}
+
 fn command(daemon: Arc<impl Daemon>, gate: GateState, to: Sender<News>) {
     thread::spawn(move || {
+        let _end = EndOnPanic(to.clone());
         // If nobody listens any more, the person has quit.
         let _ = to.send(News::Reply(daemon.switch(gate)));
     });
