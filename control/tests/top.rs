@@ -1,11 +1,14 @@
 //! `truemute top` on a real pseudo-terminal: what it shows, what keys do, and that the terminal is as it was afterwards,
-//! however it ends. The daemon is played by the test's child process, which runs `top` (this program, called for the one
-//! test `child`).
+//! however it ends. Where a daemon has to misbehave, it is played by the test's child process, which runs `top` (this
+//! program, called for the one test `child`).
+
+mod support;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -14,10 +17,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use support::{RealDaemon, Rig, observed};
 use truemute::protocol::{
     AppliedHow, ErrorObject, GateState, SCHEMA, Status, Switched, WatchEvent,
 };
 use truemute::top::{self, Daemon};
+use truemute_core::observed::ClientState;
 
 /// Longest wait for anything that must happen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -119,7 +124,23 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// `top` with a daemon that is played.
     fn start(role: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command
+            .args(["child", "--exact", "--nocapture"])
+            .env(ROLE, role);
+        Self::run(command)
+    }
+
+    /// The real program with the daemon at `socket`.
+    fn truemute_top(socket: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_truemute"));
+        command.arg("top").arg("--socket").arg(socket);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&screen).expect("granted");
         unlockpt(&screen).expect("unlocked");
@@ -137,9 +158,7 @@ impl Terminal {
         };
         tcsetwinsize(&line, size).expect("a size");
         let side = || Stdio::from(line.try_clone().expect("a descriptor"));
-        let process = Command::new(std::env::current_exe().expect("this test"))
-            .args(["child", "--exact", "--nocapture"])
-            .env(ROLE, role)
+        let process = command
             .env("TERM", "xterm-256color")
             .stdin(side())
             .stdout(side())
@@ -244,6 +263,38 @@ fn m_switches_and_the_reply_is_shown() {
 }
 
 #[test]
+fn the_real_program_shows_clients_and_switches_the_real_gate() {
+    let mut rig = Rig::start();
+    rig.server.script().clients = vec![observed(1, ClientState::Running)];
+    let mut terminal = Terminal::truemute_top(&rig.socket);
+    terminal.expect("[X] MUTED [X]");
+    terminal.type_keys("m");
+    terminal.expect("))) LIVE )))");
+    terminal.expect("LIVE: from frame ");
+    assert!(rig.server.script().open);
+    terminal.type_keys("m");
+    terminal.expect("[X] MUTED [X]");
+    assert!(!rig.server.script().open);
+    rig.stop();
+    terminal.expect("UNKNOWN ???  no daemon: state unknown");
+    terminal.type_keys("q");
+    assert!(terminal.ends_in_order().success());
+}
+
+#[test]
+fn a_daemon_that_pauses_is_unknown_and_then_known_again() {
+    let daemon = RealDaemon::start();
+    let mut terminal = Terminal::truemute_top(&daemon.socket());
+    terminal.expect("[X] MUTED [X]");
+    daemon.signal(Signal::STOP);
+    terminal.expect("UNKNOWN ???  no daemon: state unknown");
+    daemon.signal(Signal::CONT);
+    terminal.expect("[X] MUTED [X]");
+    terminal.type_keys("q");
+    assert!(terminal.ends_in_order().success());
+}
+
+#[test]
 fn the_terminal_is_restored_after_ctrl_c() {
     let mut terminal = Terminal::start("stays");
     terminal.expect("MUTED");
@@ -301,16 +352,8 @@ fn another_size_is_taken_up() {
 }
 
 #[test]
-fn without_a_terminal_it_says_what_to_use() {
-    let output = Command::new(std::env::current_exe().expect("this test"))
-        .args(["child", "--exact", "--nocapture"])
-        .env(ROLE, "stays")
-        .stdin(Stdio::null())
-        .output()
-        .expect("this test runs");
-    let words = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        words.contains("top needs a terminal") && words.contains("truemute watch"),
-        "{words}"
-    );
+fn without_a_terminal_the_real_program_exits_with_2() {
+    let output = support::truemute(Path::new("/nowhere"), &["top"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(support::stderr(&output).contains("truemute watch"));
 }

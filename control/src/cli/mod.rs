@@ -28,6 +28,8 @@ struct Cli {
         value_name = "PATH"
     )]
     socket: Option<PathBuf>,
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -86,6 +88,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     // Wrong usage ends here, with code 2.
     let cli = Cli::parse();
+    cli.color.write_global();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -4,12 +4,16 @@ use std::path::Path;
 
 use super::output;
 use super::{Failure, Format, StatsArgs};
-use crate::api::Client;
+use crate::api::{Client, ClientError};
 use crate::daemon::Want;
 use crate::protocol::{Answer, By, Call, StatsParams, WatchEvent, WatchParams};
 use crate::report::{self, Page};
 
 pub(super) fn status(socket: &Path, format: Format) -> Result<(), Failure> {
+    // Silence could be taken for "muted".
+    if let (false, Err(ClientError::NoDaemon(_))) = (format.json, Client::connect(socket)) {
+        output::text(&report::no_daemon(&Page::of_stdout()))?;
+    }
     show(socket, Call::Status, format, |answer, page| match answer {
         Answer::Status(status) => Some(report::status(status, page)),
         _ => None,

@@ -114,6 +114,7 @@ pub(super) struct Model {
     status: Option<Status>,
     stats: Option<Stats>,
     rates: Rates,
+    reconnecting: bool,
     reply: Option<(Instant, Result<Switched, ErrorObject>)>,
     waiting: bool,
     sort: Sort,
@@ -129,6 +130,7 @@ impl Model {
             status: None,
             stats: None,
             rates: Rates::default(),
+            reconnecting: false,
             reply: None,
             waiting: false,
             sort: Sort::MutedRate,
@@ -142,7 +144,10 @@ impl Model {
     pub(super) fn update(&mut self, news: News, now: Instant) -> Option<Ask> {
         match news {
             News::Event(event) => return self.event(*event, now),
-            News::Gone(why) => self.forget(Link::Gone(why)),
+            News::Gone(why) => {
+                self.reconnecting = false;
+                self.forget(Link::Gone(why));
+            }
             News::Reply(reply) => {
                 self.waiting = false;
                 self.reply = Some((now, reply));
@@ -180,20 +185,27 @@ impl Model {
         match event {
             WatchEvent::State(status) => {
                 self.link = Link::Up { heard: now };
+                self.reconnecting = false;
                 self.status = Some(status);
+                None
             }
-            WatchEvent::Counts(stats) => {
+            WatchEvent::Counts(stats) if self.status.is_some() => {
                 self.link = Link::Up { heard: now };
                 self.rates.add(&stats);
                 self.stats = Some(stats);
+                None
             }
+            // The daemon was silent for a while and goes on: the state from before does not come again by itself.
+            WatchEvent::Counts(_) => self.reconnect(),
             // A change of the state may be among the lost lines.
-            WatchEvent::Lost { .. } => {
-                self.forget(Link::Connecting);
-                return Some(Ask::Reconnect);
-            }
+            WatchEvent::Lost { .. } => self.reconnect(),
         }
-        None
+    }
+
+    /// A new connection begins with the full state. Asked for once, however many lines of the old one still come.
+    fn reconnect(&mut self) -> Option<Ask> {
+        self.forget(Link::Connecting);
+        (!std::mem::replace(&mut self.reconnecting, true)).then_some(Ask::Reconnect)
     }
 
     /// The state is unknown from here on.
@@ -352,6 +364,19 @@ mod tests {
         assert_eq!(model.shown(), Shown::Muted);
         assert!(model.tick(now + SILENCE));
         assert_eq!(model.shown(), Shown::Unknown);
+    }
+
+    #[test]
+    fn a_daemon_that_goes_on_after_a_pause_is_asked_anew_once() {
+        let now = Instant::now();
+        let mut model = told(samples::muted(), now);
+        model.tick(now + SILENCE);
+        let counts = || event(WatchEvent::Counts(samples::stats()));
+        assert_eq!(model.update(counts(), now), Some(Ask::Reconnect));
+        assert_eq!(model.update(counts(), now), None);
+        assert_eq!(model.shown(), Shown::Unknown);
+        model.update(event(WatchEvent::State(samples::live())), now);
+        assert_eq!(model.shown(), Shown::Live);
     }
 
     #[test]
