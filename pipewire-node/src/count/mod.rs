@@ -22,4 +22,7 @@ pub(crate) mod layout;
 #[cfg(test)]
 mod live;
 pub(crate) mod peers_feed;
+mod profile_pod;
+pub(crate) mod profiler;
+pub(crate) mod profiler_feed;
 pub(crate) mod table;
