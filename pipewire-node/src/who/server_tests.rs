@@ -234,6 +234,18 @@ fn a_liar_does_not_get_what_it_claims() {
         (Identity::Claimed, None, Api::Pulse)
     );
 
+    // The pid of PipeWire, which pipewire-pulse is connected to, but as a client of it.
+    let upstream = format!(
+        "--property=application.process.id={}",
+        stage.server.pipewire_id()
+    );
+    let _e = stage.start(
+        "parecord",
+        &[&["--client-name=liar-e", &upstream], &record[..]].concat(),
+    );
+    let who = stage.who("liar-e");
+    assert_eq!((who.identity, who.executable), (Identity::Claimed, None));
+
     // Another name, but the true pid: named by its file.
     let c = stage.start("parecord", &[&["--client-name=Zoom"], &record[..]].concat());
     let who = stage.who("Zoom");

@@ -94,3 +94,41 @@ fn served_by(held: &BTreeSet<u32>, sockets: &[UnixSocket]) -> Served {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_accepted_connections_have_clients_at_their_other_end() {
+        let socket = |inode, listening, peer, name: Option<&str>| UnixSocket {
+            inode,
+            listening,
+            peer,
+            name: name.map(|it| it.as_bytes().to_vec()),
+        };
+        let pulse = Some("/run/user/1000/pulse/native");
+        let sockets = [
+            socket(1, true, None, pulse),
+            socket(2, false, Some(12), pulse),
+            // To PipeWire: unnamed on this side.
+            socket(3, false, Some(13), None),
+            // Bound to a name of its own, but not listening on it.
+            socket(4, false, Some(14), Some("/tmp/own")),
+            // Of another process that listens on the same path in another root.
+            socket(5, false, Some(15), pulse),
+            // Closed at the other end.
+            socket(6, false, None, pulse),
+        ];
+        let held = BTreeSet::from([1, 2, 3, 4, 6]);
+        let served = served_by(&held, &sockets);
+        assert_eq!(
+            served,
+            Served {
+                speaks_pulse: true,
+                peers: BTreeSet::from([12])
+            }
+        );
+        assert_eq!(served_by(&BTreeSet::from([2]), &sockets), Served::default());
+    }
+}
