@@ -1,11 +1,20 @@
-//! Linux backend.
+//! TrueMute's Linux backend: the virtual microphone on PipeWire.
+//!
+//! The way of a sample is `sample/`, the way of a count is `count/`, who a client is `who/`, what the server's graph looks
+//! like `graph/`; `engine/` is the thread that keeps them together, and [`VirtualMic`] the handle on it. `rehearsal` is a
+//! private audio server with a simulated mic, for demo, tests and benchmarks. What is muted when is the daemon's to say.
 
-#[allow(dead_code, reason = "the engine that counts with it is being built")]
-pub(crate) mod count;
-pub(crate) mod graph;
+mod count;
+mod engine;
+mod graph;
 pub mod rehearsal;
-#[allow(dead_code, reason = "the engine that asks it is being built")]
+mod sample;
 pub mod who;
+
+pub use engine::{Counting, Failure, Options, ServerFacts, VirtualMic, WhileMuted};
+
+/// `node.name` of the virtual mic.
+pub const VIRTUAL_MIC: &str = sample::NODE_NAME;
 
 /// Lets tests of the real-time path fail when it allocates.
 #[cfg(test)]

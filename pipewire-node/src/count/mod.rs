@@ -26,3 +26,6 @@ mod profile_pod;
 pub(crate) mod profiler;
 pub(crate) mod profiler_feed;
 pub(crate) mod table;
+
+/// The ledger of all clients.
+pub(crate) type Clients = truemute_core::ledger::Ledger<{ table::PEERS }>;

@@ -2,7 +2,7 @@
 //! own, no hardware, no portals. Several can run side by side. Everything ends with the value, or with the process.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
@@ -214,6 +214,10 @@ impl PrivateServer {
 
     /// A client program with [`PrivateServer::env`], run as the server's user. Start it with [`Program::start`].
     pub fn command(&self, program: &str) -> Command {
+        self.command_at(program.as_ref())
+    }
+
+    fn command_at(&self, program: &OsStr) -> Command {
         let mut command = Command::new(program);
         self.place.lead_here(&mut command);
         command.stdin(Stdio::null());
@@ -222,6 +226,28 @@ impl PrivateServer {
             unsafe { command.pre_exec(move || become_user(user)) };
         }
         command
+    }
+
+    /// [`PrivateServer::command`] for a program that runs with the server's own libraries, as a daemon on that machine
+    /// would: in the server's root filesystem, if it has one. The program's file is copied to where both sides see it.
+    pub fn native_command(&self, program: &Path) -> Result<Command, RehearsalError> {
+        if self.options.root.is_none() {
+            return Ok(self.command_at(program.as_os_str()));
+        }
+        let name = program.file_name().unwrap_or_default();
+        let copy = self.place.file("bin").join(name);
+        fs::create_dir_all(self.place.file("bin"))
+            .map_err(RehearsalError::io("making a directory"))?;
+        if !copy.exists() {
+            fs::copy(program, &copy).map_err(RehearsalError::io("copying a program"))?;
+        }
+        let mut command = Command::new(&copy);
+        self.place.lead_here(&mut command);
+        command.stdin(Stdio::null());
+        let confinement = Confinement::new(&self.options);
+        // SAFETY: `enter` makes system calls only, on paths that were made before the fork.
+        unsafe { command.pre_exec(move || confinement.enter()) };
+        Ok(command)
     }
 
     /// Process ids of the bus, PipeWire, pipewire-pulse, and WirePlumber if it runs.

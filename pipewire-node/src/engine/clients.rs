@@ -1,0 +1,293 @@
+//! The clients of the virtual mic on the main thread: who is linked, where their counts stand, and the final figures of
+//! those that left. Their pulls are counted in `count/`, on the real-time thread.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use truemute_core::{
+    ledger::{SlotSnapshot, SlotWriter},
+    observed::{Client, ClientState, CountedBy, Counts},
+};
+
+use crate::{
+    count::{Clients as Ledger, activation::ActivationRecord, books::Account, table::Peer},
+    graph::model::{Model, NodeState, Props},
+    sample::{Cycle, monotonic_ns},
+    who::{Claims, Who, identify, system::System},
+};
+
+/// Runs something on the real-time thread, between two cycles, and waits for it.
+pub(crate) trait OnDataLoop {
+    fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T>;
+}
+
+/// Final counts that wait to be fetched, at most. The oldest go first; they are missed only by a daemon that has not
+/// asked for as many clients.
+const GONE_AT_MOST: usize = 4096;
+
+/// All clients.
+pub(crate) struct Clients {
+    ledger: Arc<Ledger>,
+    world: System,
+    by_node: BTreeMap<u32, Entry>,
+    gone: Vec<Client>,
+    next_id: u64,
+}
+
+/// A node that is linked to the virtual mic. The counting side may know it before the registry shows the link, and the
+/// graph's driver it knows too: only a node with a link is a client.
+struct Entry {
+    id: u64,
+    slot: Option<usize>,
+    place: Place,
+    client: Option<ClientFacts>,
+    last: Option<SlotSnapshot>,
+}
+
+/// Where the right to write the client's slot is.
+enum Place {
+    /// Here, with nothing to count from.
+    Here(Account),
+    /// With the real-time thread, which looks at the record in each cycle. The record's last owner is here.
+    Counting { _record: ActivationRecord },
+    /// Lost to a full table: this client is not counted.
+    Nowhere,
+}
+
+struct ClientFacts {
+    who: Who,
+    claims: Claims,
+    first_seen_ns: u64,
+    state: ClientState,
+}
+
+impl Clients {
+    pub(crate) fn new(ledger: Arc<Ledger>, world: System) -> Self {
+        Self {
+            ledger,
+            world,
+            by_node: BTreeMap::new(),
+            gone: Vec::new(),
+            next_id: 1,
+        }
+    }
+
+    /// The counting side found a node's record: counts from now on, whoever it is.
+    pub(crate) fn joined(
+        &mut self,
+        node: u32,
+        record: ActivationRecord,
+        joined_ns: u64,
+        rt: &impl OnDataLoop,
+    ) {
+        let entry = self.entry(node);
+        let Place::Here(account) = std::mem::replace(&mut entry.place, Place::Nowhere) else {
+            return;
+        };
+        let peer = Peer {
+            joined_ns,
+            node_id: node,
+            account,
+            record: record.clone(),
+        };
+        match rt.run(|cycle| cycle.add_peer(peer)) {
+            Some(Ok(())) => entry.place = Place::Counting { _record: record },
+            Some(Err(full)) => tracing::warn!("{full}"),
+            None => tracing::error!(
+                node,
+                "the audio thread does not answer: a client is not counted"
+            ),
+        }
+    }
+
+    /// A node was unlinked from the virtual mic: its record is read once more and let go of.
+    pub(crate) fn left(&mut self, node: u32, rt: &impl OnDataLoop) {
+        let Some(entry) = self.by_node.get_mut(&node) else {
+            return;
+        };
+        if let Place::Counting { .. } = entry.place
+            && let Some(peer) = rt.run(|cycle| cycle.remove_peer(node)).flatten()
+        {
+            entry.place = Place::Here(peer.account);
+        }
+        if entry.client.is_none() {
+            self.drop_entry(node);
+        }
+    }
+
+    /// Takes over who is linked now.
+    pub(crate) fn update(
+        &mut self,
+        model: &Model,
+        virtual_mic: u32,
+        wall_ns: u64,
+        rt: &impl OnDataLoop,
+    ) {
+        let readers = model.readers(virtual_mic);
+        let is_gone = |(node, entry): (&u32, &Entry)| {
+            (entry.client.is_some() && !readers.contains(node)).then_some(*node)
+        };
+        let vanished: Vec<u32> = self.by_node.iter().filter_map(is_gone).collect();
+        for node in vanished {
+            self.retire(node, wall_ns, rt);
+        }
+        for node in readers {
+            self.learn(node, model, wall_ns);
+        }
+    }
+
+    fn entry(&mut self, node: u32) -> &mut Entry {
+        self.by_node.entry(node).or_insert_with(|| {
+            let id = self.next_id;
+            self.next_id += 1;
+            let slot = self.ledger.claim(id);
+            Entry {
+                id,
+                slot: slot.as_ref().map(SlotWriter::slot),
+                place: Place::Here(Account { client: id, slot }),
+                client: None,
+                last: None,
+            }
+        })
+    }
+
+    fn learn(&mut self, node: u32, model: &Model, wall_ns: u64) {
+        let Some(facts) = model.nodes.get(&node) else {
+            return;
+        };
+        let client_props: Props = facts
+            .client()
+            .and_then(|c| model.clients.get(&c))
+            .cloned()
+            .unwrap_or_default();
+        let claims = Claims {
+            node_props: facts.props.clone(),
+            client_props,
+        };
+        let state = match facts.state {
+            NodeState::Running => ClientState::Running,
+            _ => ClientState::Corked,
+        };
+        self.entry(node);
+        let (Some(entry), world) = (self.by_node.get_mut(&node), &self.world) else {
+            return;
+        };
+        match &mut entry.client {
+            // Properties come in several messages; a stream may also change its title later.
+            Some(client) if client.claims == claims => client.state = state,
+            Some(client) => {
+                *client = ClientFacts {
+                    who: identify(&claims, world),
+                    claims,
+                    state,
+                    first_seen_ns: client.first_seen_ns,
+                };
+            }
+            None => {
+                let who = identify(&claims, world);
+                entry.client = Some(ClientFacts {
+                    who,
+                    claims,
+                    first_seen_ns: wall_ns,
+                    state,
+                });
+            }
+        }
+    }
+
+    fn retire(&mut self, node: u32, wall_ns: u64, rt: &impl OnDataLoop) {
+        self.left(node, rt);
+        let Some((id, Some(mut client), last)) = self.drop_entry(node) else {
+            return;
+        };
+        client.state = ClientState::Gone;
+        if self.gone.len() >= GONE_AT_MOST {
+            self.gone.remove(0);
+        }
+        self.gone
+            .push(observed(id, &client, last.as_ref(), wall_ns));
+    }
+
+    /// Takes an entry out and gives its slot back.
+    fn drop_entry(
+        &mut self,
+        node: u32,
+    ) -> Option<(u64, Option<ClientFacts>, Option<SlotSnapshot>)> {
+        let mut entry = self.by_node.remove(&node)?;
+        if let Place::Here(Account {
+            slot: Some(writer), ..
+        }) = entry.place
+        {
+            entry.last = self.ledger.release(writer).or(entry.last);
+        }
+        Some((entry.id, entry.client, entry.last))
+    }
+
+    /// The caller has taken the final counts of these clients.
+    pub(crate) fn forget_gone(&mut self, ids: &[u64]) {
+        let ids: BTreeSet<u64> = ids.iter().copied().collect();
+        self.gone.retain(|client| !ids.contains(&client.id));
+    }
+
+    fn present(&self) -> impl Iterator<Item = (u64, &ClientFacts)> {
+        self.by_node
+            .values()
+            .filter_map(|entry| Some((entry.id, entry.client.as_ref()?)))
+    }
+
+    /// Whether any client pulls.
+    pub(crate) fn any_running(&self) -> bool {
+        self.present()
+            .any(|(_, client)| client.state == ClientState::Running)
+    }
+
+    /// Who is there and in what state, to see whether something changed.
+    pub(crate) fn summary(&self) -> Vec<(u64, ClientState)> {
+        self.present()
+            .map(|(id, client)| (id, client.state))
+            .collect()
+    }
+
+    /// All clients with their counts, those that left included.
+    pub(crate) fn observe(&mut self, wall_ns: u64) -> Vec<Client> {
+        for entry in self.by_node.values_mut() {
+            // A writer that was interrupted inside its slot leaves the last look standing.
+            if let Some(Ok(seen)) = entry.slot.map(|slot| self.ledger.snapshot(slot)) {
+                entry.last = Some(seen);
+            }
+        }
+        let present = self.by_node.values().filter_map(|entry| {
+            Some(observed(
+                entry.id,
+                entry.client.as_ref()?,
+                entry.last.as_ref(),
+                wall_ns,
+            ))
+        });
+        present.chain(self.gone.iter().cloned()).collect()
+    }
+}
+
+fn observed(id: u64, client: &ClientFacts, counts: Option<&SlotSnapshot>, wall_ns: u64) -> Client {
+    let who = client.who.clone();
+    Client {
+        id,
+        app: who.app,
+        stream: who.stream,
+        pid: who.pid,
+        executable: who.executable,
+        identity: who.identity,
+        puller: who.puller,
+        api: who.api,
+        purpose: who.purpose,
+        state: client.state,
+        counted_by: CountedBy::ActivationRecord,
+        counts: counts.map_or_else(Counts::default, Counts::from),
+        first_seen_ns: client.first_seen_ns,
+        last_pull_ns: counts
+            .and_then(|seen| seen.last_pull_ns)
+            .map(|at| wall_ns.saturating_sub(monotonic_ns().saturating_sub(at))),
+    }
+}

@@ -1,0 +1,234 @@
+//! The real mic's way to the capture filter: linked only while somebody listens and the gate may need it, let go of and
+//! suspended otherwise (P8). The links are ours: without linger, so that they go when we do.
+
+use pipewire::{core::CoreRc, link::Link, properties::PropertiesBox};
+
+use crate::{
+    graph::{
+        model::{Model, NodeState},
+        watch::Watch,
+    },
+    sample::Channel,
+};
+
+/// Keeps the mic linked or released.
+#[derive(Default)]
+pub(crate) struct MicKeeper {
+    linked: Option<Linked>,
+    /// The mic that was asked to close its device, so that it is asked once.
+    closed: Option<u32>,
+}
+
+struct Linked {
+    mic: u32,
+    pairs: Vec<Pair>,
+}
+
+impl Linked {
+    /// Whether the mic, or a link that was there, has gone.
+    fn is_lost(&mut self, model: &Model) -> bool {
+        let mut lost = !model.nodes.contains_key(&self.mic);
+        for pair in &mut self.pairs {
+            let there = model
+                .links
+                .values()
+                .any(|l| l.output_port == pair.output && l.input_port == pair.input);
+            lost |= pair.seen && !there;
+            pair.seen |= there;
+        }
+        lost
+    }
+}
+
+struct Pair {
+    output: u32,
+    input: u32,
+    /// Whether the registry has shown the link: if it vanishes after that, somebody removed it.
+    seen: bool,
+    _proxy: Link,
+}
+
+impl MicKeeper {
+    /// Brings the links in line with what is wanted: `mic` is the node to be linked, or `None` for released.
+    pub(crate) fn keep(
+        &mut self,
+        mic: Option<u32>,
+        capture: u32,
+        model: &Model,
+        core: &CoreRc,
+    ) -> Result<(), pipewire::Error> {
+        if self
+            .linked
+            .as_mut()
+            .is_some_and(|linked| linked.is_lost(model) || Some(linked.mic) != mic)
+        {
+            self.linked = None;
+        }
+        let Some(mic) = mic.filter(|_| self.linked.is_none()) else {
+            return Ok(());
+        };
+        let pairs = pairs(model, mic, capture)
+            .into_iter()
+            .map(|(output, input)| {
+                let proxy = link(core, mic, output, capture, input)?;
+                Ok(Pair {
+                    output,
+                    input,
+                    seen: false,
+                    _proxy: proxy,
+                })
+            })
+            .collect::<Result<Vec<_>, pipewire::Error>>()?;
+        if !pairs.is_empty() {
+            self.linked = Some(Linked { mic, pairs });
+        }
+        Ok(())
+    }
+
+    /// Closes the device of a released mic (`None` if no mic is to be closed), unless somebody else uses it. The server
+    /// takes the request only from an idle node: one that just lost its links is still running.
+    pub(crate) fn close(&mut self, mic: Option<u32>, capture: u32, model: &Model, watch: &Watch) {
+        let Some(mic) = mic.filter(|_| self.linked.is_none()) else {
+            self.closed = None;
+            return;
+        };
+        let idle = model
+            .nodes
+            .get(&mic)
+            .is_some_and(|node| node.state == NodeState::Idle);
+        if idle && !model.used_by_others(mic, Some(capture)) {
+            if self.closed.replace(mic) != Some(mic) {
+                watch.suspend(mic);
+            }
+        } else {
+            self.closed = None;
+        }
+    }
+
+    /// The mic whose links the registry has shown.
+    pub(crate) fn capturing(&self) -> Option<u32> {
+        self.linked
+            .as_ref()
+            .filter(|l| l.pairs.iter().all(|p| p.seen))
+            .map(|l| l.mic)
+    }
+
+    /// The mic that is linked or about to be.
+    pub(crate) fn mic(&self) -> Option<u32> {
+        self.linked.as_ref().map(|l| l.mic)
+    }
+}
+
+/// Which output port of the mic goes into which input port of the filter: by channel name where all agree, else in
+/// order; a mic with fewer channels repeats its last one, so that no channel of the virtual mic stays silent.
+fn pairs(model: &Model, mic: u32, capture: u32) -> Vec<(u32, u32)> {
+    let outputs = model.capture_ports(mic);
+    let inputs = model.input_ports(capture);
+    let Some(last) = outputs.last() else {
+        return Vec::new();
+    };
+    let by_name = inputs
+        .iter()
+        .all(|(_, i)| outputs.iter().any(|(_, o)| o.channel == i.channel));
+    inputs
+        .iter()
+        .enumerate()
+        .map(|(index, (input, port))| {
+            let output = if by_name {
+                outputs
+                    .iter()
+                    .find(|(_, o)| o.channel == port.channel)
+                    .unwrap_or(last)
+            } else {
+                outputs.get(index).unwrap_or(last)
+            };
+            (output.0, *input)
+        })
+        .collect()
+}
+
+fn link(
+    core: &CoreRc,
+    mic: u32,
+    output: u32,
+    capture: u32,
+    input: u32,
+) -> Result<Link, pipewire::Error> {
+    let mut properties = PropertiesBox::new();
+    properties.insert("link.output.node", mic.to_string());
+    properties.insert("link.output.port", output.to_string());
+    properties.insert("link.input.node", capture.to_string());
+    properties.insert("link.input.port", input.to_string());
+    properties.insert("object.linger", "false");
+    // The mic runs for the clients of the virtual mic, never for the link's sake.
+    properties.insert("link.passive", "true");
+    core.create_object("link-factory", &properties)
+}
+
+/// The channels of a mic, from its ports.
+pub(crate) fn channels_of(model: &Model, mic: u32) -> Vec<Channel> {
+    model
+        .capture_ports(mic)
+        .iter()
+        .take(crate::sample::MAX_CHANNELS)
+        .enumerate()
+        .map(|(index, (_, port))| Channel::named(&port.channel, index))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::model::Port;
+
+    fn model(outputs: &[&str], inputs: &[&str]) -> Model {
+        let mut model = Model::default();
+        let port = |node, output, number: usize, channel: &&str| Port {
+            node,
+            output,
+            monitor: false,
+            number: number as u32,
+            channel: (*channel).to_owned(),
+        };
+        for (i, channel) in outputs.iter().enumerate() {
+            model
+                .ports
+                .insert(100 + i as u32, port(1, true, i, channel));
+        }
+        for (i, channel) in inputs.iter().enumerate() {
+            model
+                .ports
+                .insert(200 + i as u32, port(2, false, i, channel));
+        }
+        model
+    }
+
+    #[test]
+    fn channels_meet_by_name_else_in_order() {
+        assert_eq!(
+            pairs(&model(&["FR", "FL"], &["FL", "FR"]), 1, 2),
+            [(101, 200), (100, 201)]
+        );
+        assert_eq!(
+            pairs(&model(&["AUX0", "AUX1"], &["FL", "FR"]), 1, 2),
+            [(100, 200), (101, 201)]
+        );
+        assert_eq!(
+            pairs(&model(&["MONO"], &["FL", "FR"]), 1, 2),
+            [(100, 200), (100, 201)]
+        );
+        assert_eq!(pairs(&model(&[], &["FL", "FR"]), 1, 2), []);
+        assert_eq!(
+            pairs(&model(&["FL", "FR", "FC"], &["MONO"]), 1, 2),
+            [(100, 200)]
+        );
+    }
+
+    #[test]
+    fn a_sinks_monitor_is_no_capture_port() {
+        let mut model = model(&["FL"], &["FL"]);
+        model.ports.get_mut(&100).expect("made above").monitor = true;
+        assert_eq!(pairs(&model, 1, 2), []);
+        assert!(channels_of(&model, 1).is_empty());
+    }
+}

@@ -1,0 +1,237 @@
+//! The handle on the virtual mic, and the thread behind it. [`thread`] sets it up, [`turn`] is what it does when something
+//! happened; [`mic`], [`switch`] and [`clients`] each know one part of that.
+
+mod clients;
+mod inbox;
+mod mic;
+mod server;
+mod switch;
+mod thread;
+mod turn;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use truemute_core::{
+    gate::{Epoch, Gate},
+    observed::{Applied, Event, Snapshot},
+};
+
+pub use self::server::ServerFacts;
+use crate::sample::monotonic_ns;
+
+/// What to do with the real mic while muted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhileMuted {
+    /// Let go of it, so that its device closes and its indicator goes off (P8).
+    #[default]
+    Release,
+    /// Keep it running: unmuting is quicker, and nothing shows that mute changed the driver of the graph.
+    Hold,
+}
+
+/// From what pulls are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// From activation records where they check out, else from the profiler.
+    #[default]
+    Auto,
+    /// From the profiler: estimated.
+    Profiler,
+}
+
+/// How the virtual mic is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Name or path of the server's socket; `None` for the session's own (`PIPEWIRE_REMOTE`, else `pipewire-0`).
+    pub remote: Option<String>,
+    /// What to do with the real mic while muted.
+    pub while_muted: WhileMuted,
+    /// `node.name` of the real mic to follow; `None` for the default one. A trailing `*` stands for any ending.
+    pub real_mic: Option<String>,
+    /// The only real mics that may be followed, in the same form; empty for any.
+    pub allowed_real_mics: Vec<String>,
+    /// Channels of the virtual mic, 1 to 8; `None` for those of the real mic.
+    pub channels: Option<u32>,
+    /// From what pulls are counted.
+    pub counting: Counting,
+}
+
+/// Why the virtual mic could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No audio server answers.
+    #[error(
+        "PipeWire cannot be reached: {0}. Start it (`systemctl --user start pipewire`), or look whether PIPEWIRE_REMOTE and XDG_RUNTIME_DIR are right."
+    )]
+    Unreachable(String),
+    /// The server answers, but something of what we need is refused.
+    #[error("PipeWire refused the virtual microphone: {0}. Run `truemute doctor`.")]
+    Refused(String),
+    /// Our library is of another generation than the server.
+    #[error(
+        "PipeWire's library {library} is older than the server {server}, and their nodes cannot trigger each other. Run TrueMute with the libpipewire of the server's release."
+    )]
+    Mismatch {
+        /// Version of the library that we run with.
+        library: String,
+        /// Version of the server.
+        server: String,
+    },
+    /// The audio thread did not confirm in time. A mute holds all the same for every delivery that begins.
+    #[error(
+        "The audio thread did not confirm within {waited_ms} ms. Look at the server's load with pw-top."
+    )]
+    NotConfirmed {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// Another command changed the state before this one took effect.
+    #[error("A later command changed the state before this one took effect. Ask for the status.")]
+    Overtaken,
+    /// The backend's thread has ended.
+    #[error("The connection to PipeWire has ended. Start the virtual microphone again.")]
+    Ended,
+}
+
+/// What the handle asks of its thread.
+pub(crate) enum Command {
+    Muted {
+        epoch: Epoch,
+        asked_ns: u64,
+        reply: SyncSender<Result<Applied, Failure>>,
+    },
+    Unmute {
+        asked_ns: u64,
+        reply: SyncSender<Result<Applied, Failure>>,
+    },
+    Snapshot {
+        reply: SyncSender<Snapshot>,
+    },
+    ForgetGone(Vec<u64>),
+    SetTracing(bool),
+    Stop,
+}
+
+/// The virtual microphone. It exists on the server from [`VirtualMic::start`] until it is dropped. All methods may be
+/// called from any thread but the audio thread, and wait at most a second.
+pub struct VirtualMic {
+    gate: Arc<Gate>,
+    commands: Mutex<pipewire::channel::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    server: ServerFacts,
+}
+
+/// A lease holds for this long after each renewal: the gate falls silent within 250 ms of the last (P2).
+const LEASE: Duration = Duration::from_millis(200);
+/// The longest that a reply may take beyond the audio thread's own patience.
+const REPLY: Duration = Duration::from_millis(switch::PATIENCE.as_millis() as u64 + 100);
+
+impl VirtualMic {
+    /// Connects to the server and publishes the virtual mic, muted. Returns when clients can find it. `events` is called
+    /// from the backend's thread and must not call back into this handle.
+    pub fn start(
+        options: Options,
+        events: impl Fn(Event) + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let gate = Arc::new(Gate::new());
+        let (commands, receiver) = pipewire::channel::channel();
+        let (ready, started) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("truemute-graph".into())
+            .spawn({
+                let gate = gate.clone();
+                move || thread::run(options, gate, receiver, Box::new(events), ready)
+            })
+            .map_err(|error| Failure::Refused(format!("no thread could be started: {error}")))?;
+        // The thread has deadlines of its own; a closed channel means that it ended without a word.
+        let server = started.recv().unwrap_or(Err(Failure::Ended))?;
+        Ok(Self {
+            gate,
+            commands: Mutex::new(commands),
+            thread: Some(thread),
+            server,
+        })
+    }
+
+    /// What the server said of itself at the start.
+    pub fn server(&self) -> &ServerFacts {
+        &self.server
+    }
+
+    /// Silences the gate at once, and returns when the audio thread has applied it.
+    pub fn mute(&self) -> Result<Applied, Failure> {
+        let asked_ns = monotonic_ns();
+        // Here and not on the backend's thread: nothing that it is busy with may delay a mute.
+        let epoch = self.gate.mute();
+        self.ask(|reply| Command::Muted {
+            epoch,
+            asked_ns,
+            reply,
+        })?
+    }
+
+    /// Opens a new epoch, and returns when its first live block is delivered, or when nothing runs.
+    pub fn unmute(&self) -> Result<Applied, Failure> {
+        let asked_ns = monotonic_ns();
+        self.renew_lease();
+        self.ask(|reply| Command::Unmute { asked_ns, reply })?
+    }
+
+    /// Proof that somebody still answers for "live". The gate falls silent 200 ms after the last.
+    pub fn renew_lease(&self) {
+        self.gate
+            .renew_lease(monotonic_ns().saturating_add(LEASE.as_nanos() as u64));
+    }
+
+    /// One look at everything.
+    pub fn snapshot(&self) -> Result<Snapshot, Failure> {
+        self.ask(|reply| Command::Snapshot { reply })
+    }
+
+    /// The caller has recorded the final counts of these clients.
+    pub fn forget_gone(&self, ids: &[u64]) {
+        let _ = self.send(Command::ForgetGone(ids.to_vec()));
+    }
+
+    /// Turns [`Event::Pulls`] on or off.
+    pub fn set_tracing(&self, on: bool) {
+        let _ = self.send(Command::SetTracing(on));
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, Failure> {
+        let (reply, answer) = sync_channel(1);
+        self.send(command(reply))?;
+        answer.recv_timeout(REPLY).map_err(|error| match error {
+            std::sync::mpsc::RecvTimeoutError::Timeout => Failure::NotConfirmed {
+                waited_ms: REPLY.as_millis() as u64,
+            },
+            std::sync::mpsc::RecvTimeoutError::Disconnected => Failure::Ended,
+        })
+    }
+
+    fn send(&self, command: Command) -> Result<(), Failure> {
+        let commands = self
+            .commands
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        commands.send(command).map_err(|_| Failure::Ended)
+    }
+}
+
+impl Drop for VirtualMic {
+    fn drop(&mut self) {
+        self.gate.mute();
+        let _ = self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The backend's thread: connects, publishes the virtual mic, and then runs the main loop until told to stop. What it does
+//! on each turn of the loop is in [`super::turn`].
+
+use std::{
+    cell::{Cell, RefCell},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    rc::Rc,
+    sync::{Arc, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use pipewire::{
+    context::ContextRc, core::CoreRc, main_loop::MainLoopRc, properties::PropertiesBox,
+    spa::support::system::IoFlags,
+};
+use truemute_core::{gate::Gate, ledger::Ledger, observed::Event};
+
+use super::{
+    Command, Failure, Options, ServerFacts,
+    clients::{Clients, OnDataLoop},
+    inbox::{Inbox, Note},
+    mic::channels_of,
+    server,
+    turn::{Engine, Parts, follow},
+};
+use crate::{
+    count::books::trace_queue,
+    graph::{model::Model, watch::Watch},
+    sample::{Channel, Cycle, CycleParts, Progress, SamplePath, SourceEvents, monotonic_ns},
+    who::system::System,
+};
+
+/// The longest that a step of the start may take.
+const STEP: Duration = Duration::from_secs(5);
+/// How long the start waits for a real mic, so that the virtual one gets its channels.
+const MIC_GRACE: Duration = Duration::from_millis(500);
+
+/// Pulls that wait for the trace at most: half a second of 64 clients at a quantum of 64.
+const TRACE_QUEUE: usize = 32_768;
+
+/// Runs the backend. `ready` gets the server's facts once clients can find the virtual mic, or why not.
+pub(super) fn run(
+    options: Options,
+    gate: Arc<Gate>,
+    receiver: pipewire::channel::Receiver<Command>,
+    events: Box<dyn Fn(Event)>,
+    ready: SyncSender<Result<ServerFacts, Failure>>,
+) {
+    let stage = match Stage::set_up(&options) {
+        Ok(stage) => stage,
+        Err(failure) => {
+            let _ = ready.send(Err(failure));
+            return;
+        }
+    };
+    let facts = stage.facts.borrow().clone();
+    if !facts.fit() {
+        let _ = ready.send(Err(Failure::Mismatch {
+            library: facts.library,
+            server: facts.version,
+        }));
+        return;
+    }
+    let (engine, path_facts) = match stage.publish(options, gate, events) {
+        Ok(made) => made,
+        Err(failure) => {
+            let _ = ready.send(Err(failure));
+            return;
+        }
+    };
+    let main_loop = stage.main_loop.clone();
+    let loop_ = main_loop.loop_();
+    let inbox = stage.inbox.clone();
+    let _commands = receiver.attach(loop_, {
+        let inbox = inbox.clone();
+        move |command| inbox.put(Note::Command(command))
+    });
+    let engine = Rc::new(RefCell::new(engine));
+    let take_turn = {
+        let (engine, main_loop) = (engine.clone(), main_loop.clone());
+        // Not re-entered: nothing that a turn calls dispatches the loop.
+        Rc::new(move || {
+            if engine.borrow_mut().turn() {
+                main_loop.quit();
+            }
+        })
+    };
+    let sources = [
+        inbox.as_fd(),
+        engine.borrow().progress().as_fd(),
+        engine.borrow().timer().as_fd(),
+    ]
+    .map(|fd| fd.as_raw_fd());
+    let _sources = sources.map(|fd| {
+        let take_turn = take_turn.clone();
+        loop_.add_io(Descriptor(fd), IoFlags::IN, move |_| take_turn())
+    });
+    let _ = ready.send(Ok(ServerFacts {
+        realtime: path_facts,
+        ..facts
+    }));
+    inbox.ask();
+    main_loop.run();
+}
+
+/// A descriptor that somebody else owns, for as long as the loop watches it.
+struct Descriptor(RawFd);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+/// The connection before the virtual mic is on it.
+struct Stage {
+    // Order of drop: what uses the connection goes before it.
+    watch: Rc<Watch>,
+    model: Rc<RefCell<Model>>,
+    inbox: Rc<Inbox>,
+    facts: Rc<RefCell<ServerFacts>>,
+    _core_listener: pipewire::core::Listener,
+    core: CoreRc,
+    context: ContextRc,
+    main_loop: MainLoopRc,
+}
+
+impl Stage {
+    fn set_up(options: &Options) -> Result<Self, Failure> {
+        pipewire::init();
+        let refused = |error: pipewire::Error| Failure::Refused(error.to_string());
+        let main_loop = MainLoopRc::new(None).map_err(refused)?;
+        let context = server::context(&main_loop).map_err(refused)?;
+        let mut properties = PropertiesBox::new();
+        properties.insert("application.name", "TrueMute");
+        properties.insert("application.id", "truemute");
+        if let Some(remote) = &options.remote {
+            properties.insert("remote.name", remote.as_str());
+        }
+        let core = context.connect_rc(Some(properties)).map_err(|_| {
+            Failure::Unreachable(format!("no server answers at {}", remote_name(options)))
+        })?;
+        let inbox = Inbox::new().map_err(|error| Failure::Refused(error.to_string()))?;
+        let facts = Rc::new(RefCell::new(ServerFacts {
+            library: server::library_version(),
+            ..ServerFacts::default()
+        }));
+        let core_listener = core
+            .add_listener_local()
+            .info({
+                let facts = facts.clone();
+                move |info| {
+                    let mut facts = facts.borrow_mut();
+                    facts.version = info.version().to_owned();
+                    facts.name = info.name().to_owned();
+                }
+            })
+            .error({
+                let inbox = inbox.clone();
+                // An error of object 0 with EPIPE is the end of the connection; others concern one request.
+                move |id, _seq, result, message| {
+                    if id == 0 && result == -libc::EPIPE {
+                        inbox.put(Note::Lost(message.to_owned()));
+                    } else {
+                        tracing::debug!(id, result, message, "the server reports an error");
+                    }
+                }
+            })
+            .register();
+        let model = Rc::new(RefCell::new(Model::default()));
+        let changed = {
+            let inbox = inbox.clone();
+            Rc::new(move || inbox.ask())
+        };
+        let watch = Rc::new(Watch::start(&core, model.clone(), changed).map_err(refused)?);
+        let stage = Self {
+            watch,
+            model,
+            inbox,
+            facts,
+            _core_listener: core_listener,
+            core,
+            context,
+            main_loop,
+        };
+        // The first answer brings the globals, the second what was bound because of them.
+        for _ in 0..2 {
+            stage.round_trip()?;
+        }
+        Ok(stage)
+    }
+
+    /// Waits until the server has answered everything that was asked so far.
+    fn round_trip(&self) -> Result<(), Failure> {
+        let done = Rc::new(Cell::new(false));
+        let pending = self
+            .core
+            .sync(0)
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let _listener = self
+            .core
+            .add_listener_local()
+            .done({
+                let (done, inbox) = (done.clone(), self.inbox.clone());
+                move |id, seq| {
+                    if id == 0 && seq == pending {
+                        done.set(true);
+                        inbox.ask();
+                    }
+                }
+            })
+            .register();
+        if self.wait(STEP, || done.get()) {
+            Ok(())
+        } else {
+            Err(Failure::Unreachable(format!(
+                "the server did not answer within {} s",
+                STEP.as_secs()
+            )))
+        }
+    }
+
+    /// Runs the loop until `reached` says so or the time is over.
+    fn wait(&self, limit: Duration, reached: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        while !reached() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.main_loop
+                .loop_()
+                .iterate(pipewire::loop_::Timeout::Finite(
+                    left.min(Duration::from_millis(20)),
+                ));
+        }
+        true
+    }
+
+    fn publish(
+        &self,
+        options: Options,
+        gate: Arc<Gate>,
+        events: Box<dyn Fn(Event)>,
+    ) -> Result<(Engine, Option<i32>), Failure> {
+        let channels = self.channels(&options);
+        let instance = wall_ns();
+        let ledger = Arc::new(Ledger::new(instance));
+        let (sender, trace) = trace_queue(TRACE_QUEUE);
+        let progress = Progress::new().map_err(|error| Failure::Refused(error.to_string()))?;
+        let progress = Arc::new(progress);
+        let parts = CycleParts {
+            gate: gate.clone(),
+            progress: progress.clone(),
+            ledger: ledger.clone(),
+            trace: sender,
+        };
+        let peers = {
+            let inbox = self.inbox.clone();
+            move |change| inbox.put(Note::Peer(change))
+        };
+        let path = SamplePath::connect(
+            &self.core,
+            channels,
+            parts,
+            Box::new(StreamNotes(self.inbox.clone())),
+            peers,
+        )
+        .map_err(Failure::Refused)?;
+        let visible = self.wait(STEP, || {
+            let model = self.model.borrow();
+            let ports = |node: Option<u32>, output| {
+                node.is_some_and(|node| {
+                    let there = if output {
+                        model.capture_ports(node).len()
+                    } else {
+                        model.input_ports(node).len()
+                    };
+                    there >= path.channels().len()
+                })
+            };
+            ports(path.source_node(), true) && ports(path.capture_node(), false)
+        });
+        if !visible {
+            return Err(Failure::Refused(
+                "the session manager did not set up the node within 5 s; is WirePlumber running?"
+                    .into(),
+            ));
+        }
+        path.show_muted(true);
+        let world = System::new(self.own_pid(&path).as_deref());
+        let data_loop = DataLoop {
+            context: self.context.clone(),
+            cycle: path.cycle(),
+        };
+        let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
+        let engine = Engine::new(Parts {
+            options,
+            core: self.core.clone(),
+            watch: self.watch.clone(),
+            model: self.model.clone(),
+            inbox: self.inbox.clone(),
+            gate,
+            progress,
+            ledger: ledger.clone(),
+            clients: Clients::new(ledger, world),
+            trace,
+            data_loop,
+            path,
+            events,
+        })
+        .map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok((engine, realtime))
+    }
+
+    /// The channels that the virtual mic gets: those asked for, else the real mic's, else two.
+    fn channels(&self, options: &Options) -> Vec<Channel> {
+        if let Some(count) = options.channels {
+            return Channel::standard(count as usize);
+        }
+        let channels = RefCell::new(Vec::new());
+        self.wait(MIC_GRACE, || {
+            let model = self.model.borrow();
+            if let Some(mic) = follow(&model, options, None) {
+                *channels.borrow_mut() = channels_of(&model, mic);
+            }
+            !channels.borrow().is_empty()
+        });
+        let channels = channels.into_inner();
+        if channels.is_empty() {
+            Channel::standard(2)
+        } else {
+            channels
+        }
+    }
+
+    /// The pid that the server gives for our own connection.
+    fn own_pid(&self, path: &SamplePath) -> Option<String> {
+        let model = self.model.borrow();
+        let client = model.nodes.get(&path.source_node()?)?.client()?;
+        model.clients.get(&client)?.get("pipewire.sec.pid").cloned()
+    }
+}
+
+fn remote_name(options: &Options) -> String {
+    options
+        .remote
+        .clone()
+        .or_else(|| std::env::var("PIPEWIRE_REMOTE").ok())
+        .unwrap_or_else(|| "pipewire-0".into())
+}
+
+/// The wall clock, nanoseconds since 1970.
+pub(super) fn wall_ns() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+struct StreamNotes(Rc<Inbox>);
+
+impl SourceEvents for StreamNotes {
+    fn state(&self, streaming: bool, error: Option<String>) {
+        self.0.put(Note::Stream { streaming, error });
+    }
+
+    fn muted_by_desktop(&self, muted: bool) {
+        self.0.put(Note::DesktopMute(muted));
+    }
+}
+
+/// The real-time thread, as the main thread may use it.
+pub(super) struct DataLoop {
+    context: ContextRc,
+    cycle: *mut Cycle,
+}
+
+impl OnDataLoop for DataLoop {
+    fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T> {
+        struct Call<F, T> {
+            work: Option<F>,
+            cycle: *mut Cycle,
+            result: Option<T>,
+        }
+        unsafe extern "C" fn call<F: FnOnce(&mut Cycle) -> T, T>(
+            _loop: *mut pipewire::spa::sys::spa_loop,
+            _async: bool,
+            _seq: u32,
+            _data: *const std::ffi::c_void,
+            _size: usize,
+            user_data: *mut std::ffi::c_void,
+        ) -> std::ffi::c_int {
+            // SAFETY: `user_data` is the Call below, whose owner waits; on this thread nothing else holds the cycle.
+            unsafe {
+                let call = &mut *user_data.cast::<Call<F, T>>();
+                call.result = call.work.take().map(|work| work(&mut *call.cycle));
+            }
+            0
+        }
+        fn trampoline<F: FnOnce(&mut Cycle) -> T, T>(
+            _: &Call<F, T>,
+        ) -> pipewire::spa::sys::spa_invoke_func_t {
+            Some(call::<F, T>)
+        }
+        let mut data = Call {
+            work: Some(work),
+            cycle: self.cycle,
+            result: None,
+        };
+        let function = trampoline(&data);
+        // SAFETY: a blocking invoke returns after the function has run on the data loop's thread, or was refused; `data`
+        // lives until then.
+        unsafe {
+            let data_loop = pipewire::sys::pw_context_get_data_loop(self.context.as_raw_ptr());
+            pipewire::sys::pw_data_loop_invoke(
+                data_loop,
+                function,
+                0,
+                std::ptr::null(),
+                0,
+                true,
+                std::ptr::from_mut(&mut data).cast(),
+            );
+        }
+        data.result
+    }
+}
+
+/// A one-shot timer for the loop, on the monotonic clock.
+pub(super) struct Timer(OwnedFd);
+
+impl Timer {
+    pub(super) fn new() -> std::io::Result<Self> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        Ok(Self(timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?))
+    }
+
+    /// Becomes readable at `at_ns`, or never.
+    pub(super) fn set(&self, at_ns: Option<u64>) {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // A zero time would disarm it.
+        let wait = at_ns.map(|at| at.saturating_sub(monotonic_ns()).max(1));
+        let value = wait.map_or(zero, |wait| Timespec {
+            tv_sec: (wait / 1_000_000_000) as i64,
+            tv_nsec: (wait % 1_000_000_000) as _,
+        });
+        // Fails only for arguments that are no times.
+        let _ = timerfd_settime(
+            &self.0,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec {
+                it_interval: zero,
+                it_value: value,
+            },
+        );
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,425 @@
+//! One turn of the backend's thread: take what happened, bring links, clients and mute flag in line with it, answer the
+//! commands that have taken effect. Everything here is on the main-loop thread.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use pipewire::core::CoreRc;
+use truemute_core::{
+    gate::Gate,
+    observed::{ClientState, Event, MicState, RealMic, Snapshot, VirtualMic},
+};
+
+use super::{
+    Command, Options, WhileMuted,
+    clients::{Clients, OnDataLoop},
+    inbox::{Inbox, Note},
+    mic::MicKeeper,
+    switch::{Facts, Pending, Wanted},
+    thread::{DataLoop, Timer, wall_ns},
+};
+use crate::{
+    count::{Clients as Ledger, books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
+    graph::{
+        choose::{Choice, Graph, NamePattern, NodeFacts, Wish, choose},
+        model::Model,
+        watch::Watch,
+    },
+    sample::{NODE_NAME, Progress, SamplePath, monotonic_ns},
+};
+
+/// How often traced pulls are handed on.
+const TRACE_EVERY_NS: u64 = 20_000_000;
+/// How long a mirror may say "unmuted" while the gate is silent, before it is set right: time for the daemon to unmute if
+/// its configuration lets the desktop do so.
+const MIRROR_GRACE_NS: u64 = 300_000_000;
+
+/// What an [`Engine`] is made of.
+pub(super) struct Parts {
+    pub(super) options: Options,
+    pub(super) core: CoreRc,
+    pub(super) watch: Rc<Watch>,
+    pub(super) model: Rc<RefCell<Model>>,
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clients: Clients,
+    pub(super) trace: TraceReceiver,
+    pub(super) data_loop: DataLoop,
+    pub(super) path: SamplePath,
+    pub(super) events: Box<dyn Fn(Event)>,
+}
+
+/// The backend's state on its thread.
+pub(super) struct Engine {
+    parts: Parts,
+    mic: MicKeeper,
+    /// The mic that is followed, linked or not.
+    following: Option<u32>,
+    pending: Vec<Pending>,
+    streaming: bool,
+    model_version: u64,
+    mirror_due_ns: Option<u64>,
+    trace_due_ns: Option<u64>,
+    shown: Option<Shown>,
+    timer: Timer,
+    verdict: Verdict,
+    lost: bool,
+}
+
+/// What a snapshot shows besides the counts: a change of it is an event.
+#[derive(PartialEq)]
+struct Shown {
+    real_mic: RealMic,
+    virtual_mic: VirtualMic,
+    clients: Vec<(u64, ClientState)>,
+    running: bool,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        Ok(Self {
+            parts,
+            mic: MicKeeper::default(),
+            following: None,
+            pending: Vec::new(),
+            streaming: false,
+            model_version: 0,
+            mirror_due_ns: None,
+            trace_due_ns: None,
+            shown: None,
+            timer: Timer::new()?,
+            verdict: Verdict::Open,
+            lost: false,
+        })
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.parts.progress
+    }
+
+    pub(super) fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    /// Does what there is to do; `true` when the thread shall end.
+    pub(super) fn turn(&mut self) -> bool {
+        self.parts.inbox.begin();
+        self.parts.progress.acknowledge();
+        while let Some(note) = self.parts.inbox.take() {
+            if self.hear(note) {
+                return true;
+            }
+        }
+        if self.lost {
+            // Nothing of this connection works any more; the daemon drops the handle, which ends the thread.
+            self.pending.clear();
+            return false;
+        }
+        let version = self.parts.model.borrow().version;
+        if version != self.model_version {
+            self.model_version = version;
+            self.learn();
+        }
+        self.check_layout();
+        self.answer();
+        self.keep_mic();
+        self.mirror();
+        self.hand_on_pulls();
+        self.tell_changes();
+        self.arm();
+        false
+    }
+
+    fn hear(&mut self, note: Note) -> bool {
+        match note {
+            Note::Command(command) => return self.obey(command),
+            Note::Stream { streaming, error } => {
+                self.streaming = streaming;
+                if let Some(error) = error {
+                    tracing::warn!(error, "the virtual microphone's stream failed");
+                }
+            }
+            Note::DesktopMute(muted) => {
+                if muted {
+                    // Whoever mutes, mutes at once; the daemon is told and agrees.
+                    self.parts.gate.mute();
+                } else {
+                    self.mirror_due_ns = Some(monotonic_ns().saturating_add(MIRROR_GRACE_NS));
+                }
+                (self.parts.events)(Event::DesktopMute(muted));
+            }
+            Note::Peer(change) => self.peer(change),
+            Note::Lost(reason) => {
+                self.parts.gate.mute();
+                self.lost = true;
+                (self.parts.events)(Event::ServerLost(reason));
+            }
+        }
+        false
+    }
+
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Muted {
+                epoch,
+                asked_ns,
+                reply,
+            } => {
+                self.parts.path.show_muted(true);
+                self.pending.push(Pending {
+                    wanted: Wanted::Muted,
+                    epoch,
+                    asked_ns,
+                    reply,
+                });
+            }
+            Command::Unmute { asked_ns, reply } => {
+                self.parts.path.show_muted(false);
+                let epoch = self.parts.gate.unmute(monotonic_ns());
+                let wanted = Wanted::Live {
+                    mic: self.following.is_some(),
+                };
+                self.pending.push(Pending {
+                    wanted,
+                    epoch,
+                    asked_ns,
+                    reply,
+                });
+            }
+            Command::Snapshot { reply } => {
+                let snapshot = self.snapshot();
+                let _ = reply.send(snapshot);
+            }
+            Command::ForgetGone(ids) => self.parts.clients.forget_gone(&ids),
+            Command::SetTracing(on) => {
+                self.parts.trace.switch(on);
+                self.trace_due_ns = on.then(|| monotonic_ns().saturating_add(TRACE_EVERY_NS));
+            }
+            Command::Stop => return true,
+        }
+        false
+    }
+
+    fn peer(&mut self, change: PeerChange) {
+        let Parts {
+            clients, data_loop, ..
+        } = &mut self.parts;
+        match change {
+            PeerChange::Joined {
+                node_id,
+                record,
+                joined_ns,
+            } => clients.joined(node_id, record, joined_ns, data_loop),
+            PeerChange::Left { node_id } => clients.left(node_id, data_loop),
+            PeerChange::Own(record) => drop(data_loop.run(|cycle| cycle.set_own_record(record))),
+            PeerChange::Unreadable { node_id, error } => {
+                tracing::warn!(node_id, %error, "a client cannot be counted from its activation record");
+            }
+        }
+    }
+
+    /// Takes over what the registry told.
+    fn learn(&mut self) {
+        let Some(virtual_mic) = self.parts.path.source_node() else {
+            return;
+        };
+        let Parts {
+            clients,
+            data_loop,
+            model,
+            options,
+            ..
+        } = &mut self.parts;
+        let model = model.borrow();
+        clients.update(&model, virtual_mic, wall_ns(), data_loop);
+        self.following = follow(&model, options, Some(virtual_mic));
+    }
+
+    /// Looks whether the real-time thread has judged the activation records.
+    fn check_layout(&mut self) {
+        if self.verdict == Verdict::Open && self.streaming {
+            self.verdict = self
+                .parts
+                .data_loop
+                .run(|cycle| cycle.verdict())
+                .unwrap_or(Verdict::Open);
+            if let Verdict::Refused(misfit) = self.verdict {
+                tracing::warn!(%misfit, "activation records of this server cannot be counted from");
+            }
+        }
+    }
+
+    /// Answers the commands that have taken effect.
+    fn answer(&mut self) {
+        let seen = self.parts.progress.read();
+        let now_ns = monotonic_ns();
+        let (gate, streaming) = (&self.parts.gate, self.streaming);
+        self.pending.retain(|pending| {
+            let settled = gate.settled(pending.epoch);
+            match pending.judge(Facts {
+                seen: &seen,
+                streaming,
+                settled,
+                now_ns,
+            }) {
+                Some(reply) => {
+                    let _ = pending.reply.send(reply);
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+
+    /// Links or lets go of the real mic.
+    fn keep_mic(&mut self) {
+        let Some(capture) = self.parts.path.capture_node() else {
+            return;
+        };
+        let open = self.parts.gate.state().1;
+        let holds = self.parts.options.while_muted == WhileMuted::Hold;
+        // While a mute waits for its acknowledgement the mic stays: letting go changes the driver, and the first cycle
+        // of the next one would come later than the mic's own next cycle.
+        let acknowledging = self.pending.iter().any(|p| p.wanted == Wanted::Muted);
+        let wanted = self.parts.clients.any_running()
+            && (open || holds || (acknowledging && self.mic.mic().is_some()));
+        let closes = !open && !holds;
+        let model = self.parts.model.borrow();
+        let mic = self.following.filter(|_| wanted);
+        let Parts { core, watch, .. } = &self.parts;
+        if let Err(error) = self.mic.keep(mic, capture, &model, core) {
+            tracing::warn!(%error, "the real microphone could not be linked");
+        }
+        self.mic
+            .close(self.following.filter(|_| closes), capture, &model, watch);
+    }
+
+    /// Sets a mirror right that says "unmuted" while the gate is silent.
+    fn mirror(&mut self) {
+        let due = self.mirror_due_ns.is_some_and(|due| monotonic_ns() >= due);
+        if due {
+            self.mirror_due_ns = None;
+        }
+        if due && !self.parts.gate.state().1 {
+            self.parts.path.show_muted(true);
+        }
+    }
+
+    fn hand_on_pulls(&mut self) {
+        let now_ns = monotonic_ns();
+        if self.trace_due_ns.is_some_and(|due| now_ns >= due) {
+            self.trace_due_ns = Some(now_ns.saturating_add(TRACE_EVERY_NS));
+            let (pulls, lost) = self.parts.trace.take();
+            if !pulls.is_empty() || lost > 0 {
+                (self.parts.events)(Event::Pulls { pulls, lost });
+            }
+        }
+    }
+
+    fn tell_changes(&mut self) {
+        let shown = Shown {
+            real_mic: self.real_mic(),
+            virtual_mic: self.virtual_mic(),
+            clients: self.parts.clients.summary(),
+            running: self.streaming,
+        };
+        if self.shown.as_ref() != Some(&shown) {
+            self.shown = Some(shown);
+            (self.parts.events)(Event::Changed);
+        }
+    }
+
+    fn arm(&mut self) {
+        let due = self
+            .pending
+            .iter()
+            .map(Pending::deadline_ns)
+            .chain(self.mirror_due_ns)
+            .chain(self.trace_due_ns)
+            .min();
+        self.timer.set(due);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let at_ns = wall_ns();
+        Snapshot {
+            instance: self.parts.ledger.instance(),
+            at_ns,
+            real_mic: self.real_mic(),
+            virtual_mic: self.virtual_mic(),
+            clients: self.parts.clients.observe(at_ns),
+            unattributed: self.parts.ledger.unattributed(),
+            running: self.streaming,
+        }
+    }
+
+    fn real_mic(&self) -> RealMic {
+        let model = self.parts.model.borrow();
+        let node = self.following.and_then(|id| model.nodes.get(&id));
+        let state = match (node, self.following) {
+            (None, _) | (_, None) => MicState::Missing,
+            (Some(_), mic) if self.mic.capturing() == mic => MicState::Capturing,
+            _ => MicState::Released,
+        };
+        RealMic {
+            name: node.map_or("", |n| n.prop("node.name")).to_owned(),
+            description: node.map_or("", |n| n.prop("node.description")).to_owned(),
+            state,
+        }
+    }
+
+    fn virtual_mic(&self) -> VirtualMic {
+        let seen = self.parts.progress.read();
+        VirtualMic {
+            name: NODE_NAME.to_owned(),
+            rate: seen.rate,
+            channels: self.parts.path.channels().len() as u32,
+            quantum: seen.quantum,
+        }
+    }
+}
+
+/// The real mic to follow, as node id.
+pub(super) fn follow(model: &Model, options: &Options, virtual_mic: Option<u32>) -> Option<u32> {
+    let nodes: Vec<NodeFacts> = model
+        .nodes
+        .iter()
+        .map(|(id, node)| NodeFacts {
+            id: *id,
+            name: node.prop("node.name").to_owned(),
+            media_class: node.prop("media.class").to_owned(),
+            priority: node.prop("priority.session").parse().unwrap_or(0),
+            link_group: node.props.get("node.link-group").cloned(),
+            client: node.client(),
+            hardware: node.props.contains_key("device.id"),
+        })
+        .collect();
+    let links: Vec<(u32, u32)> = model
+        .links
+        .values()
+        .map(|l| (l.output_node, l.input_node))
+        .collect();
+    let own_client = virtual_mic
+        .and_then(|id| model.nodes.get(&id))
+        .and_then(|node| node.client());
+    let pattern = |name: &String| NamePattern(name.clone());
+    let allowed: Vec<_> = options.allowed_real_mics.iter().map(pattern).collect();
+    let wish = Wish {
+        chosen: options.real_mic.as_ref().map(pattern),
+        allowed: (!allowed.is_empty()).then_some(allowed),
+        configured_default: model.configured_source.clone(),
+        default: model.default_source.clone(),
+    };
+    match choose(
+        Graph {
+            nodes: &nodes,
+            links: &links,
+            own_client,
+        },
+        &wish,
+    ) {
+        Choice::Follow { node, .. } => Some(node),
+        Choice::Nothing => None,
+    }
+}

@@ -1,0 +1,272 @@
+//! Listens to the registry and keeps the [`Model`] current. Main-loop thread only.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+};
+
+use pipewire::{
+    client::Client,
+    core::CoreRc,
+    metadata::Metadata,
+    node::{Node as NodeProxy, NodeState as PwNodeState},
+    registry::{GlobalObject, Listener, RegistryRc},
+    spa::{
+        node::command::{NodeCommand, NodeCommandId},
+        utils::dict::DictRef,
+    },
+    types::ObjectType,
+};
+
+use super::model::{Link, Model, Node, NodeState, Port, Props};
+
+/// What a [`Watch`] calls after the model changed.
+pub(crate) type Changed = Rc<dyn Fn()>;
+
+/// A bound object and its listener, kept for as long as the object is there.
+struct Bound {
+    node: Option<Rc<NodeProxy>>,
+    _keep: Box<dyn Any>,
+}
+
+type BoundMap = Rc<RefCell<BTreeMap<u32, Bound>>>;
+
+/// The registry's listener.
+pub(crate) struct Watch {
+    bound: BoundMap,
+    _listener: Listener,
+    _registry: RegistryRc,
+}
+
+impl Watch {
+    /// Starts to listen. `changed` is called from the main loop after each change of `model`; it must not borrow it
+    /// mutably itself.
+    pub(crate) fn start(
+        core: &CoreRc,
+        model: Rc<RefCell<Model>>,
+        changed: Changed,
+    ) -> Result<Self, pipewire::Error> {
+        let registry = core.get_registry_rc()?;
+        let bound: BoundMap = Rc::default();
+        let weak_registry = registry.downgrade();
+        let on_global = {
+            let (model, bound, changed) = (model.clone(), Rc::downgrade(&bound), changed.clone());
+            move |global: &GlobalObject<&DictRef>| {
+                let (Some(registry), Some(bound)) = (weak_registry.upgrade(), bound.upgrade())
+                else {
+                    return;
+                };
+                if let Some(keep) = add(&registry, global, &model, &changed) {
+                    bound.borrow_mut().insert(global.id, keep);
+                }
+                model.borrow_mut().version += 1;
+                changed();
+            }
+        };
+        let on_remove = {
+            let bound = Rc::downgrade(&bound);
+            move |id| {
+                let known = model.borrow_mut().remove(id);
+                // The proxy is destroyed after the borrow has ended: it may call back.
+                let gone = bound
+                    .upgrade()
+                    .and_then(|bound| bound.borrow_mut().remove(&id));
+                drop(gone);
+                if known {
+                    model.borrow_mut().version += 1;
+                    changed();
+                }
+            }
+        };
+        let listener = registry
+            .add_listener_local()
+            .global(on_global)
+            .global_remove(on_remove)
+            .register();
+        Ok(Self {
+            bound,
+            _listener: listener,
+            _registry: registry,
+        })
+    }
+
+    /// Asks a node to close its device now, instead of after the session manager's five seconds.
+    pub(crate) fn suspend(&self, node: u32) {
+        let proxy = self.bound.borrow().get(&node).and_then(|b| b.node.clone());
+        if let Some(proxy) = proxy {
+            proxy.send_command(&NodeCommand::new(NodeCommandId::SUSPEND));
+        }
+    }
+}
+
+fn props_of(dict: Option<&DictRef>) -> Props {
+    dict.map(|d| {
+        d.iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
+    })
+    .unwrap_or_default()
+}
+
+fn add(
+    registry: &RegistryRc,
+    global: &GlobalObject<&DictRef>,
+    model: &Rc<RefCell<Model>>,
+    changed: &Changed,
+) -> Option<Bound> {
+    let props = props_of(global.props);
+    let number = |key: &str| props.get(key).and_then(|v| v.parse::<u32>().ok());
+    match global.type_ {
+        ObjectType::Node => {
+            let proxy: Rc<NodeProxy> = Rc::new(registry.bind(global).ok()?);
+            model.borrow_mut().nodes.insert(
+                global.id,
+                Node {
+                    props,
+                    state: NodeState::Unknown,
+                },
+            );
+            let listener = watch_node(&proxy, global.id, Rc::downgrade(model), changed.clone());
+            // The listener refers to the proxy, so it goes first.
+            Some(Bound {
+                node: Some(proxy.clone()),
+                _keep: Box::new((listener, proxy)),
+            })
+        }
+        ObjectType::Client => {
+            let proxy: Client = registry.bind(global).ok()?;
+            model.borrow_mut().clients.insert(global.id, props);
+            let (id, model, changed) = (global.id, Rc::downgrade(model), changed.clone());
+            let listener = proxy
+                .add_listener_local()
+                .info(move |info| {
+                    let Some(model) = model.upgrade() else { return };
+                    if let Some(client) = model.borrow_mut().clients.get_mut(&id) {
+                        client.extend(props_of(info.props()));
+                    }
+                    model.borrow_mut().version += 1;
+                    changed();
+                })
+                .register();
+            Some(Bound {
+                node: None,
+                _keep: Box::new((listener, proxy)),
+            })
+        }
+        ObjectType::Port => {
+            let port = Port {
+                node: number("node.id")?,
+                output: props.get("port.direction").is_some_and(|d| d == "out"),
+                monitor: props.get("port.monitor").is_some_and(|m| m == "true"),
+                number: number("port.id").unwrap_or(0),
+                channel: props
+                    .get("audio.channel")
+                    .or(props.get("port.name"))
+                    .cloned()
+                    .unwrap_or_default(),
+            };
+            model.borrow_mut().ports.insert(global.id, port);
+            None
+        }
+        ObjectType::Link => {
+            let link = Link {
+                output_node: number("link.output.node")?,
+                output_port: number("link.output.port")?,
+                input_node: number("link.input.node")?,
+                input_port: number("link.input.port")?,
+            };
+            model.borrow_mut().links.insert(global.id, link);
+            None
+        }
+        ObjectType::Metadata if props.get("metadata.name").is_some_and(|n| n == "default") => {
+            let proxy: Metadata = registry.bind(global).ok()?;
+            let (model, changed) = (Rc::downgrade(model), changed.clone());
+            let listener = proxy
+                .add_listener_local()
+                .property(move |subject, key, _type, value| {
+                    if let Some(model) = model.upgrade().filter(|_| subject == 0) {
+                        learn_default(&mut model.borrow_mut(), key, value);
+                        changed();
+                    }
+                    0
+                })
+                .register();
+            Some(Bound {
+                node: None,
+                _keep: Box::new((listener, proxy)),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn watch_node(
+    proxy: &Rc<NodeProxy>,
+    id: u32,
+    model: Weak<RefCell<Model>>,
+    changed: Changed,
+) -> pipewire::node::NodeListener {
+    proxy
+        .add_listener_local()
+        .info(move |info| {
+            let Some(model) = model.upgrade() else { return };
+            if let Some(node) = model.borrow_mut().nodes.get_mut(&id) {
+                node.state = match info.state() {
+                    PwNodeState::Suspended => NodeState::Suspended,
+                    PwNodeState::Idle => NodeState::Idle,
+                    PwNodeState::Running => NodeState::Running,
+                    _ => NodeState::Unknown,
+                };
+                node.props.extend(props_of(info.props()));
+            }
+            model.borrow_mut().version += 1;
+            changed();
+        })
+        .register()
+}
+
+/// Takes over a property of the `default` metadata: `{"name": "..."}` as value, no key for "all are gone".
+fn learn_default(model: &mut Model, key: Option<&str>, value: Option<&str>) {
+    let name = value.and_then(name_in_json);
+    match key {
+        None => (model.default_source, model.configured_source) = (None, None),
+        Some("default.audio.source") => model.default_source = name,
+        Some("default.configured.audio.source") => model.configured_source = name,
+        Some(_) => return,
+    }
+    model.version += 1;
+}
+
+/// The `name` of a small JSON object, as the session manager writes it.
+fn name_in_json(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    value.get("name")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_learned_and_forgotten() {
+        let mut model = Model::default();
+        learn_default(
+            &mut model,
+            Some("default.audio.source"),
+            Some(r#"{"name":"alsa_input.x"}"#),
+        );
+        learn_default(
+            &mut model,
+            Some("default.configured.audio.source"),
+            Some(r#"{ "name": "m\"ic" }"#),
+        );
+        assert_eq!(model.default_source.as_deref(), Some("alsa_input.x"));
+        assert_eq!(model.configured_source.as_deref(), Some("m\"ic"));
+        learn_default(&mut model, Some("default.audio.source"), Some("garbage"));
+        assert_eq!(model.default_source, None);
+        learn_default(&mut model, None, None);
+        assert_eq!(model.configured_source, None);
+    }
+}

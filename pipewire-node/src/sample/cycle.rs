@@ -1,0 +1,390 @@
+//! One cycle of the graph, on the real-time thread: take the real mic's block, ask the gate, write what every client will
+//! read, count what the clients of the last cycle did. Nothing here allocates, locks, blocks, logs or panics (P6).
+
+use std::{ffi::c_void, ptr, sync::Arc};
+
+use pipewire::{spa::sys as spa_sys, sys as pw_sys};
+use truemute_core::gate::{Decision, Gate, Source};
+
+use super::{
+    MAX_CHANNELS,
+    latency::SharedLatency,
+    progress::{At, Progress, Seen},
+};
+use crate::count::{
+    Clients,
+    activation::ActivationRecord,
+    books::{Books, CycleFacts, TraceSender},
+    layout::{LayoutCheck, Verdict},
+    table::{Peer, PeerTable, TableFull},
+};
+
+/// What a [`Cycle`] is made of; everything shared is shared with the main loop.
+pub(crate) struct CycleParts {
+    /// Decides.
+    pub(crate) gate: Arc<Gate>,
+    /// Tells the main loop where the cycles are.
+    pub(crate) progress: Arc<Progress>,
+    /// Holds the counts.
+    pub(crate) ledger: Arc<Clients>,
+    /// Takes the single pulls while somebody traces.
+    pub(crate) trace: TraceSender,
+}
+
+/// State of the real-time thread.
+pub(crate) struct Cycle {
+    gate: Arc<Gate>,
+    progress: Arc<Progress>,
+    peers: PeerTable,
+    ledger: Arc<Clients>,
+    trace: TraceSender,
+    latency: Arc<SharedLatency>,
+    channels: usize,
+    ports: [*mut c_void; MAX_CHANNELS],
+    stream: *mut pw_sys::pw_stream,
+    block: Block,
+    /// Our own record, until it has shown whether records can be counted from.
+    own: Option<(ActivationRecord, LayoutCheck)>,
+    verdict: Verdict,
+    /// Our latest cycle, and its clock; none before the first.
+    last: Option<(u32, CycleFacts)>,
+    seen: Seen,
+}
+
+/// The real mic's sound of one cycle, as the filter's ports hold it until the cycle ends.
+#[derive(Clone, Copy)]
+struct Block {
+    clock: u32,
+    position: u64,
+    /// Start of the cycle, monotonic nanoseconds.
+    nsec: u64,
+    frames: u32,
+    rate: u32,
+    /// Start of each channel's `frames` samples; all or none are there.
+    planes: [*const u8; MAX_CHANNELS],
+    source: Source,
+}
+
+const NO_BLOCK: Block = Block {
+    clock: 0,
+    position: 0,
+    nsec: 0,
+    frames: 0,
+    rate: 0,
+    planes: [ptr::null(); MAX_CHANNELS],
+    source: Source::Missing,
+};
+
+impl Cycle {
+    pub(crate) fn new(parts: CycleParts, channels: usize, latency: Arc<SharedLatency>) -> Self {
+        Self {
+            gate: parts.gate,
+            progress: parts.progress,
+            peers: PeerTable::new(),
+            ledger: parts.ledger,
+            trace: parts.trace,
+            latency,
+            channels: channels.min(MAX_CHANNELS),
+            ports: [ptr::null_mut(); MAX_CHANNELS],
+            stream: ptr::null_mut(),
+            block: NO_BLOCK,
+            own: None,
+            verdict: Verdict::Open,
+            last: None,
+            seen: Seen::default(),
+        }
+    }
+
+    pub(crate) fn set_port(&mut self, index: usize, port: *mut c_void) {
+        if let Some(slot) = self.ports.get_mut(index) {
+            *slot = port;
+        }
+    }
+
+    pub(crate) fn set_stream(&mut self, stream: *mut pw_sys::pw_stream) {
+        self.stream = stream;
+    }
+
+    pub(crate) fn stream(&self) -> *mut pw_sys::pw_stream {
+        self.stream
+    }
+
+    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.
+    pub(crate) fn add_peer(&mut self, peer: Peer) -> Result<(), TableFull> {
+        self.peers.add(peer)
+    }
+
+    /// A client's node was unlinked: looks at it a last time.
+    pub(crate) fn remove_peer(&mut self, node_id: u32) -> Option<Peer> {
+        let mut books = Books {
+            ledger: &*self.ledger,
+            trace: &mut self.trace,
+        };
+        self.peers.remove(
+            node_id,
+            self.last.as_ref().map(|(_, facts)| facts),
+            &mut books,
+        )
+    }
+
+    /// The server made our node: from now on its record is compared with what we see ourselves. Gives the former
+    /// record back, which is not to be unmapped on this thread.
+    pub(crate) fn set_own_record(&mut self, record: ActivationRecord) -> Option<ActivationRecord> {
+        self.verdict = Verdict::Open;
+        self.own
+            .replace((record, LayoutCheck::new()))
+            .map(|(former, _)| former)
+    }
+
+    /// Whether activation records can be counted from.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The filter's process callback: what the mic captured for this cycle.
+    pub(crate) fn take_block(&mut self, position: Option<&spa_sys::spa_io_position>) {
+        let Some(position) = position else {
+            self.block = NO_BLOCK;
+            return;
+        };
+        let clock = &position.clock;
+        let frames = u32::try_from(clock.duration).unwrap_or(0);
+        let rate = clock.rate.denom;
+        let mut block = Block {
+            clock: clock.id,
+            position: clock.position,
+            nsec: clock.nsec,
+            frames,
+            rate,
+            source: Source::Missing,
+            ..NO_BLOCK
+        };
+        let wanted = u64::from(frames) * 4;
+        let mut linked = 0;
+        let mut whole = 0;
+        for (port, plane) in self.ports.iter().zip(&mut block.planes).take(self.channels) {
+            // SAFETY: a port of our filter, dequeued on the filter's own data loop (pipewire/filter.h).
+            let buffer = unsafe { pw_sys::pw_filter_dequeue_buffer(*port) };
+            if buffer.is_null() {
+                continue;
+            }
+            linked += 1;
+            // SAFETY: a dequeued buffer has at least one data with a chunk (DSP format: one plane), and stays readable
+            // until the cycle ends, also after it is queued again: the server gives it to nobody before the next cycle.
+            unsafe {
+                let spa_buffer = (*buffer).buffer;
+                if (*spa_buffer).n_datas > 0 {
+                    let data = &*(*spa_buffer).datas;
+                    let chunk = &*data.chunk;
+                    let end = u64::from(chunk.offset) + wanted;
+                    let corrupt = chunk.flags as u32 & spa_sys::SPA_CHUNK_FLAG_CORRUPTED != 0;
+                    if !data.data.is_null()
+                        && u64::from(chunk.size) >= wanted
+                        && end <= u64::from(data.maxsize)
+                        && !corrupt
+                    {
+                        *plane = data
+                            .data
+                            .cast::<u8>()
+                            .add(chunk.offset as usize)
+                            .cast_const();
+                        whole += 1;
+                    }
+                }
+                pw_sys::pw_filter_queue_buffer(*port, buffer);
+            }
+        }
+        block.source = if linked < self.channels {
+            Source::Missing
+        } else if whole < self.channels || frames == 0 || rate == 0 {
+            Source::Unhealthy
+        } else {
+            Source::Block {
+                began_ns: self.capture_began(clock, frames, rate),
+            }
+        };
+        self.block = block;
+    }
+
+    /// When the mic began to capture a block that the graph processes now: a quantum before the cycle (or the device's
+    /// whole delay, which for ALSA includes that quantum: spa/node/io.h), and earlier by what stands in front of us.
+    fn capture_began(&self, clock: &spa_sys::spa_io_clock, frames: u32, rate: u32) -> u64 {
+        let delay = u64::try_from(clock.delay)
+            .unwrap_or(0)
+            .max(u64::from(frames));
+        let own = delay.saturating_mul(1_000_000_000) / u64::from(rate);
+        clock
+            .nsec
+            .saturating_sub(own)
+            .saturating_sub(self.latency.nanoseconds(frames, rate))
+    }
+
+    /// The stream's process callback: the last step of ours before the clients.
+    pub(crate) fn deliver(&mut self) {
+        let block = self.block;
+        self.block = NO_BLOCK;
+        let now = monotonic_ns();
+        self.check_layout(now);
+        let this = self.facts(&block);
+        let mut books = Books {
+            ledger: &*self.ledger,
+            trace: &mut self.trace,
+        };
+        self.peers.scan(
+            &this,
+            self.last.as_ref().map(|(_, facts)| facts),
+            &mut books,
+        );
+
+        // SAFETY: our live stream, on its own data loop.
+        let buffer = unsafe { pw_sys::pw_stream_dequeue_buffer(self.stream) };
+        if buffer.is_null() {
+            // All buffers are in use: clients get the last one again from the server, which is not ours to change.
+            // It counts as a discontinuity.
+            let facts = CycleFacts {
+                flagged: true,
+                ..this
+            };
+            self.last = Some((block.clock, facts));
+            return;
+        }
+        // What the converter asks for; other than the graph's quantum only while it resamples, and then the mic's
+        // block does not fit.
+        // SAFETY: dequeued above.
+        let requested = unsafe { (*buffer).requested };
+        let frames = if requested == 0 {
+            u64::from(block.frames)
+        } else {
+            requested
+        };
+        let source = if frames == u64::from(block.frames) {
+            block.source
+        } else {
+            Source::Unhealthy
+        };
+
+        // SAFETY: the buffer is ours until it is queued; each data is mapped for `maxsize` bytes (MAP_BUFFERS).
+        let decision = unsafe { self.fill(buffer, frames, &block, source, now) };
+        // SAFETY: dequeued above, queued once.
+        unsafe { pw_sys::pw_stream_queue_buffer(self.stream, buffer) };
+        self.report(&block, decision, now);
+        let live = matches!(decision.1, Decision::Live(_));
+        let facts = CycleFacts { live, ..this };
+        self.last = Some((block.clock, facts));
+    }
+
+    fn check_layout(&mut self, now: u64) {
+        if let (Verdict::Open, Some((own, check))) = (self.verdict, &mut self.own) {
+            self.verdict = check.cycle(own.read(), now);
+            if self.verdict != Verdict::Open {
+                self.progress.wake();
+            }
+        }
+    }
+
+    /// # Safety
+    /// `buffer` is a dequeued buffer of our stream.
+    unsafe fn fill(
+        &self,
+        buffer: *mut pw_sys::pw_buffer,
+        frames: u64,
+        block: &Block,
+        source: Source,
+        now: u64,
+    ) -> (u64, Decision) {
+        let delivery = self.gate.begin(now, source);
+        let epoch = delivery.epoch().get();
+        let mut planes: [&mut [u8]; MAX_CHANNELS] = Default::default();
+        let mut count = 0;
+        // SAFETY: see above; n_datas data structs follow one another, each with its chunk. Planes do not overlap.
+        unsafe {
+            let spa_buffer = &*(*buffer).buffer;
+            let datas =
+                std::slice::from_raw_parts_mut(spa_buffer.datas, spa_buffer.n_datas as usize);
+            for (data, plane) in datas.iter_mut().zip(&mut planes) {
+                let bytes = (frames * 4).min(u64::from(data.maxsize)) as usize;
+                if !data.data.is_null() {
+                    *plane = std::slice::from_raw_parts_mut(data.data.cast::<u8>(), bytes);
+                }
+                let chunk = &mut *data.chunk;
+                chunk.offset = 0;
+                chunk.size = bytes as u32;
+                chunk.stride = 4;
+                chunk.flags = 0;
+                count += 1;
+            }
+        }
+        let planes = planes.get_mut(..count).unwrap_or(&mut []);
+        let decision = delivery.fill_planes(planes, |index, plane| {
+            let from = block.planes.get(index).copied().unwrap_or(ptr::null());
+            if !from.is_null() && plane.len() as u64 <= u64::from(block.frames) * 4 {
+                // SAFETY: `take_block` checked that `frames` samples are readable there in this cycle.
+                unsafe { ptr::copy_nonoverlapping(from, plane.as_mut_ptr(), plane.len()) };
+            } else {
+                plane.fill(0);
+            }
+        });
+        (epoch, decision)
+    }
+
+    /// This cycle, before the gate has decided.
+    fn facts(&self, block: &Block) -> CycleFacts {
+        // A change of the clock is no discontinuity: it is how mute releases the mic, and no client misses a cycle.
+        let jumped = self.last.is_some_and(|(clock, last)| {
+            clock == block.clock
+                && last.position.wrapping_add(u64::from(last.frames)) != block.position
+        });
+        CycleFacts {
+            started_ns: block.nsec,
+            position: block.position,
+            frames: block.frames,
+            rate: block.rate,
+            live: false,
+            flagged: jumped,
+        }
+    }
+
+    /// Tells the main loop; wakes it only for what it may be waiting for.
+    fn report(&mut self, block: &Block, (epoch, decision): (u64, Decision), now: u64) {
+        let before = self.seen;
+        let at = At {
+            clock: block.clock,
+            position: block.position,
+        };
+        let seen = &mut self.seen;
+        seen.cycles = seen.cycles.wrapping_add(1);
+        if seen.epoch != epoch || before.cycles == 0 {
+            seen.epoch = epoch;
+            seen.epoch_at = at;
+            seen.live_at = None;
+        }
+        seen.silent = match decision {
+            Decision::Live(_) => {
+                seen.live_at.get_or_insert(at);
+                None
+            }
+            Decision::Silent(reason) => Some(reason as u8),
+        };
+        seen.quantum = block.frames;
+        seen.rate = block.rate;
+        seen.at_ns = now;
+        self.progress.publish(seen);
+        let same = before.cycles != 0
+            && before.epoch == seen.epoch
+            && before.live_at == seen.live_at
+            && before.silent == seen.silent
+            && before.quantum == seen.quantum
+            && before.rate == seen.rate;
+        if !same {
+            self.progress.wake();
+        }
+    }
+}
+
+/// The clock that PipeWire stamps its cycles with. A vDSO call without a system call (about 25 ns).
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
+}
