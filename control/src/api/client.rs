@@ -85,7 +85,16 @@ impl Client {
         }
     }
 
-    /// After [`Call::Watch`] or [`Call::Trace`]: waits for the next line, as long as it takes. None: the daemon ended.
+    /// After [`Call::Trace`]: the lines that follow, as they come. Reading waits as long as it takes.
+    pub fn into_lines(self) -> Result<BufReader<UnixStream>, ClientError> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(ClientError::Broken)?;
+        Ok(self.stream)
+    }
+
+    /// After [`Call::Watch`]: waits for the next line, as long as it takes. None: the daemon ended.
     pub fn follow<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         self.stream
             .get_ref()

@@ -1,10 +1,10 @@
 //! One connection: reads requests, answers them in order, follows `watch` and `trace`. Runs on a thread of its own.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::lines::{Line, Lines, MAX_LINE};
+use super::lines::{self, Line, MAX_LINE};
 use super::parse::parse_line;
 use super::server::Shared;
 use crate::daemon::feed::{Feed, Item, Note, Quiet, Topic};
@@ -13,6 +13,7 @@ use crate::protocol::{
     Answer, Call, ErrorCode, ErrorObject, Following, Outcome, Reply, RequestId, SCHEMA, WatchEvent,
     WatchParams,
 };
+use crate::trace::{Lines, Next};
 
 /// Requests a second that one connection may send, and as many in one burst.
 pub const RATE: u32 = 200;
@@ -25,7 +26,7 @@ const FOLLOW_CHECK: Duration = Duration::from_millis(250);
 
 /// Serves the connection until it ends.
 pub(super) fn serve(stream: &UnixStream, number: u64, shared: &Shared) {
-    let mut lines = Lines::new(stream);
+    let mut lines = lines::Lines::new(stream);
     let mut rate = Bucket::new();
     loop {
         let line = lines.next();
@@ -120,13 +121,33 @@ fn follow_watch(
 }
 
 fn follow_trace(stream: &UnixStream, number: u64, shared: &Shared, id: Option<RequestId>) {
-    let _ = (number, shared);
-    let error = ErrorObject {
-        code: ErrorCode::Failed,
-        message: "This daemon cannot trace yet.".into(),
-        remedy: "Use a later version.".into(),
-    };
-    let _ = send(stream, &error_reply(id, error));
+    if let Some(feed) = begin(stream, number, shared, id, Topic::Trace) {
+        // The peer has gone, which is how most traces end.
+        let _ = trace(stream, Lines::new(feed));
+    }
+}
+
+fn trace(stream: &UnixStream, mut lines: Lines) -> io::Result<()> {
+    // Tens of thousands of lines a second: they go out in large pieces, and at once when no more are waiting.
+    let mut out = BufWriter::with_capacity(MAX_LINE, stream);
+    loop {
+        let next = match lines.next(Duration::ZERO) {
+            Next::Idle => {
+                out.flush()?;
+                lines.next(FOLLOW_CHECK)
+            }
+            next => next,
+        };
+        match next {
+            Next::Line(line) => {
+                serde_json::to_writer(&mut out, &line)?;
+                out.write_all(b"\n")?;
+            }
+            Next::Idle if has_gone(stream) => return Ok(()),
+            Next::Idle => {}
+            Next::Over => return out.flush(),
+        }
+    }
 }
 
 fn watch(stream: &UnixStream, daemon: &Handle, feed: &Feed, interval: Duration) -> io::Result<()> {

@@ -91,6 +91,10 @@ fn check(call: Call) -> Result<Call, ErrorObject> {
 
 fn strict<T: DeserializeOwned>(method: &str, params: Option<Value>) -> Result<T, ErrorObject> {
     let params = params.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    // Serde would also take a list of the values in order.
+    if !params.is_object() {
+        return Err(bad(&format!("The `params` of {method} are no object.")));
+    }
     serde_json::from_value(params)
         .map_err(|error| bad(&format!("The `params` of {method} are wrong: {error}.")))
 }

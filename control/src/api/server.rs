@@ -24,7 +24,7 @@ pub const MAX_FOLLOWERS: usize = 24;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A peer that does not read is given up after this time.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+const WRITE_TIME: Duration = Duration::from_secs(5);
 
 /// The running server. Call [`Server::stop`]; dropping it leaves its threads.
 pub struct Server {

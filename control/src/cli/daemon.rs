@@ -3,24 +3,27 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use truemute_core::observed::Snapshot;
-
 use super::Failure;
 use crate::backend::{Backend, BackendError};
-use crate::daemon::service::{self, Options};
-use crate::daemon::{BackendFactory, EventSink, GateChange, History};
-use crate::protocol::{ErrorCode, ErrorObject, SCHEMA, Stats, Unattributed};
+use crate::config::Settings;
+use crate::daemon::service::{self, Options, ServiceError};
+use crate::daemon::{BackendFactory, EventSink, History};
+use crate::store;
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
     log_to_stderr();
     let options = Options { config, socket };
-    service::run(
-        &options,
-        |_| Box::new(NoBackendYet),
-        |_| Arc::new(NoHistoryYet),
-    )?;
+    service::run(&options, |_| Box::new(NoBackendYet), open_history)?;
     Ok(())
+}
+
+fn open_history(settings: &Settings) -> Result<Arc<dyn History>, ServiceError> {
+    let path = store::default_path().ok_or(ServiceError::NoHome)?;
+    let options = store::Options {
+        retention_days: settings.config.retention_days,
+    };
+    let recorder = store::Recorder::start(&path, options).map_err(ServiceError::System)?;
+    Ok(Arc::new(recorder))
 }
 
 /// systemd's journal adds time and unit by itself; a terminal gets the time.
@@ -48,34 +51,4 @@ impl BackendFactory for NoBackendYet {
             remedy: "Use a later one".into(),
         })
     }
-}
-
-/// Holds the place of the store until it is there.
-struct NoHistoryYet;
-
-impl History for NoHistoryYet {
-    fn record(&self, _: &Arc<Snapshot>) {}
-    fn server_lost(&self) {}
-    fn gate_changed(&self, _: &GateChange) {}
-    fn stats(&self, _: Option<Timestamp>) -> Result<Stats, ErrorObject> {
-        Err(ErrorObject {
-            code: ErrorCode::Store,
-            message: "This build keeps no history.".into(),
-            remedy: "Use a later one.".into(),
-        })
-    }
-    fn clients(&self) -> Stats {
-        let now = Timestamp::now().to_string();
-        Stats {
-            schema: SCHEMA,
-            since: now.clone(),
-            until: now,
-            clients: Vec::new(),
-            unattributed: Unattributed::default(),
-        }
-    }
-    fn warnings(&self) -> Vec<String> {
-        vec!["This build keeps no history.".into()]
-    }
-    fn close(&self) {}
 }

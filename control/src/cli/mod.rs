@@ -6,6 +6,7 @@ mod failure;
 mod output;
 mod queries;
 mod top;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,15 @@ enum Command {
     Stats(StatsArgs),
     /// Stream the state and the counts, one JSON object a line
     Watch,
+    /// Write every pull and every state change to a file, one JSON object a line, until Ctrl-C
+    Trace {
+        /// File to write; - for standard output
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
     /// Show clients and their pulls live on this terminal; m toggles
     Top,
 }
@@ -72,11 +82,14 @@ struct Format {
 
 #[derive(Debug, Args)]
 struct StatsArgs {
-    /// Only what happened since this time (RFC 3339) [default: the daemon's start]
+    /// Only what happened since: a time (RFC 3339), or how long ago (90s, 15m, 2h, 7d) [default: the daemon's start]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     #[command(flatten)]
     format: Format,
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 /// The arguments, for completions and man pages.
@@ -109,6 +122,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clients(format) => queries::clients(&socket, format),
         Command::Stats(args) => queries::stats(&socket, args),
         Command::Watch => queries::watch(&socket),
+        Command::Trace { out, force } => trace::run(&socket, out, force),
         Command::Top => top::run(&socket),
     }
 }

@@ -12,6 +12,12 @@ pub(super) fn text(text: &str) -> Result<(), Failure> {
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush())).map(|_| ())
 }
 
+/// Prints bytes that are for programs, as they are.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(bytes).and_then(|()| out.flush())).map(|_| ())
+}
+
 /// Prints one JSON object on one line.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     json_line(value).map(|_| ())

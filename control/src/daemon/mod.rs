@@ -24,6 +24,7 @@ pub use state::{ECHO_WINDOW, Want};
 pub use supervisor::{BackendFactory, EventSink};
 pub use watchdog::Watchdog;
 
+use crate::clock::Stamp;
 use crate::config::{Settings, Start};
 use crate::protocol::{ErrorCode, ErrorObject, GateState, Origin, Stats, Status, Switched};
 use actor::{Actor, Message};
@@ -189,15 +190,12 @@ impl GateChange {
         reason: String,
         applied: Option<truemute_core::observed::Applied>,
     ) -> GateChange {
-        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let wall = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = Stamp::now();
         GateChange {
             gate,
             reason,
-            monotonic_ns: monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64,
-            wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+            monotonic_ns: now.monotonic_ns,
+            wall_ns: now.wall_ns,
             applied,
         }
     }

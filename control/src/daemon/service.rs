@@ -32,6 +32,9 @@ pub enum ServiceError {
     /// The socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// There is no place for the history.
+    #[error("There is no home directory to keep the history in. Set HOME or XDG_STATE_HOME.")]
+    NoHome,
     /// Threads or signal handlers.
     #[error(
         "The daemon cannot start its threads: {0}. Look at the limits of this session (ulimit -a)."
@@ -43,7 +46,7 @@ pub enum ServiceError {
 pub fn run(
     options: &Options,
     factory: impl FnOnce(&Settings) -> Box<dyn BackendFactory>,
-    history: impl FnOnce(&Settings) -> Arc<dyn History>,
+    history: impl FnOnce(&Settings) -> Result<Arc<dyn History>, ServiceError>,
 ) -> Result<(), ServiceError> {
     // Whatever the daemon writes is its user's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -58,7 +61,7 @@ pub fn run(
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
 
     let combo = settings.config.hotkey.clone();
-    let (factory, history) = (factory(&settings), history(&settings));
+    let (factory, history) = (factory(&settings), history(&settings)?);
     let watchdog = Watchdog::from_environment();
     let daemon =
         Daemon::start(settings, factory, history, watchdog).map_err(ServiceError::System)?;

@@ -1,0 +1,39 @@
+//! `truemute trace`: connects to the daemon and lets [`crate::trace`] write until Ctrl-C.
+
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::Failure;
+use crate::api::{Client, ClientError};
+use crate::protocol::Call;
+use crate::trace::{self, Target};
+
+pub(super) fn run(socket: &Path, out: PathBuf, force: bool) -> Result<(), Failure> {
+    let mut client = Client::connect(socket)?;
+    client.call(Call::Trace)?;
+    let lines = client.into_lines()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ClientError::Broken)?;
+    let connection = lines.get_ref().try_clone().map_err(ClientError::Broken)?;
+    std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            if signals.forever().next().is_some() {
+                stop.store(true, Ordering::Release);
+                // Wakes the reader: a quiet daemon may send nothing for long.
+                let _ = connection.shutdown(Shutdown::Read);
+            }
+        }
+    });
+    let target = Target::new(out, force);
+    let summary = trace::write_file(lines, &target, &stop)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    // Not to standard output: the trace itself may go there.
+    eprintln!("{} pulls, {} lines lost.", summary.pulls, summary.lost);
+    Ok(())
+}
