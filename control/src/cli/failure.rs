@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::api::{ClientError, SocketError};
 use crate::daemon::service::ServiceError;
+use crate::demo::DemoError;
 
 /// A failure that is ready to be shown.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ impl From<ClientError> for Failure {
             code,
             text: error.to_string(),
         }
+    }
+}
+
+impl From<DemoError> for Failure {
+    fn from(error: DemoError) -> Failure {
+        // A daemon that is gone here is the demo's own: code 3 would send people to start theirs.
+        Failure::new(error.to_string())
     }
 }
 

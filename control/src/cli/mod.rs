@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::daemon::Want;
+use crate::demo::{self, DemoOptions};
 use failure::Failure;
 
 /// A microphone that truly mutes, and says who listened.
@@ -69,6 +70,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
+    Demo(DemoArgs),
     /// Show clients and their pulls live on this terminal; m toggles
     Top,
 }
@@ -92,6 +95,13 @@ struct StatsArgs {
     csv: bool,
 }
 
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Keep the recordings in this directory, as WAV files
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
 /// The arguments, for completions and man pages.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -109,21 +119,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let socket = match cli.socket {
-        Some(socket) => socket,
-        None => crate::api::default_path()?,
-    };
+    // Asked for only where it is needed: the demo runs without a runtime directory.
+    let socket = || cli.socket.map_or_else(crate::api::default_path, Ok);
     match cli.command {
-        Command::Daemon { config } => daemon::run(config, socket),
-        Command::Status(format) => queries::status(&socket, format),
-        Command::Mute(format) => queries::switch(&socket, Want::Mute, format),
-        Command::Unmute(format) => queries::switch(&socket, Want::Unmute, format),
-        Command::Toggle(format) => queries::switch(&socket, Want::Toggle, format),
-        Command::Clients(format) => queries::clients(&socket, format),
-        Command::Stats(args) => queries::stats(&socket, args),
-        Command::Watch => queries::watch(&socket),
-        Command::Trace { out, force } => trace::run(&socket, out, force),
-        Command::Top => top::run(&socket),
+        Command::Daemon { config } => daemon::run(config, socket()?),
+        Command::Status(format) => queries::status(&socket()?, format),
+        Command::Mute(format) => queries::switch(&socket()?, Want::Mute, format),
+        Command::Unmute(format) => queries::switch(&socket()?, Want::Unmute, format),
+        Command::Toggle(format) => queries::switch(&socket()?, Want::Toggle, format),
+        Command::Clients(format) => queries::clients(&socket()?, format),
+        Command::Stats(args) => queries::stats(&socket()?, args),
+        Command::Watch => queries::watch(&socket()?),
+        Command::Trace { out, force } => trace::run(&socket()?, out, force),
+        Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
+        Command::Top => top::run(&socket()?),
     }
 }
 

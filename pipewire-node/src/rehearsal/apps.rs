@@ -99,7 +99,7 @@ impl App {
             (_, Format::F32) => "f32",
             (_, Format::S16) => "s16",
         };
-        let name = format!("{}-{}.{ending}", self.file_stem(), wanted.name);
+        let name = format!("{}-{}.{ending}", self.name(), wanted.name);
         let file = directory.join(name);
         let mut command = server.command(self.program());
         self.arguments(&mut command, wanted, &file)
@@ -116,7 +116,8 @@ impl App {
         })
     }
 
-    fn file_stem(self) -> &'static str {
+    /// Name for people and for files.
+    pub fn name(self) -> &'static str {
         match self {
             App::GstPulse => "gst-pulsesrc",
             App::GstPipewire => "gst-pipewiresrc",

@@ -26,20 +26,22 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RehearsalError {
-    /// A program that the private server needs is not installed.
+    /// Programs that the private server needs are not installed.
     #[error(
-        "the program {program} is not installed. Install it, on Debian and Ubuntu with: apt install {package}"
+        "Not installed here: {programs}. Install what is missing, on Debian and Ubuntu with: apt install {packages}"
     )]
-    MissingProgram {
-        /// The program.
-        program: String,
-        /// The Debian package that has it.
-        package: &'static str,
+    MissingPrograms {
+        /// The programs.
+        programs: String,
+        /// The Debian packages that have them.
+        packages: String,
     },
     /// Something of the private server did not come up in time.
-    #[error("{what} within {waited_ms} ms. Look at the last lines that its programs wrote:\n{log}")]
+    #[error(
+        "The private audio server is not up after {waited_ms} ms: {what}. Look at the last lines that its programs wrote:\n{log}"
+    )]
     NotReady {
-        /// What did not happen, as a sentence's beginning.
+        /// What did not happen.
         what: String,
         /// How long it was waited for.
         waited_ms: u128,

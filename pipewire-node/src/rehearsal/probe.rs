@@ -2,7 +2,7 @@
 //! metadata. Nothing here changes anything on the server.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
@@ -96,6 +96,58 @@ pub(super) fn wait_for_session_manager(
             return Ok(None);
         }
     }
+}
+
+/// Waits until a node named `name` has an output port; says whether it came before the deadline.
+pub(super) fn wait_for_source(
+    socket: &Path,
+    name: &str,
+    deadline: Instant,
+) -> Result<bool, RehearsalError> {
+    pw::init();
+    let stream = UnixStream::connect(socket).map_err(RehearsalError::io("connecting"))?;
+    let main_loop =
+        MainLoopBox::new(None).map_err(RehearsalError::pipewire("making a main loop"))?;
+    let context = ContextBox::new(main_loop.loop_(), None)
+        .map_err(RehearsalError::pipewire("making a context"))?;
+    let core = context
+        .connect_fd(stream.into(), None)
+        .map_err(RehearsalError::pipewire("connecting to the private server"))?;
+    let registry = core
+        .get_registry()
+        .map_err(RehearsalError::pipewire("listing the private server"))?;
+    let nodes = Rc::new(RefCell::new(HashSet::new()));
+    let found = Rc::new(Cell::new(false));
+    let _listener = registry
+        .add_listener_local()
+        .global({
+            let (found, wanted) = (found.clone(), name.to_owned());
+            move |global| {
+                let Some(props) = global.props else { return };
+                if global.type_ == ObjectType::Node && props.get("node.name") == Some(&wanted) {
+                    nodes.borrow_mut().insert(global.id.to_string());
+                }
+                // A port is announced after its node.
+                let of_it = || {
+                    props
+                        .get("node.id")
+                        .is_some_and(|id| nodes.borrow().contains(id))
+                };
+                if global.type_ == ObjectType::Port
+                    && props.get("port.direction") == Some("out")
+                    && of_it()
+                {
+                    found.set(true);
+                }
+            }
+        })
+        .register();
+    while !found.get() && Instant::now() < deadline {
+        main_loop
+            .loop_()
+            .iterate(Timeout::Finite(Duration::from_millis(5)));
+    }
+    Ok(found.get())
 }
 
 /// Waits until somebody listens on a Unix socket; nothing if the deadline passed first.

@@ -89,6 +89,30 @@ impl Recording {
         })
     }
 
+    /// Writes a WAV file of 32-bit floats at `rate` Hz, for people to listen to.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_wav(&self, file: &Path, rate: u32) -> Result<(), RehearsalError> {
+        let spec = hound::WavSpec {
+            channels: self.channels as u16,
+            sample_rate: rate,
+            bits_per_sample: 32,
+            sample_format: hound::SampleFormat::Float,
+        };
+        let write = || -> Result<(), hound::Error> {
+            let mut writer = hound::WavWriter::create(file, spec)?;
+            for sample in &self.samples {
+                writer.write_sample(*sample)?;
+            }
+            writer.finalize()
+        };
+        write().map_err(|error| RehearsalError::Io {
+            doing: format!("writing {}", file.display()),
+            source: std::io::Error::other(error),
+        })
+    }
+
     /// Frames recorded.
     pub fn frames(&self) -> usize {
         self.samples.len() / self.channels.max(1) as usize

@@ -28,7 +28,8 @@ use super::program::{Program, find_program, is_executable};
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Variables that would lead a program away from the private server.
-const FOREIGN_VARIABLES: [&str; 14] = [
+const FOREIGN_VARIABLES: [&str; 15] = [
+    "TRUEMUTE_SOCKET",
     "PIPEWIRE_REMOTE",
     "PIPEWIRE_CORE",
     "PIPEWIRE_CONFIG_DIR",
@@ -213,11 +214,7 @@ impl PrivateServer {
     }
 
     /// A client program with [`PrivateServer::env`], run as the server's user. Start it with [`Program::start`].
-    pub fn command(&self, program: &str) -> Command {
-        self.command_at(program.as_ref())
-    }
-
-    fn command_at(&self, program: &OsStr) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         self.place.lead_here(&mut command);
         command.stdin(Stdio::null());
@@ -232,7 +229,7 @@ impl PrivateServer {
     /// would: in the server's root filesystem, if it has one. The program's file is copied to where both sides see it.
     pub fn native_command(&self, program: &Path) -> Result<Command, RehearsalError> {
         if self.options.root.is_none() {
-            return Ok(self.command_at(program.as_os_str()));
+            return Ok(self.command(program));
         }
         let name = program.file_name().unwrap_or_default();
         let copy = self.place.file("bin").join(name);
@@ -248,6 +245,15 @@ impl PrivateServer {
         // SAFETY: `enter` makes system calls only, on paths that were made before the fork.
         unsafe { command.pre_exec(move || confinement.enter()) };
         Ok(command)
+    }
+
+    /// Waits at most `limit` until a node of this name has a port to record from; says whether it came. A client that asks
+    /// for it before would be given another source by WirePlumber.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn wait_for_source(&self, name: &str, limit: Duration) -> Result<bool, RehearsalError> {
+        probe::wait_for_source(&self.socket(), name, Instant::now() + limit)
     }
 
     /// Process ids of the bus, PipeWire, pipewire-pulse, and WirePlumber if it runs.
@@ -281,15 +287,25 @@ fn check_programs(options: &ServerOptions) -> Result<(), RehearsalError> {
     if options.root.is_some() {
         return Ok(());
     }
-    for (program, package) in NEEDED {
-        if find_program(program).is_none() {
-            return Err(RehearsalError::MissingProgram {
-                program: program.to_owned(),
-                package,
-            });
-        }
+    let missing: Vec<_> = NEEDED
+        .into_iter()
+        .filter(|(program, _)| find_program(program).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(RehearsalError::MissingPrograms {
+        programs: missing
+            .iter()
+            .map(|(program, _)| *program)
+            .collect::<Vec<_>>()
+            .join(", "),
+        packages: missing
+            .iter()
+            .map(|(_, package)| *package)
+            .collect::<Vec<_>>()
+            .join(" "),
+    })
 }
 
 /// A drop-in that the server silently ignored would make a test mean something else than it says.
