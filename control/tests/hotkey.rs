@@ -1,8 +1,10 @@
 //! The global hotkey on a real X server (Xvfb): presses reach the callback, once each; a combination that belongs to
 //! somebody else is refused; a server that goes is noticed. Keys are pressed through the XTEST extension.
 //!
-//! The display's name is a matter of a process, so the hotkey runs in a child: this test program, called for the one
-//! test `child`.
+//! The display's name is a matter of a process, so the hotkey runs in a child: this test program, called for one of the
+//! tests `child` and `child_daemon`.
+
+mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::Rig;
 use truemute::hotkey::Hotkey;
+use truemute::protocol::{Call, WatchEvent, WatchParams};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
@@ -119,8 +123,13 @@ impl Server {
 
     /// Runs a hotkey in a process of its own.
     fn listener(&self, combo: &str) -> Listener {
+        self.run("child", combo)
+    }
+
+    /// Runs one test of this file in a process of its own.
+    fn run(&self, test: &str, combo: &str) -> Listener {
         let mut process = Command::new(std::env::current_exe().expect("this test"))
-            .args(["child", "--exact", "--nocapture"])
+            .args([test, "--exact", "--nocapture"])
             .env(COMBO, combo)
             .env("DISPLAY", &self.display)
             .env_remove("WAYLAND_DISPLAY")
@@ -200,6 +209,58 @@ fn child() {
     println!("hotkey: ready");
     // Until the test that wanted this process closes its end.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// A daemon with a hotkey, when `with_daemon` calls it; does nothing otherwise. It says every state and its warnings.
+#[test]
+fn child_daemon() {
+    let Ok(combo) = std::env::var(COMBO) else {
+        return;
+    };
+    let rig = Rig::start();
+    let _hotkey = Hotkey::of_daemon(&combo, &rig.daemon().handle());
+    println!("hotkey: ready");
+    let mut client = rig.client();
+    client
+        .call(Call::Watch(WatchParams::default()))
+        .expect("it watches");
+    thread::spawn(move || {
+        while let Ok(Some(event)) = client.follow::<WatchEvent>() {
+            if let WatchEvent::State(status) = event {
+                println!(
+                    "hotkey: {:?} by {} {:?}",
+                    status.gate, status.reason, status.warnings
+                );
+            }
+        }
+    });
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn the_daemon_toggles() {
+    let server = Server::start();
+    let listener = server.run("child_daemon", "ctrl+alt+m");
+    listener.expect("ready");
+    listener.expect("Muted by start []");
+    server.press(&[CONTROL_L, ALT_L, M]);
+    listener.expect("Live by hotkey []");
+    server.press(&[CONTROL_L, ALT_L, M]);
+    listener.expect("Muted by hotkey []");
+}
+
+#[test]
+fn the_daemon_runs_on_without_a_hotkey_and_says_so() {
+    let server = Server::start();
+    let first = server.listener("ctrl+alt+m");
+    first.expect("ready");
+    let listener = server.run("child_daemon", "ctrl+alt+m");
+    listener.expect("ready");
+    let words = listener.next();
+    assert!(
+        words.starts_with("Muted by start") && words.contains("belongs to another program"),
+        "{words}"
+    );
 }
 
 #[test]

@@ -7,6 +7,9 @@ use unicode_width::UnicodeWidthChar as _;
 /// look the same as the name without them.
 const REPLACEMENT: char = '\u{FFFD}';
 
+/// Stands for an empty text.
+const NO_NAME: &str = "(no name)";
+
 /// Marks the end of a text that was cut.
 const ELLIPSIS: char = '…';
 
@@ -53,10 +56,13 @@ pub fn clean(text: &str, width: usize) -> String {
     let end = out.trim_end().len();
     out.truncate(end);
     if out.is_empty() {
-        "(no name)".chars().take(width).collect()
-    } else {
-        out
+        return if width < NO_NAME.len() {
+            cut(NO_NAME.into(), width)
+        } else {
+            NO_NAME.into()
+        };
     }
+    out
 }
 
 /// `text` shortened until `…` fits behind it.
@@ -101,7 +107,21 @@ fn is_hostile(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use proptest::prelude::*;
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::{clean, is_hostile};
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_is_safe_and_fits(text in ".*|(\\PC|\u{1b}|\u{202e}|\u{301}|\n| ){0,80}", width in 0_usize..60) {
+            let cleaned = clean(&text, width);
+            prop_assert!(!cleaned.chars().any(is_hostile), "{cleaned:?}");
+            prop_assert!(cleaned.width() <= width, "{cleaned:?} is wider than {width}");
+            prop_assert!(!cleaned.contains("  "));
+            prop_assert_eq!(clean(&cleaned, width), cleaned.clone(), "cleaning twice changes nothing");
+        }
+    }
 
     #[test]
     fn escape_sequences_and_line_breaks_cannot_get_out() {
@@ -146,7 +166,7 @@ mod tests {
     #[test]
     fn nothing_is_called_so() {
         assert_eq!(clean("  ", 20), "(no name)");
-        assert_eq!(clean("", 4), "(no ");
+        assert_eq!(clean("", 4), "(no…");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Names of apps and streams come from strangers. All of them go through [`clean`] before they reach a line.
 
 mod clean;
+mod findings;
 mod page;
 mod status;
 mod streams;
@@ -13,6 +14,7 @@ pub(crate) mod when;
 pub(crate) mod words;
 
 pub use clean::clean;
+pub use findings::{Finding, Verdict, findings};
 pub use page::Page;
 pub use status::{no_daemon, status};
 pub use streams::{clients, stats};

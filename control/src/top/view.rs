@@ -36,13 +36,18 @@ identity how far app and pid can be believed";
 pub(super) fn draw(model: &Model, page: &Page, frame: &mut Frame<'_>) {
     let area = frame.area();
     let facts = facts(model, page, area);
+    let footer = footer(model, area);
     let banner_height = if area.height >= 16 { 3 } else { 1 };
-    let facts_height = (facts.len() as u16).min(area.height.saturating_sub(banner_height + 4));
+    let footer_height = (footer.len() as u16).min(area.height.saturating_sub(banner_height));
+    let facts_height = (facts.len() as u16).min(
+        area.height
+            .saturating_sub(banner_height + footer_height + 3),
+    );
     let [banner_area, facts_area, table_area, footer_area] = Layout::vertical([
         Constraint::Length(banner_height),
         Constraint::Length(facts_height),
         Constraint::Min(0),
-        Constraint::Length(u16::from(area.height > banner_height)),
+        Constraint::Length(footer_height),
     ])
     .areas(area);
 
@@ -51,7 +56,7 @@ pub(super) fn draw(model: &Model, page: &Page, frame: &mut Frame<'_>) {
     if model.shown() != Shown::Unknown || model.stats().is_some() {
         table::draw(model, page, frame, table_area);
     }
-    footer(model, frame, footer_area);
+    frame.render_widget(Paragraph::new(footer), footer_area);
     if model.help() {
         help(frame, area);
     }
@@ -196,23 +201,31 @@ fn known(status: &Status, page: &Page, width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// The keys, or the whole reply to the last one.
+fn footer(model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let width = usize::from(area.width.max(1));
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let line = match model.reply() {
+    let text = match model.reply() {
         Some(Ok(switched)) => {
             let shown = Shown::from(switched.gate);
-            let effect = crate::report::switched::sentence(switched);
-            Line::styled(format!("{}: {effect}", shown.word()), bold)
+            format!(
+                "{}: {}",
+                shown.word(),
+                crate::report::switched::sentence(switched)
+            )
         }
-        Some(Err(error)) => {
-            let text = format!("NOT DONE: {} {}", error.message, error.remedy);
-            Line::styled(clean(&text, usize::from(area.width)), bold)
-        }
-        None if model.waiting() => Line::styled("asked, waiting for the audio thread", bold),
-        None if usize::from(area.width) < KEYS.chars().count() => Line::raw(FEW_KEYS),
-        None => Line::raw(KEYS),
+        Some(Err(error)) => clean(
+            &format!("NOT DONE: {} {}", error.message, error.remedy),
+            500,
+        ),
+        None if model.waiting() => "asked, waiting for the audio thread".into(),
+        None if width < KEYS.chars().count() => return vec![Line::raw(FEW_KEYS)],
+        None => return vec![Line::raw(KEYS)],
     };
-    frame.render_widget(line, area);
+    let lines = textwrap::wrap(&text, width).into_iter();
+    lines
+        .map(|line| Line::styled(line.into_owned(), bold))
+        .collect()
 }
 
 fn help(frame: &mut Frame<'_>, area: Rect) {
@@ -375,6 +388,20 @@ mod tests {
             text.contains("MUTED: from frame 123456 of clock 37 on, after 3.2 ms"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_refusal_is_shown_whole() {
+        let mut model = model(samples::muted(), samples::stats());
+        let refusal = crate::protocol::ErrorObject {
+            code: crate::protocol::ErrorCode::NoServer,
+            message: "There is no audio server to unmute on.".into(),
+            remedy:
+                "Start PipeWire (systemctl --user start pipewire wireplumber), then unmute again."
+                    .into(),
+        };
+        model.update(News::Reply(Err(refusal)), Instant::now());
+        insta::assert_snapshot!(drawn(&model, 60, 20).backend());
     }
 
     #[test]
