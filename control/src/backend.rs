@@ -2,6 +2,9 @@
 //! tells on its own ([`truemute_core::observed::Event`]) comes through a channel that is given to it at its start.
 //! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
 
+mod pipewire;
+
+pub use pipewire::PipewireFactory;
 use truemute_core::observed::{Applied, Snapshot};
 
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer

@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::backend::{Backend, BackendError};
+use crate::backend::PipewireFactory;
 use crate::config::Settings;
+use crate::daemon::History;
 use crate::daemon::service::{self, Options, ServiceError};
-use crate::daemon::{BackendFactory, EventSink, History};
 use crate::store;
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
     log_to_stderr();
     let options = Options { config, socket };
-    service::run(&options, |_| Box::new(NoBackendYet), open_history)?;
+    service::run(
+        &options,
+        |settings| Box::new(PipewireFactory::new(settings)),
+        open_history,
+    )?;
     Ok(())
 }
 
@@ -38,17 +42,5 @@ fn log_to_stderr() {
         log.init();
     } else {
         log.without_time().init();
-    }
-}
-
-/// Holds the place of the PipeWire backend until it is there.
-struct NoBackendYet;
-
-impl BackendFactory for NoBackendYet {
-    fn start(&mut self, _: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
-        Err(BackendError::Unreachable {
-            what: "This build has no backend".into(),
-            remedy: "Use a later one".into(),
-        })
     }
 }

@@ -55,8 +55,8 @@ pub struct Options {
     pub while_muted: WhileMuted,
     /// `node.name` of the real mic to follow; `None` for the default one. A trailing `*` stands for any ending.
     pub real_mic: Option<String>,
-    /// The only real mics that may be followed, in the same form; empty for any.
-    pub allowed_real_mics: Vec<String>,
+    /// The only real mics that may be followed, in the same form; `None` for any.
+    pub allowed_real_mics: Option<Vec<String>>,
     /// Channels of the virtual mic, 1 to 8; `None` for those of the real mic.
     pub channels: Option<u32>,
     /// From what pulls are counted.

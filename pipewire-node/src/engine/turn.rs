@@ -404,10 +404,12 @@ pub(super) fn follow(model: &Model, options: &Options, virtual_mic: Option<u32>)
         .and_then(|id| model.nodes.get(&id))
         .and_then(|node| node.client());
     let pattern = |name: &String| NamePattern(name.clone());
-    let allowed: Vec<_> = options.allowed_real_mics.iter().map(pattern).collect();
     let wish = Wish {
         chosen: options.real_mic.as_ref().map(pattern),
-        allowed: (!allowed.is_empty()).then_some(allowed),
+        allowed: options
+            .allowed_real_mics
+            .as_ref()
+            .map(|names| names.iter().map(pattern).collect()),
         configured_default: model.configured_source.clone(),
         default: model.default_source.clone(),
     };

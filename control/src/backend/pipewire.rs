@@ -1,0 +1,98 @@
+//! The Linux backend, as the daemon uses it: `truemute-pipewire` behind [`Backend`], started with the configuration.
+
+use std::sync::Arc;
+
+use truemute_core::observed::{Applied, Snapshot};
+use truemute_pipewire::{self as node, Failure, VirtualMic};
+
+use super::{Backend, BackendError};
+use crate::config::{Counting, Settings, WhileMuted};
+use crate::daemon::{BackendFactory, EventSink};
+
+/// Makes virtual mics on the session's PipeWire server.
+pub struct PipewireFactory {
+    options: node::Options,
+}
+
+impl PipewireFactory {
+    /// Every virtual mic that it makes has these settings.
+    pub fn new(settings: &Settings) -> Self {
+        let config = &settings.config;
+        let options = node::Options {
+            remote: None,
+            while_muted: match config.while_muted {
+                WhileMuted::Release => node::WhileMuted::Release,
+                WhileMuted::Hold => node::WhileMuted::Hold,
+            },
+            real_mic: config.real_mic.clone(),
+            allowed_real_mics: settings.allowed_real_mics.clone(),
+            channels: config.channels,
+            counting: match config.counting {
+                Counting::Auto => node::Counting::Auto,
+                Counting::Profiler => node::Counting::Profiler,
+            },
+        };
+        Self { options }
+    }
+}
+
+impl BackendFactory for PipewireFactory {
+    fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
+        let mic = VirtualMic::start(self.options.clone(), events)?;
+        let server = mic.server();
+        match server.realtime {
+            Some(priority) => tracing::info!(priority, "the audio thread is a real-time thread"),
+            None => tracing::warn!(
+                "the audio thread has no real-time priority: a busy machine can delay it. Install rtkit, or raise the limit rtprio."
+            ),
+        }
+        Ok(Arc::new(mic))
+    }
+}
+
+impl Backend for VirtualMic {
+    fn mute(&self) -> Result<Applied, BackendError> {
+        Ok(VirtualMic::mute(self)?)
+    }
+
+    fn unmute(&self) -> Result<Applied, BackendError> {
+        Ok(VirtualMic::unmute(self)?)
+    }
+
+    fn renew_lease(&self) {
+        VirtualMic::renew_lease(self);
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, BackendError> {
+        Ok(VirtualMic::snapshot(self)?)
+    }
+
+    fn forget_gone(&self, ids: &[u64]) {
+        VirtualMic::forget_gone(self, ids);
+    }
+
+    fn description(&self) -> String {
+        format!("pipewire {}", self.server().version)
+    }
+
+    fn set_tracing(&self, on: bool) {
+        VirtualMic::set_tracing(self, on);
+    }
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotConfirmed { waited_ms } => Self::NotConfirmed { waited_ms },
+            other => {
+                // Each message of the backend is two sentences: what went wrong, and what to do.
+                let text = other.to_string();
+                let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
+                Self::Unreachable {
+                    what: what.to_owned(),
+                    remedy: remedy.to_owned(),
+                }
+            }
+        }
+    }
+}
