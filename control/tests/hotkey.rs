@@ -225,12 +225,18 @@ fn child_daemon() {
         .call(Call::Watch(WatchParams::default()))
         .expect("it watches");
     thread::spawn(move || {
+        let mut said = String::new();
         while let Ok(Some(event)) = client.follow::<WatchEvent>() {
             if let WatchEvent::State(status) = event {
-                println!(
-                    "hotkey: {:?} by {} {:?}",
+                let words = format!(
+                    "{:?} by {} {:?}",
                     status.gate, status.reason, status.warnings
                 );
+                // The real mic's state changes too, a moment later.
+                if words != said {
+                    println!("hotkey: {words}");
+                }
+                said = words;
             }
         }
     });
