@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::api::{ClientError, SocketError};
 use crate::daemon::service::ServiceError;
 use crate::demo::DemoError;
+use crate::store::StoreError;
 
 /// A failure that is ready to be shown.
 #[derive(Debug)]
@@ -74,6 +75,12 @@ impl From<ServiceError> for Failure {
 
 impl From<SocketError> for Failure {
     fn from(error: SocketError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
         Failure::new(error.to_string())
     }
 }

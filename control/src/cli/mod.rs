@@ -5,6 +5,7 @@ mod daemon;
 mod failure;
 mod output;
 mod queries;
+mod stats;
 mod top;
 mod trace;
 
@@ -85,12 +86,13 @@ struct Format {
 
 #[derive(Debug, Args)]
 struct StatsArgs {
-    /// Only what happened since: a time (RFC 3339), or how long ago (90s, 15m, 2h, 7d) [default: the daemon's start]
+    /// Only what happened since: a time (RFC 3339), or how long ago (90s, 15m, 2h, 7d). Works without a daemon too
+    /// [default: the daemon's start]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     #[command(flatten)]
     format: Format,
-    /// Print CSV
+    /// Print CSV; docs/history.md says what the columns mean
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }
@@ -128,7 +130,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Unmute(format) => queries::switch(&socket()?, Want::Unmute, format),
         Command::Toggle(format) => queries::switch(&socket()?, Want::Toggle, format),
         Command::Clients(format) => queries::clients(&socket()?, format),
-        Command::Stats(args) => queries::stats(&socket()?, args),
+        Command::Stats(args) => stats::run(&socket()?, args),
         Command::Watch => queries::watch(&socket()?),
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),

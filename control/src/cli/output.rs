@@ -18,6 +18,11 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     written(out.write_all(bytes).and_then(|()| out.flush())).map(|_| ())
 }
 
+/// Says something beside the output, on stderr. Nothing is left to tell it to if that is closed.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "truemute: {text}");
+}
+
 /// Prints one JSON object on one line.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     json_line(value).map(|_| ())

@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use super::output;
-use super::{Failure, Format, StatsArgs};
+use super::{Failure, Format};
 use crate::api::{Client, ClientError};
-use crate::clock::{Stamp, rfc3339};
 use crate::daemon::Want;
-use crate::protocol::{Answer, By, Call, Stats, StatsParams, WatchEvent, WatchParams};
+use crate::protocol::{Answer, By, Call, WatchEvent, WatchParams};
 use crate::report::{self, Page};
-use crate::stats::{parse_since, write_csv};
 
 pub(super) fn status(socket: &Path, format: Format) -> Result<(), Failure> {
     // Silence could be taken for "muted".
@@ -44,42 +42,6 @@ pub(super) fn clients(socket: &Path, format: Format) -> Result<(), Failure> {
         Answer::Stats(stats) => Some(report::clients(stats, page)),
         _ => None,
     })
-}
-
-pub(super) fn stats(socket: &Path, args: StatsArgs) -> Result<(), Failure> {
-    let since = match &args.since {
-        Some(text) => Some(since(text)?),
-        None => None,
-    };
-    let call = Call::Stats(StatsParams { since });
-    if args.csv {
-        return match ask(socket, call)? {
-            Answer::Stats(stats) => csv(&stats),
-            _ => Err(another_answer()),
-        };
-    }
-    show(socket, call, args.format, |answer, page| match answer {
-        Answer::Stats(stats) => Some(report::stats(stats, page)),
-        _ => None,
-    })
-}
-
-/// The time in the contract's form. What cannot be one is wrong usage.
-fn since(text: &str) -> Result<String, Failure> {
-    let now_ns = Stamp::now().wall_ns;
-    parse_since(text, now_ns)
-        .map(rfc3339)
-        .map_err(|error| Failure::usage(error.to_string()))
-}
-
-fn csv(stats: &Stats) -> Result<(), Failure> {
-    let mut text = Vec::new();
-    write_csv(stats, &mut text).map_err(|error| {
-        Failure::new(format!(
-            "The figures cannot be written as CSV: {error}. This is a defect; please report it."
-        ))
-    })?;
-    output::bytes(&text)
 }
 
 /// Prints every line that the daemon sends, until it ends.
@@ -117,7 +79,7 @@ fn ask(socket: &Path, call: Call) -> Result<Answer, Failure> {
     Ok(Client::connect(socket)?.call(call)?)
 }
 
-fn another_answer() -> Failure {
+pub(super) fn another_answer() -> Failure {
     Failure::new(
         "The daemon answered something else than was asked. Restart the daemon, so that both are of one version.",
     )

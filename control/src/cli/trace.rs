@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::api::{Client, ClientError};
 use crate::protocol::Call;
 use crate::trace::{self, Target};
@@ -34,6 +34,9 @@ pub(super) fn run(socket: &Path, out: PathBuf, force: bool) -> Result<(), Failur
     let summary = trace::write_file(lines, &target, &stop)
         .map_err(|error| Failure::new(error.to_string()))?;
     // Not to standard output: the trace itself may go there.
-    eprintln!("{} pulls, {} lines lost.", summary.pulls, summary.lost);
+    output::note(&format!(
+        "{} pulls, {} lines lost.",
+        summary.pulls, summary.lost
+    ));
     Ok(())
 }

@@ -6,11 +6,14 @@ use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as WordError;
-use truemute_core::observed::{Client, Counts, Intervals, Puller, Tally};
+use truemute_core::observed::{Client, ClientState, Counts, Intervals, Puller, Tally};
 
 use super::accounts::{ClientRecord, ConnectedNs, MINUTE_NS};
 use super::write::bits;
 use super::{GateRecord, StoreError, file};
+use crate::clock::Stamp;
+use crate::protocol::Stats;
+use crate::stats;
 
 /// Which part of the history to sum up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,26 @@ impl Reader {
     /// it was when last recorded.
     pub fn sums(&self, window: &Window) -> Result<(Vec<ClientRecord>, Tally), StoreError> {
         sums(&self.connection, window).map_err(|cause| file::explain(&self.path, cause))
+    }
+
+    /// Figures of every client since a time (nanoseconds since 1970; minutes are the grain), for when no daemon runs: all
+    /// clients have gone.
+    pub fn stats(&self, since_ns: u64) -> Result<Stats, StoreError> {
+        let window = Window {
+            since_ns,
+            instances: None,
+        };
+        let (mut records, unattributed) = self.sums(&window)?;
+        for record in &mut records {
+            record.client.state = ClientState::Gone;
+        }
+        let start_ns = since_ns - since_ns % MINUTE_NS;
+        Ok(stats::of_records(
+            records,
+            unattributed,
+            start_ns,
+            Stamp::now().wall_ns,
+        ))
     }
 
     /// The gate's changes since a time (nanoseconds since 1970), in order.

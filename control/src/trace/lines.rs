@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use truemute_core::observed::{Applied, Client, Counts, Pull, Snapshot};
 
@@ -81,6 +81,8 @@ impl Lines {
 
     /// The next line; waits for it, at most `timeout`.
     pub fn next(&mut self, timeout: Duration) -> Next {
+        // Notes that become no line must not make the caller wait for ever.
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(line) = self.ready.pop_front().or_else(|| self.next_pull()) {
                 return Next::Line(line);
@@ -88,7 +90,8 @@ impl Lines {
             if self.over {
                 return Next::Over;
             }
-            match self.feed.next(timeout) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.feed.next(left) {
                 Ok(item) => self.take(item),
                 Err(Quiet::Timeout) => return Next::Idle,
                 Err(Quiet::Closed) => {
@@ -348,6 +351,24 @@ mod tests {
         let mut lines = Lines::new(publisher.subscribe(Topic::Trace, [muted()]));
         assert_eq!(shape(&rest(&mut lines)), ["start 0", "gate Some(4800)"]);
         assert_eq!(lines.next(NO_WAIT), Next::Idle);
+    }
+
+    #[test]
+    fn notes_without_news_do_not_hold_the_reader() {
+        let publisher = Arc::new(Publisher::default());
+        let mut lines = Lines::new(publisher.subscribe(Topic::Trace, [look(1, &[])]));
+        rest(&mut lines);
+        let telling = std::thread::spawn({
+            let publisher = Arc::clone(&publisher);
+            move || {
+                while publisher.listeners_of(Topic::Trace) > 0 {
+                    publisher.publish(&look(1, &[]));
+                }
+            }
+        });
+        assert_eq!(lines.next(Duration::from_millis(5)), Next::Idle);
+        drop(lines);
+        telling.join().unwrap();
     }
 
     #[test]
