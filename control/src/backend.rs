@@ -47,9 +47,17 @@ pub enum BackendError {
         /// What to do, as a sentence.
         remedy: String,
     },
+    /// The audio server answers, but not as the virtual mic needs it.
+    #[error("{what}. {remedy}")]
+    Refused {
+        /// What went wrong, as a sentence without its full stop.
+        what: String,
+        /// What to do, as a sentence.
+        remedy: String,
+    },
     /// The audio thread did not confirm in time. For mute: the gate is silent all the same, for new deliveries read it.
     #[error(
-        "the audio thread did not confirm within {waited_ms} ms. Look at the server's load with pw-top."
+        "The audio thread did not confirm within {waited_ms} ms. Look at the server's load with pw-top."
     )]
     NotConfirmed {
         /// How long the backend waited.

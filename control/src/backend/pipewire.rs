@@ -82,17 +82,39 @@ impl Backend for VirtualMic {
 
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
+        if let Failure::NotConfirmed { waited_ms } = failure {
+            return Self::NotConfirmed { waited_ms };
+        }
+        // Each message of the backend is two sentences: what went wrong, and what to do.
+        let text = failure.to_string();
+        let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
+        let (what, remedy) = (what.to_owned(), remedy.to_owned());
         match failure {
-            Failure::NotConfirmed { waited_ms } => Self::NotConfirmed { waited_ms },
-            other => {
-                // Each message of the backend is two sentences: what went wrong, and what to do.
-                let text = other.to_string();
-                let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
-                Self::Unreachable {
-                    what: what.to_owned(),
-                    remedy: remedy.to_owned(),
-                }
-            }
+            Failure::Unreachable(_) | Failure::Ended => Self::Unreachable { what, remedy },
+            _ => Self::Refused { what, remedy },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_keep_both_sentences() {
+        for failure in [
+            Failure::Unreachable("no socket".into()),
+            Failure::Refused("no such factory".into()),
+            Failure::Mismatch {
+                library: "0.3.65".into(),
+                server: "1.4.2".into(),
+            },
+            Failure::NotConfirmed { waited_ms: 900 },
+            Failure::Overtaken,
+            Failure::Ended,
+        ] {
+            let text = failure.to_string();
+            assert_eq!(BackendError::from(failure).to_string(), text);
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct Config {
     pub start: Start,
     /// What mute does with the real mic.
     pub while_muted: WhileMuted,
-    /// `node.name` of the real mic to follow; the desktop's choice if absent.
+    /// `node.name` of the real mic to follow, a trailing `*` for any ending; the desktop's choice if absent.
     #[serde(deserialize_with = "name")]
     pub real_mic: Option<String>,
     /// Channels of the virtual mic, 1 to 8; those of the real mic if absent.

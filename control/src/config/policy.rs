@@ -18,7 +18,9 @@ pub struct Policy {
     pub start: Option<Start>,
     /// What mute does with the real mic.
     pub while_muted: Option<WhileMuted>,
-    /// The only real mics that may be followed, by `node.name`.
+    /// The only real mics that may be followed, by `node.name`; a trailing `*` stands for any ending.
+    /// An empty list allows none.
+    #[serde(deserialize_with = "allowed_real_mics")]
     pub allowed_real_mics: Option<Vec<String>>,
     /// Days that the history is kept, 1 to 3650.
     #[serde(deserialize_with = "retention_days")]
@@ -72,6 +74,18 @@ fn check_trusted(metadata: &std::fs::Metadata, path: &Path, owner: u32) -> Resul
     Ok(())
 }
 
+fn allowed_real_mics<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    if names.iter().any(String::is_empty) {
+        return Err(serde::de::Error::custom(
+            "`allowed_real_mics` has an empty name",
+        ));
+    }
+    Ok(Some(names))
+}
+
 fn retention_days<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     super::retention_days(from).map(Some)
 }
@@ -119,6 +133,7 @@ mod tests {
             "retention_days = 0",
             "start = 1",
             "allowed_real_mics = \"x\"",
+            "allowed_real_mics = [\"\"]",
         ] {
             assert_eq!(Policy::parse(text).unwrap_err().line, 1, "{text}");
         }

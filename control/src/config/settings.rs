@@ -49,7 +49,10 @@ impl Settings {
                 "allowed_real_mics",
                 toml::Value::Array(list.collect()).to_string(),
             );
-            if let Some(name) = config.real_mic.take_if(|name| !allowed.contains(name)) {
+            if let Some(name) = config
+                .real_mic
+                .take_if(|name| !allowed.iter().any(|pattern| may_allow(pattern, name)))
+            {
                 warnings.push(format!(
                     "The policy does not allow the configured real_mic {name:?}; an allowed one is followed instead. Choose one of allowed_real_mics."
                 ));
@@ -65,6 +68,17 @@ impl Settings {
             forced,
             warnings,
         }
+    }
+}
+
+/// Whether `pattern` allows mics that `name` stands for; in both, a trailing `*` stands for any ending. The backend keeps to the
+/// allowed mics in any case; this only finds a wish that it cannot follow.
+fn may_allow(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_suffix('*'), name.strip_suffix('*')) {
+        (None, None) => pattern == name,
+        (Some(start), None) => name.starts_with(start),
+        (None, Some(start)) => pattern.starts_with(start),
+        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
     }
 }
 
@@ -108,6 +122,21 @@ mod tests {
                 retention_days: Some(7),
             }
         );
+    }
+
+    #[test]
+    fn a_pattern_allows_what_begins_like_it() {
+        for (pattern, name, allows) in [
+            ("usb-1", "usb-1", true),
+            ("usb-1", "usb-2", false),
+            ("usb-*", "usb-2", true),
+            ("usb-*", "pci-1", false),
+            ("usb-1", "usb-*", true),
+            ("usb-*", "usb-1*", true),
+            ("usb-*", "pci*", false),
+        ] {
+            assert_eq!(may_allow(pattern, name), allows, "{pattern} {name}");
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 
-/// After so long without a renewal the gate is silent ([`Backend::renew_lease`]).
-const LEASE: Duration = Duration::from_millis(250);
+/// After so long without a renewal the gate may be silent: [`Backend::renew_lease`] allows 250 ms, the Linux backend's
+/// gate falls silent after 200.
+const LEASE: Duration = Duration::from_millis(200);
 
 /// Time between two renewals.
 const RENEWAL: Duration = Duration::from_millis(50);
 
-/// How long one sign of life of the actor counts. With [`LEASE`], a hung actor means silence after 400 ms.
+/// How long one sign of life of the actor counts. With [`LEASE`], a hung actor means silence after 350 ms.
 pub(super) const VOUCH: Duration = Duration::from_millis(150);
 
 /// The actor's end of the renewing thread. Dropping it ends the thread.
