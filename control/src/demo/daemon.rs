@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use truemute_pipewire::rehearsal::{PrivateServer, Program};
 
+use truemute_pipewire::VIRTUAL_MIC;
+
 use super::DemoError;
 use crate::api::{Client, ClientError};
 use crate::protocol::{Answer, By, Call, Stats, StatsParams, Status, Switched};
-
-/// `node.name` of the virtual mic.
-pub const VIRTUAL_MIC: &str = "truemute.mic";
 
 /// The daemon. Dropping it ends it (SIGTERM first).
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl RunningDaemon {
             .append(true)
             .open(&log)
             .map_err(DemoError::io("making the daemon's log"))?;
-        let mut command = server.command(executable);
+        let mut command = server.native_command(executable)?;
         command
             .arg("daemon")
             .arg("--config")

@@ -9,13 +9,13 @@ mod proof;
 mod sound;
 mod stage;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use truemute_pipewire::rehearsal::RehearsalError;
 
-pub use daemon::{RunningDaemon, VIRTUAL_MIC};
+pub use daemon::RunningDaemon;
 
 use crate::api::ClientError;
 use crate::report::{self, Page};
@@ -132,7 +132,7 @@ pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
         let switched = stage.enter(act)?;
         say(&format!("\n{}", report::switched(&switched, &page)))?;
         say(&stage.scene(act)?)?;
-        perform(&stage, &interrupt, length)?;
+        perform(&stage, &interrupt, &page, length)?;
     }
     let stats = stage.daemon.stats()?;
     let recordings = stage.close()?;
@@ -179,14 +179,23 @@ fn introduce(stage: &Stage) -> Result<(), DemoError> {
 }
 
 /// Shows the counts rising while an act goes on.
-fn perform(stage: &Stage, interrupt: &Interrupt, length: Duration) -> Result<(), DemoError> {
-    let terminal = io::stdout().is_terminal();
+fn perform(
+    stage: &Stage,
+    interrupt: &Interrupt,
+    page: &Page,
+    length: Duration,
+) -> Result<(), DemoError> {
+    let terminal = page.width.is_some();
     let step = if terminal { 4 } else { 1 };
     let end = Instant::now() + length;
     let mut next = Instant::now();
     while next < end {
         interrupt.wait_until(next)?;
-        let line = stage.counts()?;
+        let mut line = stage.counts()?;
+        if let Some(width) = page.width {
+            // A line that wraps could not be written over.
+            line.truncate(usize::from(width).saturating_sub(1));
+        }
         // On a terminal the line is written over; elsewhere each look has a line of its own.
         say(&if terminal {
             format!("\r\x1b[K{line}")

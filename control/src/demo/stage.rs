@@ -1,15 +1,18 @@
 //! Everything that the demo runs: server, mic, daemon and apps, and what they say about themselves.
 
+use std::collections::BTreeSet;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use truemute_core::observed::{ClientState, MicState};
+use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
     App, AppRecording, Clock, Format, MicOptions, PrivateServer, Recording, ServerOptions, Signal,
     SimulatedMic, Wanted,
 };
 
 use super::sound::{self, Act, RATE, Voice};
-use super::{DemoError, Interrupt, RunningDaemon, VIRTUAL_MIC};
+use super::{DemoError, Interrupt, RunningDaemon};
 use crate::protocol::{ClientStats, Switched};
 
 /// At most so many apps: enough to see the interfaces side by side, few enough for a line.
@@ -31,7 +34,6 @@ pub(super) struct Stage {
 impl Stage {
     /// Builds it all, still muted, and waits until every app pulls.
     pub(super) fn build(interrupt: &Interrupt) -> Result<Self, DemoError> {
-        let chosen = choose_apps()?;
         let server = PrivateServer::start(ServerOptions {
             clock: Some(Clock {
                 rate: RATE,
@@ -41,6 +43,7 @@ impl Stage {
             }),
             ..ServerOptions::default()
         })?;
+        let chosen = choose_apps()?;
         interrupt.check()?;
         let (voice, sounds) = sound::voices(server.directory());
         let [first, others @ ..] = sounds.map(|samples| Signal::Samples {
@@ -116,9 +119,20 @@ impl Stage {
         }
     }
 
-    /// What goes on at the microphone, as lines.
+    /// What goes on at the microphone, as a line. Waits up to half a second until the mic is let go of or taken again, for
+    /// the switch itself does not wait for that.
     pub(super) fn scene(&self, act: Act) -> Result<String, DemoError> {
-        let real = match self.daemon.status()?.real_mic.state {
+        let wanted = match act {
+            Act::Secret => MicState::Released,
+            Act::Before | Act::After => MicState::Capturing,
+        };
+        let deadline = Instant::now() + Duration::from_millis(500);
+        let mut state = self.daemon.status()?.real_mic.state;
+        while state != wanted && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+            state = self.daemon.status()?.real_mic.state;
+        }
+        let real = match state {
             MicState::Capturing => "captured",
             MicState::Released => "released: nothing captures it",
             MicState::Missing => "missing",
@@ -130,7 +144,7 @@ impl Stage {
         Ok(format!("Microphone     {real}; {said}\n"))
     }
 
-    /// One line with each app's pulls, live and muted.
+    /// One line with each app's pulls while live and while muted.
     pub(super) fn counts(&self) -> Result<String, DemoError> {
         let clients = self.clients()?;
         let figures: Vec<_> = self
@@ -143,7 +157,7 @@ impl Stage {
                 format!("{} {live}/{muted}", recording.app().name())
             })
             .collect();
-        Ok(format!("Pulls live/muted   {}", figures.join("   ")))
+        Ok(format!("Live/muted  {}", figures.join("  ")))
     }
 
     /// Each app's running stream, in the order of the apps.
@@ -180,10 +194,13 @@ fn choose_apps() -> Result<Vec<App>, DemoError> {
     chosen.dedup_by_key(|app| app.program());
     chosen.truncate(APPS);
     if chosen.len() < ENOUGH {
-        let packages: Vec<_> = missing.iter().map(|app| app.packages()).collect();
+        let packages: BTreeSet<_> = missing
+            .iter()
+            .flat_map(|app| app.packages().split(' '))
+            .collect();
         return Err(DemoError::TooFewApps {
             found: chosen.len(),
-            packages: packages.join(" "),
+            packages: Vec::from_iter(packages).join(" "),
         });
     }
     Ok(chosen)

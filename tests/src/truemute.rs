@@ -1,0 +1,77 @@
+//! The real `truemute`: its executable, and its daemon on a private server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use truemute::demo::{DemoError, RunningDaemon};
+use truemute::protocol::Status;
+use truemute_pipewire::rehearsal::PrivateServer;
+
+use crate::recorder::wait_until;
+
+/// How long the daemon may take to be ready.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The executable, built once a test run in the profile that the tests have. (Cargo gives `CARGO_BIN_EXE_` only to tests
+/// of the same package.)
+///
+/// # Panics
+/// If it cannot be built.
+pub fn executable() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test has an executable");
+        // target/PROFILE/deps/TEST
+        let profile = test.ancestors().nth(2).expect("a test lies in target");
+        let release = profile.file_name().is_some_and(|name| name == "release");
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "truemute",
+                "--bin",
+                "truemute",
+            ])
+            .arg("--target-dir")
+            .arg(profile.parent().expect("a profile lies in target"))
+            .args(release.then_some("--release"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let status = build.status().expect("cargo can be started");
+        assert!(status.success(), "truemute cannot be built");
+        profile.join("truemute")
+    })
+}
+
+/// Starts the daemon with `config` (TOML) on `server` and waits until its virtual mic can be recorded from.
+///
+/// # Panics
+/// If it is not ready within 20 seconds; with its log.
+pub fn start(server: &PrivateServer, config: &str) -> RunningDaemon {
+    RunningDaemon::start(executable(), server, config, LIMIT).unwrap_or_else(|error| {
+        panic!("{error}\nThe server's log:\n{}", server.log());
+    })
+}
+
+/// Waits at most `limit` until the daemon's status fulfils `condition`; gives that status.
+///
+/// # Errors
+/// The last status as text, or why there was none.
+pub fn wait_for(
+    daemon: &RunningDaemon,
+    limit: Duration,
+    mut condition: impl FnMut(&Status) -> bool,
+) -> Result<Status, String> {
+    let mut last = Err(DemoError::Misunderstood);
+    let held = wait_until(limit, || {
+        last = daemon.status();
+        last.as_ref().is_ok_and(&mut condition)
+    });
+    match last {
+        Ok(status) if held => Ok(status),
+        other => Err(format!("{other:?}\n{}", daemon.log())),
+    }
+}
