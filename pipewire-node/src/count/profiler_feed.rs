@@ -46,7 +46,7 @@ struct Shared {
 }
 
 impl ProfilerFeed {
-    /// Binds the global `id`, whose type the registry gave as [`INTERFACE`]. `on` gets each message from the main loop;
+    /// Binds the global `id`, which the registry gave as a profiler. `on` gets each message from the main loop;
     /// it may drop the feed.
     pub(crate) fn bind(
         context: &Context,
@@ -112,9 +112,6 @@ impl ProfilerFeed {
         Ok(ProfilerFeed { shared })
     }
 }
-
-/// The type of the profiler's global in the registry.
-pub(crate) const INTERFACE: &str = "PipeWire:Interface:Profiler";
 
 impl Drop for ProfilerFeed {
     fn drop(&mut self) {

@@ -11,8 +11,14 @@ use truemute_core::{
     observed::{Client, ClientState, CountedBy, Counts},
 };
 
+use super::estimate::Estimate;
 use crate::{
-    count::{Clients as Ledger, activation::ActivationRecord, books::Account, table::Peer},
+    count::{
+        Clients as Ledger,
+        activation::ActivationRecord,
+        books::{Account, TraceReceiver},
+        table::Peer,
+    },
     graph::model::{Model, NodeState, Props},
     sample::{Cycle, monotonic_ns},
     who::{Claims, Who, identify, system::System},
@@ -34,6 +40,7 @@ pub(crate) struct Clients {
     by_node: BTreeMap<u32, Entry>,
     gone: Vec<Client>,
     next_id: u64,
+    estimate: Option<Estimate>,
 }
 
 /// A node that is linked to the virtual mic. The counting side may know it before the registry shows the link, and the
@@ -52,6 +59,8 @@ enum Place {
     Here(Account),
     /// With the real-time thread, which looks at the record in each cycle. The record's last owner is here.
     Counting { _record: ActivationRecord },
+    /// With the estimator.
+    Estimating,
     /// Lost to a full table: this client is not counted.
     Nowhere,
 }
@@ -71,6 +80,7 @@ impl Clients {
             by_node: BTreeMap::new(),
             gone: Vec::new(),
             next_id: 1,
+            estimate: None,
         }
     }
 
@@ -82,10 +92,17 @@ impl Clients {
         joined_ns: u64,
         rt: &impl OnDataLoop,
     ) {
-        let entry = self.entry(node);
+        self.entry(node);
+        let Some(entry) = self.by_node.get_mut(&node) else {
+            return;
+        };
         let Place::Here(account) = std::mem::replace(&mut entry.place, Place::Nowhere) else {
             return;
         };
+        if let Some(estimate) = &mut self.estimate {
+            entry.place = Place::Estimating;
+            return estimate.follow(node, account, joined_ns);
+        }
         let peer = Peer {
             joined_ns,
             node_id: node,
@@ -107,14 +124,67 @@ impl Clients {
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
         };
-        if let Place::Counting { .. } = entry.place
-            && let Some(peer) = rt.run(|cycle| cycle.remove_peer(node)).flatten()
-        {
-            entry.place = Place::Here(peer.account);
+        let account = match entry.place {
+            Place::Counting { .. } => rt
+                .run(|cycle| cycle.remove_peer(node))
+                .flatten()
+                .map(|peer| peer.account),
+            Place::Estimating => self
+                .estimate
+                .as_mut()
+                .and_then(|estimate| estimate.unfollow(node)),
+            Place::Here(_) | Place::Nowhere => None,
+        };
+        if let Some(account) = account {
+            entry.place = Place::Here(account);
         }
         if entry.client.is_none() {
             self.drop_entry(node);
         }
+    }
+
+    /// Counts from the profiler from now on. What was read from records until now is thrown away: they were not what
+    /// we took them for, or nobody wants them.
+    pub(crate) fn estimate(&mut self, estimate: Estimate, now_ns: u64, rt: &impl OnDataLoop) {
+        self.estimate = Some(estimate);
+        let counting = |(node, entry): (&u32, &Entry)| {
+            matches!(entry.place, Place::Counting { .. }).then_some(*node)
+        };
+        let nodes: Vec<u32> = self.by_node.iter().filter_map(counting).collect();
+        for node in nodes {
+            let former = rt.run(|cycle| cycle.remove_peer(node)).flatten();
+            let (Some(entry), Some(estimate)) = (self.by_node.get_mut(&node), &mut self.estimate)
+            else {
+                continue;
+            };
+            if let Some(writer) = former.and_then(|peer| peer.account.slot) {
+                self.ledger.release(writer);
+            }
+            let slot = self.ledger.claim(entry.id);
+            entry.slot = slot.as_ref().map(SlotWriter::slot);
+            entry.last = None;
+            entry.place = Place::Estimating;
+            estimate.follow(
+                node,
+                Account {
+                    client: entry.id,
+                    slot,
+                },
+                now_ns,
+            );
+        }
+    }
+
+    /// A message of the profiler.
+    pub(crate) fn profile(&mut self, message: &[u8]) {
+        if let Some(estimate) = &mut self.estimate {
+            estimate.message(message, &self.ledger);
+        }
+    }
+
+    /// The estimator's trace, if it counts.
+    pub(crate) fn estimated_trace(&mut self) -> Option<&mut TraceReceiver> {
+        self.estimate.as_mut().map(Estimate::trace)
     }
 
     /// Takes over who is linked now.
@@ -206,8 +276,13 @@ impl Clients {
         if self.gone.len() >= GONE_AT_MOST {
             self.gone.remove(0);
         }
-        self.gone
-            .push(observed(id, &client, last.as_ref(), wall_ns));
+        self.gone.push(observed(
+            id,
+            &client,
+            last.as_ref(),
+            self.counted_by(),
+            wall_ns,
+        ));
     }
 
     /// Takes an entry out and gives its slot back.
@@ -237,6 +312,13 @@ impl Clients {
             .filter_map(|entry| Some((entry.id, entry.client.as_ref()?)))
     }
 
+    fn counted_by(&self) -> CountedBy {
+        match self.estimate {
+            Some(_) => CountedBy::Profiler,
+            None => CountedBy::ActivationRecord,
+        }
+    }
+
     /// Whether any client pulls.
     pub(crate) fn any_running(&self) -> bool {
         self.present()
@@ -258,11 +340,13 @@ impl Clients {
                 entry.last = Some(seen);
             }
         }
+        let counted_by = self.counted_by();
         let present = self.by_node.values().filter_map(|entry| {
             Some(observed(
                 entry.id,
                 entry.client.as_ref()?,
                 entry.last.as_ref(),
+                counted_by,
                 wall_ns,
             ))
         });
@@ -270,7 +354,13 @@ impl Clients {
     }
 }
 
-fn observed(id: u64, client: &ClientFacts, counts: Option<&SlotSnapshot>, wall_ns: u64) -> Client {
+fn observed(
+    id: u64,
+    client: &ClientFacts,
+    counts: Option<&SlotSnapshot>,
+    counted_by: CountedBy,
+    wall_ns: u64,
+) -> Client {
     let who = client.who.clone();
     Client {
         id,
@@ -283,7 +373,7 @@ fn observed(id: u64, client: &ClientFacts, counts: Option<&SlotSnapshot>, wall_n
         api: who.api,
         purpose: who.purpose,
         state: client.state,
-        counted_by: CountedBy::ActivationRecord,
+        counted_by,
         counts: counts.map_or_else(Counts::default, Counts::from),
         first_seen_ns: client.first_seen_ns,
         last_pull_ns: counts

@@ -26,6 +26,8 @@ pub(crate) enum Note {
     DesktopMute(bool),
     /// A client's node was linked or unlinked, as the counting side sees it.
     Peer(PeerChange),
+    /// A message of the server's profiler.
+    Profile(Vec<u8>),
     /// The connection to the server ended.
     Lost(String),
 }

@@ -2,6 +2,7 @@
 //! happened; [`mic`], [`switch`] and [`clients`] each know one part of that.
 
 mod clients;
+mod estimate;
 mod inbox;
 mod mic;
 mod server;

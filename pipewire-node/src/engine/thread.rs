@@ -376,6 +376,13 @@ pub(super) struct DataLoop {
     cycle: *mut Cycle,
 }
 
+impl DataLoop {
+    /// The context that the data loop belongs to.
+    pub(super) fn context(&self) -> &ContextRc {
+        &self.context
+    }
+}
+
 impl OnDataLoop for DataLoop {
     fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T> {
         struct Call<F, T> {

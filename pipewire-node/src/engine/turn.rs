@@ -10,8 +10,9 @@ use truemute_core::{
 };
 
 use super::{
-    Command, Options, WhileMuted,
+    Command, Counting, Options, WhileMuted,
     clients::{Clients, OnDataLoop},
+    estimate::Estimate,
     inbox::{Inbox, Note},
     mic::MicKeeper,
     switch::{Facts, Pending, Wanted},
@@ -121,7 +122,7 @@ impl Engine {
             self.model_version = version;
             self.learn();
         }
-        self.check_layout();
+        self.choose_counter();
         self.answer();
         self.keep_mic();
         self.mirror();
@@ -150,6 +151,7 @@ impl Engine {
                 (self.parts.events)(Event::DesktopMute(muted));
             }
             Note::Peer(change) => self.peer(change),
+            Note::Profile(message) => self.parts.clients.profile(&message),
             Note::Lost(reason) => {
                 self.parts.gate.mute();
                 self.lost = true;
@@ -194,6 +196,9 @@ impl Engine {
             Command::ForgetGone(ids) => self.parts.clients.forget_gone(&ids),
             Command::SetTracing(on) => {
                 self.parts.trace.switch(on);
+                if let Some(trace) = self.parts.clients.estimated_trace() {
+                    trace.switch(on);
+                }
                 self.trace_due_ns = on.then(|| monotonic_ns().saturating_add(TRACE_EVERY_NS));
             }
             Command::Stop => return true,
@@ -236,18 +241,57 @@ impl Engine {
         self.following = follow(&model, options, Some(virtual_mic));
     }
 
-    /// Looks whether the real-time thread has judged the activation records.
-    fn check_layout(&mut self) {
-        if self.verdict == Verdict::Open && self.streaming {
-            self.verdict = self
-                .parts
-                .data_loop
-                .run(|cycle| cycle.verdict())
-                .unwrap_or(Verdict::Open);
-            if let Verdict::Refused(misfit) = self.verdict {
-                tracing::warn!(%misfit, "activation records of this server cannot be counted from");
+    /// Looks whether the real-time thread has judged the activation records, and counts from the profiler where they
+    /// cannot be counted from, or where the configuration says so.
+    fn choose_counter(&mut self) {
+        let wants_profiler = match (self.verdict, self.parts.options.counting) {
+            (Verdict::Open, Counting::Profiler) => true,
+            (Verdict::Open, Counting::Auto) if self.streaming => {
+                self.verdict = self
+                    .parts
+                    .data_loop
+                    .run(|cycle| cycle.verdict())
+                    .unwrap_or(Verdict::Open);
+                matches!(self.verdict, Verdict::Refused(_))
+            }
+            _ => false,
+        };
+        if wants_profiler {
+            let why = match self.verdict {
+                Verdict::Refused(misfit) => misfit.to_string(),
+                _ => "the configuration says so".to_owned(),
+            };
+            // Decided once: also a profiler that cannot be had is not asked for again.
+            self.verdict = Verdict::Trusted;
+            match self.estimate() {
+                Ok(()) => tracing::warn!("pulls are estimated from the server's profiler: {why}"),
+                Err(error) => tracing::error!("pulls cannot be counted: {why}, and {error}"),
             }
         }
+    }
+
+    fn estimate(&mut self) -> Result<(), String> {
+        let Parts {
+            clients,
+            data_loop,
+            watch,
+            model,
+            inbox,
+            ..
+        } = &mut self.parts;
+        let profiler = model
+            .borrow()
+            .profiler
+            .ok_or("the server has no profiler")?;
+        let (estimate, cycles) =
+            Estimate::start(data_loop.context(), watch, profiler, inbox.clone())
+                .map_err(|error| error.to_string())?;
+        data_loop.run(|cycle| cycle.tell_cycles(cycles));
+        clients.estimate(estimate, monotonic_ns(), data_loop);
+        if let Some(trace) = clients.estimated_trace() {
+            trace.switch(self.trace_due_ns.is_some());
+        }
+        Ok(())
     }
 
     /// Answers the commands that have taken effect.
@@ -310,7 +354,12 @@ impl Engine {
         let now_ns = monotonic_ns();
         if self.trace_due_ns.is_some_and(|due| now_ns >= due) {
             self.trace_due_ns = Some(now_ns.saturating_add(TRACE_EVERY_NS));
-            let (pulls, lost) = self.parts.trace.take();
+            let (mut pulls, mut lost) = self.parts.trace.take();
+            if let Some(trace) = self.parts.clients.estimated_trace() {
+                let (estimated, more) = trace.take();
+                pulls.extend(estimated);
+                lost += more;
+            }
             if !pulls.is_empty() || lost > 0 {
                 (self.parts.events)(Event::Pulls { pulls, lost });
             }

@@ -72,6 +72,8 @@ pub(crate) struct Model {
     pub(crate) default_source: Option<String>,
     /// `node.name` of the source that the user chose as default.
     pub(crate) configured_source: Option<String>,
+    /// The server's profiler, if it has one.
+    pub(crate) profiler: Option<u32>,
     /// Grows with every change.
     pub(crate) version: u64,
 }

@@ -37,7 +37,7 @@ type BoundMap = Rc<RefCell<BTreeMap<u32, Bound>>>;
 pub(crate) struct Watch {
     bound: BoundMap,
     _listener: Listener,
-    _registry: RegistryRc,
+    registry: RegistryRc,
 }
 
 impl Watch {
@@ -88,8 +88,13 @@ impl Watch {
         Ok(Self {
             bound,
             _listener: listener,
-            _registry: registry,
+            registry,
         })
+    }
+
+    /// The registry itself, to bind the profiler.
+    pub(crate) fn registry(&self) -> &RegistryRc {
+        &self.registry
     }
 
     /// Asks a node to close its device now, instead of after the session manager's five seconds.
@@ -178,6 +183,10 @@ fn add(
                 input_port: number("link.input.port")?,
             };
             model.borrow_mut().links.insert(global.id, link);
+            None
+        }
+        ObjectType::Profiler => {
+            model.borrow_mut().profiler = Some(global.id);
             None
         }
         ObjectType::Metadata if props.get("metadata.name").is_some_and(|n| n == "default") => {

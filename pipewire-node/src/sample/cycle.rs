@@ -46,6 +46,8 @@ pub(crate) struct Cycle {
     /// Our own record, until it has shown whether records can be counted from.
     own: Option<(ActivationRecord, LayoutCheck)>,
     verdict: Verdict,
+    /// Takes the facts of each cycle while the main thread counts from the profiler.
+    told: Option<rtrb::Producer<CycleFacts>>,
     /// Our latest cycle, and its clock; none before the first.
     last: Option<(u32, CycleFacts)>,
     seen: Seen,
@@ -90,6 +92,7 @@ impl Cycle {
             block: NO_BLOCK,
             own: None,
             verdict: Verdict::Open,
+            told: None,
             last: None,
             seen: Seen::default(),
         }
@@ -134,6 +137,12 @@ impl Cycle {
         self.own
             .replace((record, LayoutCheck::new()))
             .map(|(former, _)| former)
+    }
+
+    /// Tells the facts of each cycle from now on. A full queue costs the estimator the state of the gate in a cycle that
+    /// it would look up, no pull.
+    pub(crate) fn tell_cycles(&mut self, to: rtrb::Producer<CycleFacts>) {
+        self.told = Some(to);
     }
 
     /// Whether activation records can be counted from.
@@ -270,6 +279,9 @@ impl Cycle {
         self.report(&block, decision, now);
         let live = matches!(decision.1, Decision::Live(_));
         let facts = CycleFacts { live, ..this };
+        if let Some(told) = &mut self.told {
+            let _ = told.push(facts);
+        }
         self.last = Some((block.clock, facts));
     }
 
