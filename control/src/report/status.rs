@@ -18,7 +18,12 @@ pub fn status(status: &Status, page: &Page) -> String {
     out.push('\n');
 
     page.fact(&mut out, "Real mic", &real_mic(status));
-    page.fact(&mut out, "Virtual mic", &virtual_mic(status));
+    let virtual_mic = format!(
+        "{}, {}",
+        clean(&status.virtual_mic.name, NAME),
+        words::format(&status.virtual_mic)
+    );
+    page.fact(&mut out, "Virtual mic", &virtual_mic);
     page.fact(&mut out, "Clients", &status.clients.to_string());
     let connection = if status.connected {
         "connected"
@@ -88,21 +93,6 @@ fn real_mic(status: &Status) -> String {
             clean(description, NAME),
             clean(name, NAME)
         ),
-    }
-}
-
-fn virtual_mic(status: &Status) -> String {
-    let mic = &status.virtual_mic;
-    let name = clean(&mic.name, NAME);
-    let channels = match mic.channels {
-        0 => return name,
-        1 => "mono".into(),
-        2 => "stereo".into(),
-        more => format!("{more} channels"),
-    };
-    match (mic.rate, mic.quantum) {
-        (0, _) | (_, 0) => format!("{name}, {channels}, idle"),
-        (rate, quantum) => format!("{name}, {channels}, {rate} Hz, {quantum} frames a cycle"),
     }
 }
 

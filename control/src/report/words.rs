@@ -3,7 +3,9 @@
 //! them apart, and red and green mean opposite things in different conferencing apps.
 
 use anstyle::{AnsiColor, Style};
-use truemute_core::observed::{Api, ClientState, CountedBy, Identity, MicState, Purpose};
+use truemute_core::observed::{
+    Api, ClientState, CountedBy, Identity, MicState, Purpose, VirtualMic,
+};
 
 use super::{Page, clean};
 use crate::protocol::{Behaviour, ClientStats, GateState, Status};
@@ -126,6 +128,20 @@ pub(crate) fn mic(state: MicState) -> &'static str {
         MicState::Capturing => "capturing",
         MicState::Released => "released",
         MicState::Missing => "missing",
+    }
+}
+
+/// The virtual mic's format as clients get it; `idle` before the first cycle.
+pub(crate) fn format(mic: &VirtualMic) -> String {
+    let channels = match mic.channels {
+        0 => return "idle".into(),
+        1 => "mono".into(),
+        2 => "stereo".into(),
+        more => format!("{more} channels"),
+    };
+    match (mic.rate, mic.quantum) {
+        (0, _) | (_, 0) => format!("{channels}, idle"),
+        (rate, quantum) => format!("{channels}, {rate} Hz, {quantum} frames a cycle"),
     }
 }
 

@@ -29,7 +29,7 @@ q, Esc, Ctrl-C  quit
 live/s, muted/s  pulls a second while live and while muted
 frames   samples of one channel that were delivered in all
 last     time since the last pull
-counts   exact, or how the figures are not
+counts   exact; N flagged: exact but for N doubtful cycles; estimated
 identity how far app and pid can be believed";
 
 /// Draws `model` on the whole of `frame`.
@@ -172,14 +172,7 @@ fn known(status: &Status, page: &Page, width: usize) -> Vec<Line<'static>> {
         &format!("real mic {}{name}", words::mic(mic.state)),
         width,
     )));
-    let virtual_mic = &status.virtual_mic;
-    let format = match (virtual_mic.rate, virtual_mic.quantum) {
-        (0, _) | (_, 0) => "idle".into(),
-        (rate, quantum) => format!(
-            "{rate} Hz, {} channels, {quantum} frames a cycle",
-            virtual_mic.channels
-        ),
-    };
+    let format = words::format(&status.virtual_mic);
     let server = if status.connected {
         ""
     } else {
