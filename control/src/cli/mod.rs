@@ -2,6 +2,7 @@
 //! This file holds the arguments and the exit codes; each command with more than a call has a file of its own.
 
 mod daemon;
+mod doctor;
 mod failure;
 mod output;
 mod queries;
@@ -73,6 +74,8 @@ enum Command {
     },
     /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
     Demo(DemoArgs),
+    /// Check the installation; say what is wrong and what to do
+    Doctor,
     /// Show clients and their pulls live on this terminal; m toggles
     Top,
 }
@@ -134,6 +137,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch => queries::watch(&socket()?),
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
+        Command::Doctor => doctor::run(&socket()?),
         Command::Top => top::run(&socket()?),
     }
 }
