@@ -1,18 +1,641 @@
-//! What the disk does to the store.
+//! What the disk does to the store: crashes, too little space, no permission, damage, strangers, age.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::{Command, Stdio};
+
+use rusqlite::Connection;
+use truemute_core::observed::ClientState;
+
+use super::super::accounts::{Accounts, MINUTE_NS, Resume};
+use super::super::file::{self, File, STEPS};
+use super::super::{StoreError, write};
 use super::*;
-use crate::stats::tests::{T0, client, tally};
+use crate::clock::Stamp;
+use crate::daemon::History;
+use crate::stats::tests::{SECOND, T0, client, tally};
+
+/// One client that has pulled so often while muted.
+fn pulled(instance: u64, pulls: u64) -> Snapshot {
+    let mut app = client(1, "app");
+    app.counts.muted = tally(pulls);
+    snapshot(instance, Stamp::now().wall_ns, &[app])
+}
+
+fn record(recorder: &Recorder, instance: u64, pulls: u64) {
+    recorder.snapshot_at(&pulled(instance, pulls), Stamp::now().monotonic_ns);
+}
+
+fn counted(recorder: &Recorder) -> u64 {
+    recorder
+        .sums(Some(0))
+        .unwrap()
+        .clients
+        .iter()
+        .map(|client| client.muted.pulls)
+        .sum()
+}
+
+/// A history with 100 pulls in it, of instance 1.
+fn history_of_100(path: &Path) {
+    let recorder = start(path);
+    record(&recorder, 1, 100);
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(path), (0, 100));
+}
 
 #[test]
 fn a_second_connection_reads_while_the_first_records() {
     let (_directory, path) = place();
     let recorder = start(&path);
-    let mut app = client(1, "app");
     for pulls in 1..=20 {
-        app.counts.muted = tally(pulls);
-        recorder.snapshot_at(&snapshot(1, T0, std::slice::from_ref(&app)), pulls);
+        record(&recorder, 1, pulls);
         wait_until("the pulls in the file", || {
             stored_pulls(&path) == (0, pulls)
         });
     }
+}
+
+#[test]
+fn the_history_is_its_users_alone() {
+    let (directory, path) = place();
+    let parent = path.parent().unwrap();
+    fs::create_dir_all(parent).unwrap();
+    fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let recorder = start(&path);
+    record(&recorder, 1, 1);
+    wait_until("the pull in the file", || stored_pulls(&path) == (0, 1));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(parent), 0o700);
+    for suffix in ["", "-wal", "-shm"] {
+        assert_eq!(mode(&file::with_suffix(&path, suffix)), 0o600, "{suffix}");
+    }
+    drop(recorder);
+    drop(directory);
+}
+
+#[test]
+fn nothing_is_written_while_nothing_happens() {
+    let (_directory, path) = place();
+    let recorder = start(&path);
+    record(&recorder, 1, 5);
+    wait_until("the pulls in the file", || stored_pulls(&path) == (0, 5));
+    let of_file = |suffix| {
+        let found = fs::metadata(file::with_suffix(&path, suffix)).unwrap();
+        (found.mtime(), found.mtime_nsec(), found.len())
+    };
+    let before = (of_file(""), of_file("-wal"));
+    for _ in 0..50 {
+        record(&recorder, 1, 5);
+        // The thread has seen it.
+        assert_eq!(counted(&recorder), 5);
+    }
+    assert_eq!((of_file(""), of_file("-wal")), before);
+}
+
+/// Run by the next test in a process of its own.
+#[test]
+#[ignore = "the child of another test"]
+fn child_that_records_until_killed() {
+    let path = PathBuf::from(std::env::var_os("TRUEMUTE_TEST_HISTORY").unwrap());
+    let recorder = Recorder::start(&path, OPTIONS).unwrap();
+    let mut log = fs::File::create(path.with_extension("log")).unwrap();
+    for step in 1.. {
+        record(&recorder, 1, step * 10);
+        writeln!(log, "{} {}", Stamp::now().monotonic_ns, step * 10).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_kill_loses_at_most_the_last_second() {
+    let (_directory, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "store::tests::disk::child_that_records_until_killed",
+        ])
+        .env("TRUEMUTE_TEST_HISTORY", &path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = || {
+        let text = fs::read_to_string(path.with_extension("log")).unwrap_or_default();
+        let number = |text: &str| text.parse::<u64>().unwrap();
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let line = |line: &str| {
+            line.split_once(' ')
+                .map(|(at, pulls)| (number(at), number(pulls)))
+        };
+        whole.lines().filter_map(line).collect::<Vec<_>>()
+    };
+    wait_until("three seconds of records", || {
+        log()
+            .last()
+            .is_some_and(|last| last.0 - log()[0].0 > 3 * SECOND)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = log();
+    let (killed_at, last) = *log.last().unwrap();
+    // What was recorded a second before the kill. The second second is for a busy machine, where the thread that
+    // writes may have to wait for a processor.
+    let due = log
+        .iter()
+        .rev()
+        .find(|(at, _)| *at + 2 * SECOND <= killed_at)
+        .unwrap()
+        .1;
+    let (_, stored) = stored_pulls(&path);
+    assert!(
+        (due..=last + 10).contains(&stored),
+        "{due} <= {stored} <= {last}"
+    );
+    let check: String = Connection::open(&path)
+        .unwrap()
+        .pragma_query_value(None, "integrity_check", |row| row.get(0))
+        .unwrap();
+    assert_eq!(check, "ok");
+    // And it goes on.
+    let recorder = start(&path);
+    record(&recorder, 2, 7);
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(&path), (0, stored + 7));
+}
+
+#[test]
+fn a_day_of_ten_clients_takes_less_than_5_mb() {
+    let (_directory, path) = place();
+    let mut file = File::open(&path).unwrap();
+    let started = Stamp {
+        wall_ns: T0,
+        monotonic_ns: 0,
+    };
+    let mut accounts = Accounts::new(started, Resume::default());
+    let mut clients: Vec<Client> = (1..=10).map(|id| client(id, "conferencing-app")).collect();
+    // Two transactions a minute: more do not make more rows, and the log is emptied each megabyte.
+    for half_minute in 1..=2 * 24 * 60 {
+        let since_start = half_minute * MINUTE_NS / 2;
+        for client in &mut clients {
+            client.counts.muted = tally(half_minute * 3000);
+            client.counts.intervals.p50_us = 10_000;
+            client.counts.intervals.p99_us = 10_000 + half_minute;
+            client.counts.intervals.max_us = 20_000 + half_minute;
+            client.last_pull_ns = Some(T0 + since_start);
+        }
+        accounts.snapshot(&snapshot(1, T0 + since_start, &clients), since_start);
+        let batch = std::mem::take(&mut accounts.pending);
+        write::write(&mut file.connection, &batch, T0 + since_start).unwrap();
+    }
+    let on_disk = || -> u64 {
+        let sizes =
+            ["", "-wal", "-shm"].map(|suffix| fs::metadata(file::with_suffix(&path, suffix)));
+        sizes.iter().flatten().map(|found| found.len()).sum()
+    };
+    let while_open = on_disk();
+    drop(file);
+    let (records, _) = Reader::open(&path)
+        .unwrap()
+        .sums(&Window::default())
+        .unwrap();
+    assert_eq!(records.len(), 10);
+    assert_eq!(records[0].client.counts.muted.pulls, 2 * 24 * 60 * 3000);
+    assert_eq!(records[0].connected.muted, 24 * 60 * MINUTE_NS);
+    assert!(while_open < 5_000_000, "{while_open} bytes with its log");
+    assert!(on_disk() < 2_500_000, "{} bytes", on_disk());
+}
+
+#[test]
+fn a_full_database_is_told_apart_and_loses_nothing() {
+    let (_directory, path) = place();
+    let mut file = File::open(&path).unwrap();
+    let pages: i64 = file
+        .connection
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    let limit = |file: &File, pages: i64| {
+        file.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .unwrap();
+    };
+    limit(&file, pages);
+    let mut accounts = Accounts::new(
+        Stamp {
+            wall_ns: T0,
+            monotonic_ns: 0,
+        },
+        Resume::default(),
+    );
+    let clients: Vec<Client> = (0..200).map(|id| client(id, "app")).collect();
+    accounts.snapshot(&snapshot(1, T0, &clients), 1);
+    let mut pulling = clients;
+    for client in &mut pulling {
+        client.counts.live = tally(3);
+    }
+    accounts.snapshot(&snapshot(1, T0, &pulling), 2);
+    let batch = std::mem::take(&mut accounts.pending);
+    let error = write::write(&mut file.connection, &batch, T0).unwrap_err();
+    assert!(matches!(
+        file::explain(&path, error),
+        StoreError::Full { .. }
+    ));
+    assert_eq!(stored_pulls(&path), (0, 0));
+    // More happens, and then there is space again.
+    pulling[0].counts.live = tally(10);
+    accounts.snapshot(&snapshot(1, T0 + SECOND, &pulling), SECOND);
+    accounts.pending.put_back(batch);
+    limit(&file, 100_000);
+    write::write(&mut file.connection, &accounts.pending, T0).unwrap();
+    assert_eq!(stored_pulls(&path), (199 * 3 + 10, 0));
+}
+
+/// Run by the next test, in a mount namespace with a small disk of its own.
+#[test]
+#[ignore = "the child of another test"]
+fn child_that_fills_its_disk() {
+    let disk = PathBuf::from(std::env::var_os("TRUEMUTE_TEST_DISK").unwrap());
+    let path = disk.join("truemute/history.sqlite");
+    let recorder = start(&path);
+    record(&recorder, 1, 1);
+    wait_until("the first pull in the file", || {
+        stored_pulls(&path) == (0, 1)
+    });
+    let filler = disk.join("filler");
+    let mut filling = fs::File::create(&filler).unwrap();
+    while filling.write_all(&[7; 512]).is_ok() {}
+    let mut pulls = 1;
+    wait_until("the warning", || {
+        pulls += 1;
+        record(&recorder, 1, pulls);
+        recorder
+            .warnings()
+            .iter()
+            .any(|warning| warning.contains("full"))
+    });
+    pulls += 50;
+    record(&recorder, 1, pulls);
+    assert_eq!(counted(&recorder), pulls, "in memory and file together");
+    assert!(stored_pulls(&path).1 < pulls);
+    drop(filling);
+    fs::remove_file(&filler).unwrap();
+    wait_until("no warning", || recorder.warnings().is_empty());
+    assert_eq!(stored_pulls(&path), (0, pulls));
+    assert_eq!(counted(&recorder), pulls);
+    println!("the disk was full and is not any more");
+}
+
+#[test]
+fn a_full_disk_is_a_warning_until_there_is_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |script: &str| {
+        Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-ec", script])
+            .arg(std::env::current_exe().unwrap())
+            .env("TRUEMUTE_TEST_DISK", directory.path())
+            .output()
+    };
+    let mount = "mount -t tmpfs -o size=512k tmpfs \"$TRUEMUTE_TEST_DISK\"";
+    if !run(mount).is_ok_and(|done| done.status.success()) {
+        eprintln!("skipped: no mount namespaces here");
+        return;
+    }
+    let child =
+        "exec \"$0\" --ignored --exact --nocapture store::tests::disk::child_that_fills_its_disk";
+    let done = run(&format!("{mount}; {child}")).unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert!(
+        told.contains("the disk was full and is not any more"),
+        "{told}"
+    );
+}
+
+#[test]
+fn without_a_directory_it_counts_in_memory_and_catches_up_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocked = directory.path().join("truemute");
+    // Where a file stands there can be no directory; not even for root, whom permissions do not stop.
+    fs::write(&blocked, "").unwrap();
+    let path = blocked.join("history.sqlite");
+    let recorder = start(&path);
+    assert_eq!(recorder.warnings().len(), 1);
+    record(&recorder, 1, 30);
+    assert_eq!(counted(&recorder), 30);
+    assert_eq!(recorder.sums(None).unwrap().clients[0].muted.pulls, 30);
+    fs::remove_file(&blocked).unwrap();
+    wait_until("the pulls in the file", || {
+        path.exists() && counted(&recorder) == 30 && recorder.warnings().is_empty()
+    });
+    assert_eq!(stored_pulls(&path), (0, 30));
+}
+
+#[test]
+fn a_history_that_cannot_be_written_at_the_end_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocked = directory.path().join("truemute");
+    fs::write(&blocked, "").unwrap();
+    let recorder = start(&blocked.join("history.sqlite"));
+    record(&recorder, 1, 30);
+    assert!(recorder.end().is_err());
+}
+
+#[test]
+fn a_history_that_is_deleted_while_in_use_is_begun_anew() {
+    let (_directory, path) = place();
+    let recorder = start(&path);
+    record(&recorder, 1, 100);
+    wait_until("the pulls in the file", || stored_pulls(&path) == (0, 100));
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(file::with_suffix(&path, suffix));
+    }
+    record(&recorder, 1, 120);
+    wait_until("the new pulls in a new file", || {
+        path.exists() && counted(&recorder) == 20
+    });
+    assert!(
+        recorder.warnings()[0].contains("moved or deleted"),
+        "{:?}",
+        recorder.warnings()
+    );
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(&path), (0, 20));
+}
+
+/// The names of databases beside the history that were set aside, without their logs.
+fn aside(path: &Path) -> Vec<String> {
+    let names = fs::read_dir(path.parent().unwrap()).unwrap();
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    names
+        .map(|entry| name(entry.unwrap()))
+        .filter(|name| name.contains(".damaged-") && !name.ends_with("-wal"))
+        .collect()
+}
+
+#[test]
+fn a_file_of_garbage_is_set_aside() {
+    let (_directory, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for garbage in [
+        &[0xaa; 20_000][..],
+        b"hello",
+        b"SQLite format 3\0 and then nonsense",
+    ] {
+        fs::write(&path, garbage).unwrap();
+        let error = Reader::open(&path).map(|_| ()).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let recorder = start(&path);
+        let warning = recorder.warnings().join("\n");
+        assert!(warning.contains("set aside as"), "{warning}");
+        record(&recorder, 1, 9);
+        recorder.end().unwrap();
+        assert_eq!(stored_pulls(&path), (0, 9));
+        let kept = path.with_file_name(&aside(&path)[0]);
+        assert_eq!(fs::read(&kept).unwrap(), garbage);
+        fs::remove_file(kept).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn damage_is_met_with_a_new_file_wherever_it_lies() {
+    for page in 0..12 {
+        let (_directory, path) = place();
+        history_of_100(&path);
+        let damaged = OpenOptions::new().write(true).open(&path).unwrap();
+        let length = damaged.metadata().unwrap().len();
+        // Page 1 keeps its header, so that the damage is found late.
+        let (start_at, width) = if page == 0 {
+            (100, 3996)
+        } else {
+            (page * 4096, 4096)
+        };
+        if start_at >= length {
+            break;
+        }
+        damaged.write_all_at(&vec![0xaa; width], start_at).unwrap();
+        let recorder = start(&path);
+        record(&recorder, 2, 9);
+        wait_until("a sum", || recorder.sums(Some(0)).is_ok());
+        // Recorded before the damage was met, or after it.
+        record(&recorder, 2, 10);
+        assert!(recorder.sums(None).is_ok());
+        let _ = recorder.end();
+        assert!(Connection::open(&path).is_ok());
+    }
+}
+
+#[test]
+fn a_newer_history_is_neither_read_nor_changed() {
+    let (_directory, path) = place();
+    history_of_100(&path);
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    newer.close().unwrap();
+    let before = fs::read(&path).unwrap();
+    let recorder = start(&path);
+    let warning = recorder.warnings().join("\n");
+    assert!(
+        warning.contains("format 99") && warning.contains("Update truemute"),
+        "{warning}"
+    );
+    record(&recorder, 2, 5);
+    assert_eq!(recorder.clients().clients[0].muted.pulls, 5);
+    assert!(recorder.end().is_err());
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert!(matches!(
+        Reader::open(&path).unwrap_err(),
+        StoreError::Newer {
+            found: 99,
+            known: 1,
+            ..
+        }
+    ));
+    assert_eq!(aside(&path), Vec::<String>::new());
+}
+
+#[test]
+fn a_strangers_database_is_left_alone() {
+    let (_directory, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let stranger = Connection::open(&path).unwrap();
+    stranger
+        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1);")
+        .unwrap();
+    stranger.close().unwrap();
+    let before = fs::read(&path).unwrap();
+    let recorder = start(&path);
+    record(&recorder, 1, 5);
+    assert!(recorder.end().unwrap_err().contains("another program"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn there_may_be_no_history_to_read() {
+    let (_directory, path) = place();
+    assert!(matches!(
+        Reader::open(&path).unwrap_err(),
+        StoreError::Missing { .. }
+    ));
+    assert!(!path.exists());
+}
+
+/// A history as format 1 wrote it, with rows in every table.
+fn format_1(path: &Path) {
+    drop(File::open_with(path, &STEPS[..1]).unwrap());
+    let old = Connection::open(path).unwrap();
+    old.execute_batch(include_str!("history-1.sql")).unwrap();
+    old.close().unwrap();
+}
+
+fn format_of(path: &Path) -> i64 {
+    let file = Connection::open(path).unwrap();
+    file.pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn a_history_of_format_1_is_read_and_continued() {
+    let (_directory, path) = place();
+    format_1(&path);
+    let (records, unattributed) = Reader::open(&path)
+        .unwrap()
+        .sums(&Window::default())
+        .unwrap();
+    assert_eq!((records.len(), unattributed.pulls), (2, 4));
+    assert_eq!(stored_pulls(&path), (150, 6000));
+    // Its first client was still there: the backend counted on while no daemon recorded.
+    let recorder = start(&path);
+    let mut app = client(1, "zoom");
+    app.counts.live = tally(100);
+    app.counts.muted = tally(6100);
+    recorder.snapshot_at(
+        &snapshot(7, Stamp::now().wall_ns, &[app]),
+        Stamp::now().monotonic_ns,
+    );
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(&path), (150, 6100));
+}
+
+#[test]
+fn a_step_to_the_next_format_keeps_every_row() {
+    let (_directory, path) = place();
+    format_1(&path);
+    let next = "ALTER TABLE clients ADD COLUMN note TEXT; UPDATE clients SET note = app || '!';";
+    let steps = [STEPS, &[next]].concat();
+    let file = File::open_with(&path, &steps).unwrap();
+    let query = "SELECT group_concat(note, ' '), count(*) FROM clients";
+    let row = file
+        .connection
+        .query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(row, ("zoom! firefox!".to_owned(), 2));
+    drop(file);
+    assert_eq!(format_of(&path), 2);
+    // The program before that step refuses what it does not know.
+    assert!(matches!(
+        File::open(&path).unwrap_err(),
+        StoreError::Newer {
+            found: 2,
+            known: 1,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_step_that_fails_changes_nothing() {
+    let (_directory, path) = place();
+    format_1(&path);
+    let broken = "DELETE FROM minutes; ALTER TABLE nowhere ADD COLUMN x;";
+    let steps = [STEPS, &[broken]].concat();
+    assert!(matches!(
+        File::open_with(&path, &steps).unwrap_err(),
+        StoreError::Database { .. }
+    ));
+    assert_eq!(format_of(&path), 1);
+    assert_eq!(stored_pulls(&path), (150, 6000));
+}
+
+#[test]
+fn released_formats_never_change() {
+    let (_directory, path) = place();
+    let file = File::open_with(&path, &STEPS[..1]).unwrap();
+    let mut query = file
+        .connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
+        .unwrap();
+    let tables: Vec<String> = query
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    insta::assert_snapshot!(tables.join(";\n"));
+}
+
+#[test]
+fn what_is_too_old_is_deleted_and_its_space_given_back() {
+    let (_directory, path) = place();
+    let day = 24 * 60 * MINUTE_NS;
+    let now = Stamp::now();
+    let mut file = File::open(&path).unwrap();
+    let mut accounts = Accounts::new(
+        Stamp {
+            wall_ns: 0,
+            monotonic_ns: 0,
+        },
+        Resume::default(),
+    );
+    let mut old: Vec<Client> = (1..=300).map(|id| client(id, "old")).collect();
+    for client in &mut old {
+        client.counts.muted = tally(1);
+        client.state = ClientState::Gone;
+    }
+    let mut lost = snapshot(1, now.wall_ns - 40 * day, &old);
+    lost.unattributed = tally(5);
+    accounts.snapshot(&lost, 1);
+    let mut young = client(1, "young");
+    young.counts.muted = tally(7);
+    accounts.snapshot(&snapshot(2, now.wall_ns - 20 * day, &[young]), 2);
+    write::write(
+        &mut file.connection,
+        &accounts.pending,
+        now.wall_ns - 40 * day,
+    )
+    .unwrap();
+    drop(file);
+    let before = fs::metadata(&path).unwrap().len();
+    assert_eq!(stored_pulls(&path), (0, 307));
+
+    let recorder = start(&path);
+    record(&recorder, 3, 1);
+    recorder.end().unwrap();
+    let (records, unattributed) = Reader::open(&path)
+        .unwrap()
+        .sums(&Window::default())
+        .unwrap();
+    let mut apps: Vec<&str> = records
+        .iter()
+        .map(|record| record.client.app.as_str())
+        .collect();
+    apps.sort_unstable();
+    assert_eq!(
+        (apps, unattributed),
+        (vec!["app", "young"], Tally::default())
+    );
+    let clients: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM clients", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(clients, 2);
+    assert!(fs::metadata(&path).unwrap().len() < before / 2);
 }
