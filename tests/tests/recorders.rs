@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use truemute_pipewire::rehearsal::{
     App, Clock, Format, MicOptions, MicState, PrivateServer, ServerOptions, Signal, SimulatedMic,
-    Wanted, ramp_phase,
+    Wanted, ramp_phase, ramp_value,
 };
 use truemute_tests::recorder::{
     Connections, Recorder, RecorderOptions, Recorders, State, wait_until,
@@ -43,34 +43,38 @@ fn check_ramp(version: Version, format: Format, bits: u32, channels: u32, quantu
             ..RecorderOptions::default()
         })
         .unwrap();
-    assert!(recorder.wait_for_pulls(40, LIMIT), "{}", server.log());
+    assert!(recorder.wait_for_pulls(50, LIMIT), "{}", server.log());
     drop(recorders);
     let cycles = recorder.tape().cycles_from(0);
     let samples = recorder.samples();
     let sample_bytes = if format == Format::F32 { 4 } else { 2 };
-    let mut live = 0;
-    for cycle in &cycles {
+    let (mut exact, mut torn) = (0, 0);
+    for cycle in cycles.iter().filter(|cycle| !cycle.is_zero()) {
         assert_eq!(cycle.duration, u64::from(quantum));
-        if cycle.is_zero() {
-            continue;
-        }
-        live += 1;
         let start = cycle.kept_at as usize / sample_bytes;
         let block = &samples[start..start + (cycle.frames * channels) as usize];
-        let modulus = (1 << bits) - 1;
-        let delay = ramp_delay(block[0], bits, cycle.position);
-        for (frame, position) in block
-            .chunks_exact(channels as usize)
-            .zip(cycle.position - delay..)
-        {
-            for (channel, sample) in (0..).zip(frame) {
-                assert_eq!(ramp_phase(bits, channel, *sample), Some(position % modulus));
-            }
-        }
         // A null sink that drives gives in each cycle what it took in the one before.
-        assert_eq!(delay, u64::from(quantum), "{version:?}");
+        let played = cycle.position - u64::from(quantum);
+        if is_ramp(block, bits, channels, played) {
+            exact += 1;
+        } else {
+            torn += 1;
+        }
     }
-    assert!(live >= 30, "{live} live of {}", cycles.len());
+    // An xrun of a loaded machine tears a cycle.
+    assert!(exact >= 30 && torn <= 5, "{exact} exact, {torn} torn");
+}
+
+/// Whether a block is the ramp from `position` on, bit for bit.
+fn is_ramp(block: &[f32], bits: u32, channels: u32, position: u64) -> bool {
+    block
+        .chunks_exact(channels as usize)
+        .zip(position..)
+        .all(|(frame, position)| {
+            (0..)
+                .zip(frame)
+                .all(|(channel, sample)| *sample == ramp_value(bits, channel, position))
+        })
 }
 
 #[test]
@@ -216,11 +220,4 @@ fn mic(server: &PrivateServer, channels: u32, signal: Signal) -> SimulatedMic {
         ..MicOptions::default()
     };
     SimulatedMic::start(server, options).unwrap()
-}
-
-/// How many frames ago the ramp's sample was played, seen at `position`.
-fn ramp_delay(sample: f32, bits: u32, position: u64) -> u64 {
-    let modulus = (1 << bits) - 1;
-    let played = ramp_phase(bits, 0, sample).unwrap();
-    (position + modulus - played) % modulus
 }

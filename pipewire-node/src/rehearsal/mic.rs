@@ -76,13 +76,12 @@ pub enum MicState {
 }
 
 /// A simulated mic. Dropping it unplugs it.
-#[derive(Debug)]
 pub struct SimulatedMic {
     name: String,
     node_id: u32,
     state: Arc<Mutex<MicState>>,
     playing: Arc<AtomicUsize>,
-    stop: Option<mpsc::Sender<()>>,
+    stop: pw::channel::Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,7 +93,7 @@ impl SimulatedMic {
     pub fn start(server: &PrivateServer, options: MicOptions) -> Result<Self, RehearsalError> {
         let state = Arc::new(Mutex::new(MicState::Creating));
         let playing = Arc::new(AtomicUsize::new(0));
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = pw::channel::channel();
         let (report, ready) = mpsc::channel();
         let name = options.name.clone();
         let socket = server.socket();
@@ -105,7 +104,7 @@ impl SimulatedMic {
         let thread = thread::Builder::new()
             .name("simulated-mic".to_owned())
             .spawn(move || {
-                if let Err(error) = run(&socket, options, shared, &stopped, &report) {
+                if let Err(error) = run(&socket, options, shared, stopped, &report) {
                     // Whoever waits for readiness gets the error; after that nobody does.
                     let _ = report.send(Err(error));
                 }
@@ -121,7 +120,7 @@ impl SimulatedMic {
             node_id,
             state,
             playing,
-            stop: Some(stop),
+            stop,
             thread: Some(thread),
         })
     }
@@ -162,7 +161,8 @@ impl SimulatedMic {
 
 impl Drop for SimulatedMic {
     fn drop(&mut self) {
-        self.stop.take();
+        // If the thread has ended by itself there is nobody to tell.
+        let _ = self.stop.send(());
         if let Some(thread) = self.thread.take() {
             // A panic there has been printed already.
             let _ = thread.join();
@@ -176,12 +176,12 @@ struct Shared {
     playing: Arc<AtomicUsize>,
 }
 
-/// The mic's thread: makes everything, reports the node's id, and keeps it until `stopped` closes.
+/// The mic's thread: makes everything, reports the node's id, and keeps it until `stopped` says something.
 fn run(
     socket: &Path,
     options: MicOptions,
     shared: Shared,
-    stopped: &mpsc::Receiver<()>,
+    stopped: pw::channel::Receiver<()>,
     report: &mpsc::Sender<Result<u32, RehearsalError>>,
 ) -> Result<(), RehearsalError> {
     let failed = RehearsalError::pipewire::<pw::Error>;
@@ -257,10 +257,18 @@ fn run(
     let deadline = Instant::now() + START_LIMIT;
     let mut reported = false;
     let mut links = Vec::new();
-    while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
-        main_loop
-            .loop_()
-            .iterate(Timeout::Finite(Duration::from_millis(5)));
+    let stop = Rc::new(Cell::new(false));
+    let _stopped = stopped.attach(main_loop.loop_(), {
+        let stop = stop.clone();
+        move |()| stop.set(true)
+    });
+    while !stop.get() {
+        // Everything below follows from events; only the deadline does not.
+        main_loop.loop_().iterate(if reported {
+            Timeout::Infinite
+        } else {
+            Timeout::Finite(Duration::from_millis(20))
+        });
         let (Some(mic), Some(source)) = (node_id.get(), feeder.node_id()) else {
             continue;
         };
