@@ -16,6 +16,13 @@ pub use engine::{Counting, Failure, Options, ServerFacts, VirtualMic, WhileMuted
 /// `node.name` of the virtual mic.
 pub const VIRTUAL_MIC: &str = sample::NODE_NAME;
 
+/// Doors for the programs in fuzz/ to the parsers of what other processes wrote.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::count::fuzzing::{activation_record, layout_check, profile};
+    pub use crate::who::fuzzing::{proc_files, socket_list};
+}
+
 /// Lets tests of the real-time path fail when it allocates.
 #[cfg(test)]
 #[global_allocator]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::packages::Part;
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::workspace::Workspace;
 use crate::{demo, setup};
 
@@ -28,7 +28,7 @@ pub(crate) fn run(
     let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
     progress.end();
     if !ended.ok() {
-        bail!("the build failed ({ended}):\n{}", report::tail(&log));
+        bail!("the build failed ({ended}):\n{}", Tail::of(&log));
     }
     let program = workspace.target.join("release/bench");
     let status = Command::new(&program)

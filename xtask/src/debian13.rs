@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::packages::DEBIAN13_PACKAGES;
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::workspace::{Workspace, is_root, program};
 
 const MIRROR: &str = "http://deb.debian.org/debian";
@@ -113,7 +113,7 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
     if !ended.ok() {
         bail!(
             "cannot make a Debian 13 root ({ended}):\n{}",
-            report::tail(&log)
+            Tail::of(&log)
         );
     }
     fs::write(root.join(MARKER), contents())?;

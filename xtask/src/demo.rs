@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::packages::Part;
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -35,7 +35,7 @@ pub(crate) fn build_release(workspace: &Workspace, progress: &mut Progress) -> R
     let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
     progress.end();
     if !ended.ok() {
-        bail!("the build failed ({ended}):\n{}", report::tail(&log));
+        bail!("the build failed ({ended}):\n{}", Tail::of(&log));
     }
     Ok(workspace.target.join("release/truemute"))
 }

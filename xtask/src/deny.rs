@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::fuzz;
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -43,7 +43,7 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
     let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
     progress.end();
     if !ended.ok() {
-        bail!("cannot build cargo-deny ({ended}):\n{}", report::tail(&log));
+        bail!("cannot build cargo-deny ({ended}):\n{}", Tail::of(&log));
     }
     // Half a gigabyte that nobody needs again.
     fs::remove_dir_all(&build)?;
@@ -52,38 +52,37 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
 
 /// Checks the dependencies of the workspace and of the fuzz targets.
 pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
-    let Run {
-        workspace,
-        progress,
-        log,
-    } = run;
-    let program = install(workspace, progress)?;
-    fuzz::lock(workspace)?;
-    let deny = |manifest: &str, args: &[&str]| {
+    let program = install(run.workspace, run.progress)?;
+    fuzz::lock(run.workspace)?;
+    let root = &run.workspace.root;
+    let deny = |manifest: &str, args: &str| {
         let mut command = Command::new(&program);
         command
             .args(["--color=never", "--manifest-path", manifest])
-            .args(args);
-        command.current_dir(&workspace.root);
+            .args(args.split_whitespace());
+        command.current_dir(root);
         command
     };
-    let fetched = progress.run(
-        deny("Cargo.toml", &["fetch", "db"]),
-        log,
-        FETCH_LIMIT,
-        |_| {},
-    )?;
+    let fetched = run
+        .progress
+        .run(deny("Cargo.toml", "fetch db"), run.log, FETCH_LIMIT, |_| {})?;
     let mut tally = Tally::default();
     for manifest in MANIFESTS {
-        let check = deny(manifest, &["check", "bans", "licenses", "sources"]);
-        let ended = progress.run(check, log, CHECK_LIMIT, |_| {})?;
+        let ended = run.command(
+            deny(manifest, "check bans licenses sources"),
+            CHECK_LIMIT,
+            |_| {},
+        )?;
         tally.add(Tally::of(
             ended,
             &format!("bans, licenses and sources of {manifest}"),
         ));
         if fetched.ok() {
-            let check = deny(manifest, &["check", "--disable-fetch", "advisories"]);
-            let ended = progress.run(check, log, CHECK_LIMIT, |_| {})?;
+            let ended = run.command(
+                deny(manifest, "check --disable-fetch advisories"),
+                CHECK_LIMIT,
+                |_| {},
+            )?;
             tally.add(Tally::of(ended, &format!("advisories of {manifest}")));
         } else {
             let reason = format!("the database on GitHub cannot be fetched from here ({fetched})");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::packages::Part;
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::step::Run;
 use crate::workspace::Workspace;
 use crate::{demo, setup};
@@ -152,10 +152,7 @@ fn generate(run: &mut Run<'_>, kind: &str, folder: &Path) -> Result<()> {
     command.arg(folder);
     let ended = run.progress.run(command, run.log, LIMIT, |_| {})?;
     if !ended.ok() {
-        bail!(
-            "cannot generate {kind} ({ended}):\n{}",
-            report::tail(run.log)
-        );
+        bail!("cannot generate {kind} ({ended}):\n{}", Tail::of(run.log));
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ fn build(run: &mut Run<'_>) -> Result<Vec<TestProgram>> {
     let build = run
         .workspace
         .cargo("build --package truemute --package truemute-tests --locked");
-    let ended = run.progress.run(build, run.log, BUILD_LIMIT, |_| {})?;
+    let ended = run.command(build, BUILD_LIMIT, |_| {})?;
     if !ended.ok() {
         bail!("cannot build the programs that the tests run ({ended})");
     }
@@ -98,7 +98,7 @@ fn build(run: &mut Run<'_>) -> Result<Vec<TestProgram>> {
         "test --package truemute-tests --tests --no-run --locked --message-format=json-render-diagnostics",
     );
     let mut programs = Vec::new();
-    let ended = run.progress.run(build, run.log, BUILD_LIMIT, |line| {
+    let ended = run.command(build, BUILD_LIMIT, |line| {
         programs.extend(test_program(line))
     })?;
     if !ended.ok() {

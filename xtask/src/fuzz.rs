@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{self, Ended};
-use crate::report::{self, Progress};
+use crate::report::Tail;
 use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -22,7 +21,7 @@ use crate::workspace::Workspace;
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0 \
-    -Ccodegen-units=1 -Dwarnings";
+    -Ccodegen-units=1";
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 const DEFAULT_SECONDS: u64 = 60;
 
@@ -36,11 +35,6 @@ struct Fuzz<'a> {
 
 /// Builds all targets, runs them side by side on all cores, one check each.
 pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
-    let Run {
-        workspace,
-        progress,
-        log,
-    } = run;
     let seconds = match std::env::var("FUZZ_SECONDS") {
         Ok(text) => text
             .parse()
@@ -48,12 +42,29 @@ pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
         Err(_) => DEFAULT_SECONDS,
     };
     let fuzz = Fuzz {
-        workspace,
+        workspace: run.workspace,
         host: host()?,
         seconds,
     };
-    fuzz.build(progress, log)?;
-    fuzz.run_all(progress, log)
+    let mut tally = Tally::default();
+    let sanitizer = has_address_sanitizer(&fuzz.host)?;
+    if !sanitizer {
+        let reason = "this compiler does not bring its runtime, so only panics are found";
+        tally.add(Tally::skip("AddressSanitizer", reason));
+    }
+    fuzz.build(run, sanitizer)?;
+    for (name, ended) in fuzz.run_all(run)? {
+        let what = format!(
+            "{name} (inputs that crash it: {})",
+            fuzz.crashes(&name).display()
+        );
+        tally.add(Tally::of(ended, &what));
+        if !ended.ok() {
+            run.progress
+                .say(&format!("  {name}:\n{}", Tail::of(&fuzz.log(&name))));
+        }
+    }
+    Ok(tally)
 }
 
 /// Gives fuzz/ the versions of the main workspace; cargo adds the few crates that only fuzz/ has.
@@ -101,7 +112,7 @@ impl Fuzz<'_> {
         Ok(names)
     }
 
-    fn build(&self, progress: &mut Progress, log: &Path) -> Result<()> {
+    fn build(&self, run: &mut Run<'_>, sanitizer: bool) -> Result<()> {
         lock(self.workspace)?;
         let mut flags = COVERAGE.to_owned();
         let mut command = self
@@ -110,65 +121,54 @@ impl Fuzz<'_> {
         command
             .arg(&self.host)
             .env("CARGO_TARGET_DIR", self.target_dir());
-        if has_address_sanitizer(&self.host)? {
+        if sanitizer {
             // The sanitizer's flag counts as unstable; this variable is how a stable compiler is made to take it. It also
             // lets libFuzzer see what strings are compared with.
             flags.push_str(" -Zsanitizer=address");
             command.env("RUSTC_BOOTSTRAP", "1");
-        } else {
-            progress.say("  this compiler has no AddressSanitizer: fuzzing finds panics only");
         }
         command.env("RUSTFLAGS", flags);
-        let ended = progress.run(command, log, BUILD_LIMIT, |_| {})?;
+        let ended = run.command(command, BUILD_LIMIT, |_| {})?;
         if !ended.ok() {
             bail!("cannot build the fuzz targets ({ended})");
         }
         Ok(())
     }
 
-    fn run_all(&self, progress: &mut Progress, log: &Path) -> Result<Tally> {
+    /// Runs as many targets at a time as there are cores; says how each ended.
+    fn run_all(&self, run: &mut Run<'_>) -> Result<Vec<(String, Ended)>> {
         let queue = Mutex::new(VecDeque::from(self.names()?));
+        let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (sender, lines) = mpsc::channel();
-        let mut tally = Tally::default();
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..cores)
                 .map(|_| {
-                    let (queue, sender) = (&queue, sender.clone());
-                    scope.spawn(move || -> Result<Tally> {
-                        let mut tally = Tally::default();
-                        while let Some(name) =
-                            queue.lock().ok().and_then(|mut queue| queue.pop_front())
-                        {
-                            let ended = self.run_one(&name, &sender)?;
-                            let reproduce = format!(
-                                "{name} (inputs that crash it: {})",
-                                self.crashes(&name).display()
-                            );
-                            tally.add(Tally::of(ended, &reproduce));
-                        }
-                        Ok(tally)
+                    let sender = sender.clone();
+                    scope.spawn(move || {
+                        std::iter::from_fn(next)
+                            .map(|name| self.run_one(&name, &sender).map(|ended| (name, ended)))
+                            .collect::<Result<Vec<_>>>()
                     })
                 })
                 .collect();
+            // The workers have the other ends: when the last is done, there is nothing to follow any more.
             drop(sender);
-            progress.follow(&lines);
+            run.progress.follow(&lines);
+            let mut ended = Vec::new();
             for worker in workers {
-                tally.add(
+                ended.extend(
                     worker
                         .join()
                         .unwrap_or_else(|_| bail!("a thread of xtask panicked"))?,
                 );
             }
-            Ok::<_, anyhow::Error>(())
-        })?;
-        for name in self.names()? {
-            let output = fs::read_to_string(self.workspace.log(&format!("fuzz-{name}")))?;
-            // The step's own log, whose end is shown when something failed, gets the end of each target's.
-            let mut log = fs::File::options().append(true).open(log)?;
-            writeln!(log, "{name}:\n{}", report::tail_of(&output))?;
-        }
-        Ok(tally)
+            Ok(ended)
+        })
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.workspace.log(&format!("fuzz-{name}"))
     }
 
     fn crashes(&self, name: &str) -> PathBuf {

@@ -1,5 +1,7 @@
 //! What a person sees while steps run: a live line on a terminal, plain lines elsewhere, and the table at the end.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::tally::Tally;
 /// Without a terminal: how often a long step says that it is alive.
 const STILL_RUNNING: Duration = Duration::from_secs(30);
 /// How much of a failed command's output is shown.
-const TAIL_LINES: usize = 40;
+const TAIL_LINES: usize = 60;
 
 /// Shows the progress of the step that is running now.
 pub(crate) struct Progress {
@@ -181,16 +183,35 @@ pub(crate) fn summary(rows: &[Row], took: Duration) -> Tally {
     sum
 }
 
-/// The last lines of a log, indented, for a person who has only this output.
-pub(crate) fn tail(log: &Path) -> String {
-    tail_of(&String::from_utf8_lossy(&fs::read(log).unwrap_or_default()))
+/// The last lines of some output, for a person who has nothing else. Shown indented.
+#[derive(Default)]
+pub(crate) struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// The end of a log.
+    pub(crate) fn of(log: &Path) -> Self {
+        let mut tail = Self::default();
+        String::from_utf8_lossy(&fs::read(log).unwrap_or_default())
+            .lines()
+            .for_each(|line| tail.push(line));
+        tail
+    }
+
+    /// Takes the next line.
+    pub(crate) fn push(&mut self, line: &str) {
+        if self.0.len() == TAIL_LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.to_owned());
+    }
 }
 
-/// The same for a log's text.
-pub(crate) fn tail_of(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-    last.iter().map(|line| format!("    | {line}\n")).collect()
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|line| writeln!(f, "    | {line}"))
+    }
 }
 
 fn shorten(line: &str, chars: usize) -> String {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::packages::{PACKAGES, Package, Part, Probe};
-use crate::report::{self, Progress};
+use crate::report::{Progress, Tail};
 use crate::workspace::{Workspace, is_root, program};
 
 /// A slow mirror and two browsers: still no reason to wait longer.
@@ -100,7 +100,7 @@ fn apt(workspace: &Workspace, progress: &mut Progress, args: &[&str]) -> Result<
         if !ended.ok() {
             bail!(
                 "`{line}` failed ({ended}):\n{}Run it by hand to see more",
-                report::tail(&log)
+                Tail::of(&log)
             );
         }
         return Ok(());

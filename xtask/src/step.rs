@@ -10,7 +10,8 @@ use clap::ValueEnum;
 
 use crate::e2e::{self, Group};
 use crate::packages::Part;
-use crate::report::Progress;
+use crate::process::Ended;
+use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{debian13, deny, fuzz};
@@ -117,7 +118,7 @@ fn docs(run: &mut Run<'_>) -> Result<Tally> {
         .workspace
         .cargo("doc --workspace --no-deps --document-private-items --locked");
     command.env("RUSTDOCFLAGS", "-D warnings");
-    let ended = run.progress.run(command, run.log, 15 * MINUTE, |_| {})?;
+    let ended = run.command(command, 15 * MINUTE, |_| {})?;
     let mut tally = Tally::of(ended, "cargo doc");
     let command = run
         .workspace
@@ -141,20 +142,37 @@ fn loom(run: &mut Run<'_>) -> Result<Tally> {
 }
 
 impl Run<'_> {
+    /// Runs a command of this step; if it fails, says the end of its output at once.
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        limit: Duration,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Ended> {
+        let mut tail = Tail::default();
+        let ended = self.progress.run(command, self.log, limit, |line| {
+            tail.push(line);
+            on_line(line);
+        })?;
+        if !ended.ok() && ended != Ended::Interrupted {
+            self.progress.say(&format!(
+                "  {ended}; the end of the output (all of it: {}):\n{tail}",
+                self.log.display()
+            ));
+        }
+        Ok(ended)
+    }
+
     /// One check: it passes if this call of cargo does.
     fn check(&mut self, args: &str, limit: Duration) -> Result<Tally> {
-        let ended = self
-            .progress
-            .run(self.workspace.cargo(args), self.log, limit, |_| {})?;
+        let ended = self.command(self.workspace.cargo(args), limit, |_| {})?;
         Ok(Tally::of(ended, &format!("cargo {args}")))
     }
 
     /// Rust's test runner, with `--show-output`: its own counts are taken.
     pub(crate) fn tests(&mut self, command: Command, limit: Duration) -> Result<Tally> {
         let mut tally = Tally::default();
-        let ended = self
-            .progress
-            .run(command, self.log, limit, |line| tally.read(line))?;
+        let ended = self.command(command, limit, |line| tally.read(line))?;
         if !ended.ok() && tally.failed == 0 {
             // It did not compile, crashed or hung: no test says "failed", but one did.
             tally.add(Tally::fail(format!("the test run itself: {ended}")));

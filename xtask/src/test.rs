@@ -1,6 +1,5 @@
 //! `cargo xtask test`: installs what is missing, runs the steps in order, and ends with a table and one closing line.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, chosen: &[Step
             bail!("interrupted. Run it again when you are ready");
         }
         let tally = outcome.unwrap_or_else(|error| Tally::fail(format!("{error:#}")));
-        conclude(&name, &tally, took, &log);
+        conclude(&name, &tally, took);
         rows.push(Row {
             name,
             took,
@@ -91,8 +90,8 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, steps: &[Step]) -> Re
     })
 }
 
-/// Says how a step ended; of a failed one, the end of its log too.
-fn conclude(name: &str, tally: &Tally, took: Duration, log: &Path) {
+/// Says how a step ended, and what of it failed.
+fn conclude(name: &str, tally: &Tally, took: Duration) {
     let verdict = match (tally.failed, tally.passed) {
         (0, 0) => "skipped",
         (0, _) => "ok",
@@ -103,7 +102,7 @@ fn conclude(name: &str, tally: &Tally, took: Duration, log: &Path) {
     println!(
         "  {name}: {verdict} in {seconds:.1} s ({passed} passed, {failed} failed, {skipped} skipped)"
     );
-    if tally.failed > 0 {
-        println!("  the end of {}:\n{}", log.display(), report::tail(log));
+    for failure in &tally.failures {
+        println!("    failed: {failure}");
     }
 }

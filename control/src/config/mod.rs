@@ -1,5 +1,5 @@
 //! The user's configuration and the administrator's policy: reading, checking, merging. Nothing here acts on them.
-//! This file is the user's side; [`policy`] the administrator's; [`settings`] what comes of both; [`file`] reads.
+//! This file is the user's side; [`policy`] the administrator's; [`settings`] what comes of both; [`mod@file`] reads.
 
 mod file;
 mod policy;

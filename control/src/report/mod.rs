@@ -2,7 +2,7 @@
 //! or prints: each function takes data and a [`Page`] and gives back styled text, which the caller prints through
 //! `anstream`, so that styles vanish where they are not wanted (`NO_COLOR`, `--color`, pipes).
 //!
-//! Names of apps and streams come from strangers. All of them go through [`clean`] before they reach a line.
+//! Names of apps and streams come from strangers. All of them go through [`clean()`] before they reach a line.
 
 mod clean;
 mod findings;

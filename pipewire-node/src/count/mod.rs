@@ -18,6 +18,8 @@
 
 pub(crate) mod activation;
 pub(crate) mod books;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub(crate) mod layout;
 #[cfg(test)]
 mod live;

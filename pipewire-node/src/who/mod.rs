@@ -19,6 +19,8 @@
 //! into other hands between the connection and our look, are not seen. Within one look a pid cannot change hands (see
 //! [`process`]); so ask once, when the client appears, and keep the answer.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod group;
 mod label;
 mod process;
@@ -66,7 +68,7 @@ pub(crate) struct Served {
     pub(crate) peers: BTreeSet<u32>,
 }
 
-/// What can be looked up about processes. [`System`] asks the kernel; tests make theirs up.
+/// What can be looked up about processes. [`system::System`] asks the kernel; tests make theirs up.
 pub(crate) trait World {
     /// The process of that pid, unless there is none.
     fn process(&self, pid: u32) -> Option<Process>;

@@ -168,7 +168,7 @@ fn name_of(executable: &Path, command: &str) -> String {
 
 /// Command name and start time from /proc/PID/stat: fields 2 and 22 (proc(5)). The name can hold anything, brackets and
 /// line ends too, so the numbers begin after the last bracket.
-fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
+pub(super) fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let command = stat.get(open + 1..close)?;
@@ -179,7 +179,7 @@ fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
 
 /// The last pid of the line `NSpid:` in /proc/PID/status (proc(5)): one pid per nested namespace, the innermost last. The
 /// name stands in its own line above, in which the kernel escapes line ends.
-fn parse_own_pid(status: &[u8]) -> Option<u32> {
+pub(super) fn parse_own_pid(status: &[u8]) -> Option<u32> {
     let line = status
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"NSpid:"))?;
@@ -192,7 +192,7 @@ fn parse_own_pid(status: &[u8]) -> Option<u32> {
 }
 
 /// `socket:[INODE]`, as the links in /proc/PID/fd read. sock_diag knows inodes of 32 bits only, as sockets have them.
-fn parse_socket(link: &[u8]) -> Option<u32> {
+pub(super) fn parse_socket(link: &[u8]) -> Option<u32> {
     let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inode).ok()?.parse().ok()
 }

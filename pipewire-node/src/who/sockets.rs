@@ -73,13 +73,16 @@ fn request() -> Vec<u8> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     More,
     Done,
 }
 
 /// Takes one datagram of the kernel's answer: several messages, each with its own length.
-fn parse_answer(mut bytes: &[u8], sockets: &mut Vec<UnixSocket>) -> std::io::Result<Progress> {
+pub(super) fn parse_answer(
+    mut bytes: &[u8],
+    sockets: &mut Vec<UnixSocket>,
+) -> std::io::Result<Progress> {
     /// Length of a netlink header, and what messages are aligned to (netlink(7)).
     const HEADER: usize = 16;
     const ALIGN: usize = 4;
