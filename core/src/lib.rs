@@ -13,7 +13,8 @@
 //! Meanwhile, on other threads: whoever mutes calls [`gate::Gate::mute`], which works at once, and acknowledges it when
 //! [`gate::Gate::settled`] finds the deliveries from before at their end. The daemon renews the lease, so that its death
 //! or hang silences. Clients come and go by [`ledger::Ledger::claim`] and [`ledger::Ledger::release`], and
-//! [`ledger::Ledger::snapshot`] reads their counts without ever holding up a writer.
+//! [`ledger::Ledger::snapshot`] reads their counts without ever holding up a writer. Where the cycles are, the audio thread
+//! tells through [`published::Published`].
 //!
 //! ```
 //! use truemute_core::gate::{Decision, Gate, SilentReason, Source};
@@ -70,3 +71,4 @@ mod in_flight;
 pub mod ledger;
 #[cfg(feature = "std")]
 pub mod observed;
+pub mod published;

@@ -8,6 +8,7 @@ use loom::sync::atomic::{AtomicBool, Ordering, fence};
 use loom::thread;
 use truemute_core::gate::{Decision, Gate, SilentReason, Source};
 use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot};
+use truemute_core::published::Published;
 
 const NOW_NS: u64 = 100;
 
@@ -393,5 +394,28 @@ fn no_unattributed_pull_is_lost() {
         other.join().unwrap();
         let sum = ledger.unattributed();
         assert_eq!((sum.pulls, sum.frames, sum.nanoseconds), (2, 9, 9000));
+    });
+}
+
+/// Words that are published together are read together, and what was published before a reader is told is what it reads.
+#[test]
+fn published_words_belong_together() {
+    loom::model(|| {
+        let shared = Arc::new((Published::<2>::new(), AtomicBool::new(false)));
+        let publisher = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.0.publish([1, 1]);
+                shared.1.store(true, Ordering::Release);
+                shared.0.publish([2, 2]);
+            }
+        });
+        let told = shared.1.load(Ordering::Acquire);
+        if let Some([first, second]) = shared.0.read() {
+            assert_eq!(first, second);
+            assert!(!told || first >= 1);
+        }
+        publisher.join().unwrap();
+        assert_eq!(shared.0.read(), Some([2, 2]));
     });
 }

@@ -3,8 +3,10 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering, fence},
+    sync::{Mutex, PoisonError},
 };
+
+use truemute_core::published::Published;
 
 /// A place in the graph's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +38,13 @@ pub(crate) struct Seen {
     pub(crate) at_ns: u64,
 }
 
-const WORDS: usize = 8;
 const NONE: u64 = u64::MAX;
 
 /// The cell between the real-time thread and the main loop, with a descriptor that becomes readable when something
 /// changed that the main loop waits for.
 pub(crate) struct Progress {
-    sequence: AtomicU64,
-    words: [AtomicU64; WORDS],
+    cell: Published<8>,
+    last_read: Mutex<Seen>,
     wake: OwnedFd,
 }
 
@@ -53,20 +54,18 @@ impl Progress {
             0,
             rustix::event::EventfdFlags::NONBLOCK | rustix::event::EventfdFlags::CLOEXEC,
         )?;
-        let words = [const { AtomicU64::new(0) }; WORDS];
-        // No live cycle yet, and no reason to be silent.
-        words[4].store(NONE, Ordering::Relaxed);
-        words[5].store(NONE, Ordering::Relaxed);
-        Ok(Self {
-            sequence: AtomicU64::new(0),
-            words,
+        let progress = Self {
+            cell: Published::new(),
+            last_read: Mutex::default(),
             wake,
-        })
+        };
+        progress.publish(&Seen::default());
+        Ok(progress)
     }
 
-    /// Real-time thread, the only writer.
+    /// Real-time thread, the only one that publishes.
     pub(crate) fn publish(&self, seen: &Seen) {
-        let words = [
+        self.cell.publish([
             seen.cycles,
             seen.epoch,
             u64::from(seen.epoch_at.clock) | u64::from(seen.live_at.map_or(0, |at| at.clock)) << 32,
@@ -75,45 +74,34 @@ impl Progress {
             seen.silent.map_or(NONE, u64::from),
             u64::from(seen.quantum) | u64::from(seen.rate) << 32,
             seen.at_ns,
-        ];
-        let before = self.sequence.load(Ordering::Relaxed);
-        self.sequence
-            .store(before.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        for (cell, word) in self.words.iter().zip(words) {
-            cell.store(word, Ordering::Relaxed);
-        }
-        self.sequence
-            .store(before.wrapping_add(2), Ordering::Release);
+        ]);
     }
 
-    /// Any thread. The writer holds the cell for some ten nanoseconds a cycle, so this repeats rarely.
+    /// Any thread but the real-time one. While the publisher is interrupted in the middle, what was read before.
     pub(crate) fn read(&self) -> Seen {
-        loop {
-            let before = self.sequence.load(Ordering::Acquire);
-            let words: [u64; WORDS] =
-                std::array::from_fn(|i| self.words[i].load(Ordering::Relaxed));
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
-                return Seen {
-                    cycles: words[0],
-                    epoch: words[1],
-                    epoch_at: At {
-                        clock: words[2] as u32,
-                        position: words[3],
-                    },
-                    live_at: (words[4] != NONE).then_some(At {
-                        clock: (words[2] >> 32) as u32,
-                        position: words[4],
-                    }),
-                    silent: (words[5] != NONE).then_some(words[5] as u8),
-                    quantum: words[6] as u32,
-                    rate: (words[6] >> 32) as u32,
-                    at_ns: words[7],
-                };
-            }
-            std::hint::spin_loop();
+        let mut last = self
+            .last_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(words) = self.cell.read() {
+            *last = Seen {
+                cycles: words[0],
+                epoch: words[1],
+                epoch_at: At {
+                    clock: words[2] as u32,
+                    position: words[3],
+                },
+                live_at: (words[4] != NONE).then_some(At {
+                    clock: (words[2] >> 32) as u32,
+                    position: words[4],
+                }),
+                silent: (words[5] != NONE).then_some(words[5] as u8),
+                quantum: words[6] as u32,
+                rate: (words[6] >> 32) as u32,
+                at_ns: words[7],
+            };
         }
+        *last
     }
 
     /// Real-time thread: wakes the main loop. A write to a non-blocking eventfd; its failure (a full counter) means
