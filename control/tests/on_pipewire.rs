@@ -89,6 +89,14 @@ fn a_client_is_seen_muted_and_counted() {
     assert!(status.backend.starts_with("pipewire "), "{status:?}");
     assert_eq!(status.virtual_mic.name, "truemute.mic");
 
+    assert!(stage.server.wait_for_source("truemute.mic", SOON).unwrap());
+    let doctor = stage.truemute(&["doctor"]);
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.status.success(), "{said}");
+    for part in ["follows the real mic simulated-mic", "Apps can select"] {
+        assert!(said.contains(part), "{said}");
+    }
+
     let unmuted: Switched = stage.json("unmute");
     assert_eq!(unmuted.gate, GateState::Live);
     let wanted = Wanted {
@@ -98,7 +106,6 @@ fn a_client_is_seen_muted_and_counted() {
         rate: 48_000,
         format: Format::F32,
     };
-    assert!(stage.server.wait_for_source("truemute.mic", SOON).unwrap());
     let recording = App::PwRecord
         .record(&stage.server, &wanted, stage.home.path())
         .unwrap();

@@ -37,6 +37,24 @@ fn without_an_audio_server_it_says_so_and_stays_muted() {
 }
 
 #[test]
+fn the_doctor_says_what_is_wrong_and_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_truemute"))
+        .arg("doctor")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .env("HOME", dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for part in ["No daemon answers", "truemute daemon", "PipeWire"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
 fn the_socket_is_its_users_alone() {
     let daemon = RealDaemon::start();
     let socket = fs::metadata(daemon.socket()).unwrap();

@@ -1,0 +1,149 @@
+//! The audio server's graph as any client sees it, through PipeWire's own pw-dump: an independent look, since the daemon could
+//! be wrong about itself.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A server that takes longer to tell its graph does not work.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What matters of it here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Graph {
+    /// Version of the server.
+    pub(super) version: String,
+    /// `node.name` of every source that apps can select.
+    pub(super) sources: Vec<String>,
+    /// `node.name` of the source that apps get if they do not choose.
+    pub(super) default_source: Option<String>,
+}
+
+/// Why there is no graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GraphError {
+    /// pw-dump is not installed.
+    NoTool,
+    /// pw-dump failed: its own words.
+    NoServer(String),
+    /// It printed something else than is expected.
+    NotUnderstood(String),
+}
+
+/// Asks the server of this session.
+pub(super) fn read() -> Result<Graph, GraphError> {
+    let mut child = Command::new("pw-dump")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|_| GraphError::NoTool)?;
+    let read = |stream: Option<Box<dyn std::io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut stream) = stream {
+                // What cannot be read is missing below.
+                let _ = stream.read_to_end(&mut bytes);
+            }
+            bytes
+        })
+    };
+    let out = read(child.stdout.take().map(|stream| Box::new(stream) as _));
+    let errors = read(child.stderr.take().map(|stream| Box::new(stream) as _));
+    let deadline = Instant::now() + LIMIT;
+    let ended = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+        }
+    };
+    let (out, errors) = (
+        out.join().unwrap_or_default(),
+        errors.join().unwrap_or_default(),
+    );
+    match ended {
+        Some(status) if status.success() => parse(&out),
+        Some(_) => {
+            let words = String::from_utf8_lossy(&errors);
+            Err(GraphError::NoServer(words.trim().replace('\n', ", ")))
+        }
+        None => Err(GraphError::NoServer("pw-dump did not end in 5 s".into())),
+    }
+}
+
+fn parse(dump: &[u8]) -> Result<Graph, GraphError> {
+    let objects: Vec<Value> = serde_json::from_slice(dump)
+        .map_err(|error| GraphError::NotUnderstood(error.to_string()))?;
+    let of_type = |name: &'static str| {
+        let wanted = format!("PipeWire:Interface:{name}");
+        objects
+            .iter()
+            .filter(move |object| object["type"] == *wanted)
+    };
+    let version = of_type("Core")
+        .find_map(|core| core["info"]["version"].as_str())
+        .ok_or_else(|| GraphError::NotUnderstood("it names no core".into()))?;
+    let sources = of_type("Node")
+        .map(|node| &node["info"]["props"])
+        .filter(|props| {
+            props["media.class"]
+                .as_str()
+                .is_some_and(|class| class == "Audio/Source" || class.starts_with("Audio/Source/"))
+        })
+        .filter_map(|props| props["node.name"].as_str());
+    let default_source = of_type("Metadata")
+        .filter_map(|metadata| metadata["metadata"].as_array())
+        .flatten()
+        .find(|entry| entry["key"] == "default.audio.source")
+        .and_then(|entry| entry["value"]["name"].as_str());
+    Ok(Graph {
+        version: version.to_owned(),
+        sources: sources.map(str::to_owned).collect(),
+        default_source: default_source.map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shortened from pw-dump 0.3.65.
+    const DUMP: &str = r#"[
+        {"id": 0, "type": "PipeWire:Interface:Core", "info": {"version": "0.3.65", "name": "pipewire-0"}},
+        {"id": 30, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Source", "node.name": "truemute.mic"}}},
+        {"id": 31, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Source/Virtual", "node.name": "simulated"}}},
+        {"id": 32, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Sink", "node.name": "speaker"}}},
+        {"id": 33, "type": "PipeWire:Interface:Node", "info": null},
+        {"id": 40, "type": "PipeWire:Interface:Metadata", "props": {"metadata.name": "default"}, "metadata": [
+            {"subject": 0, "key": "default.audio.sink", "type": "Spa:String:JSON", "value": {"name": "speaker"}},
+            {"subject": 0, "key": "default.audio.source", "type": "Spa:String:JSON", "value": {"name": "truemute.mic"}}]}
+    ]"#;
+
+    #[test]
+    fn the_graph_is_read_from_a_dump() {
+        assert_eq!(
+            parse(DUMP.as_bytes()).unwrap(),
+            Graph {
+                version: "0.3.65".into(),
+                sources: vec!["truemute.mic".into(), "simulated".into()],
+                default_source: Some("truemute.mic".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn something_else_is_not_understood() {
+        for dump in [&b""[..], b"garbage", b"{}", b"[]", b"[1, null]"] {
+            assert!(matches!(parse(dump), Err(GraphError::NotUnderstood(_))));
+        }
+    }
+}
