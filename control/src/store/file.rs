@@ -2,7 +2,7 @@
 //! formats, and what happens to a damaged one. What stands in the tables is [`super::write`]'s and [`super::read`]'s matter.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,9 +14,6 @@ use super::StoreError;
 
 /// Written into the file's header (`PRAGMA application_id`), so that a stranger's database is never touched.
 const APPLICATION_ID: i64 = 0x5472_754d;
-
-/// How every SQLite file begins (sqlite.org/fileformat.html#the_database_header).
-const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Step N brings a file from format N to N + 1; format 0 is an empty file. Released steps never change.
 pub(super) const STEPS: &[&str] = &[include_str!("format-1.sql")];
@@ -40,7 +37,6 @@ impl File {
 
     pub(super) fn open_with(path: &Path, steps: &[&str]) -> Result<File, StoreError> {
         let identity = make(path).map_err(|cause| unusable(path, cause))?;
-        check_header(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let sql = |cause| explain(path, cause);
         let mut connection = Connection::open_with_flags(path, flags).map_err(sql)?;
@@ -104,19 +100,6 @@ fn make(path: &Path) -> io::Result<(u64, u64)> {
         return Err(io::Error::other("it is not a regular file"));
     }
     Ok((found.dev(), found.ino()))
-}
-
-/// Refuses what is no database before SQLite sees it: it would take a short text for an empty file, and truncate it.
-fn check_header(path: &Path) -> Result<(), StoreError> {
-    let mut header = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut header))
-        .map_err(|cause| unusable(path, cause))?;
-    if header.is_empty() || header == MAGIC {
-        return Ok(());
-    }
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
-    Err(explain(path, rusqlite::Error::SqliteFailure(code, None)))
 }
 
 /// Takes away permissions beyond `mode`.

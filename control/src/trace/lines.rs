@@ -384,6 +384,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_example_in_the_documentation_is_a_trace() {
+        let papers = include_str!("../../../docs/trace.md");
+        let (_, example) = papers.rsplit_once("```json\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let mut events = Vec::new();
+        for line in example.lines() {
+            let parsed: TraceLine = serde_json::from_str(line).unwrap();
+            let again = serde_json::to_value(&parsed).unwrap();
+            assert_eq!(
+                again,
+                serde_json::from_str::<serde_json::Value>(line).unwrap()
+            );
+            events.push(again["event"].as_str().unwrap().to_owned());
+        }
+        let all = ["start", "gate", "client", "pull", "lost", "pull", "end"];
+        assert_eq!(
+            events, all,
+            "one of each, and each event has a row in the table"
+        );
+        assert!(
+            all.iter()
+                .all(|event| papers.contains(&format!("| `{event}` |")))
+        );
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
