@@ -15,6 +15,13 @@
 //!
 //! A client that completes a cycle writes the time into its record. Our output's callback of the next cycle sees that
 //! the time changed, and counts one pull of what the last cycle delivered, live or muted as the gate had it then.
+//!
+//! Where the records cannot be believed, `profiler.rs` estimates the same from the server's profiler
+//! (`profiler_feed.rs`, `profile_pod.rs`), on the main thread.
+//!
+//! What one pull is, at the edges: each cycle that a client's node begins and completes while it is linked to us. So a
+//! cycle in which the link did not carry anything yet counts (a client sees up to six empty buffers at the start with
+//! 1.4.2), and so does one that runs while the client disconnects, though its callback is not called any more.
 
 pub(crate) mod activation;
 pub(crate) mod books;

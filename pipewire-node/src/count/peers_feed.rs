@@ -5,11 +5,11 @@
 //! Source of the events: PipeWire's src/pipewire/extensions/client-node.h and module-client-node/{client,remote}-node.c.
 
 use super::activation::{ActivationRecord, RecordError};
+use super::books::monotonic_ns;
 use pipewire::core::Core;
 use pipewire::spa::sys as spa_sys;
 use pipewire::spa::utils::hook;
 use pipewire::sys as pw_sys;
-use rustix::time::{ClockId, clock_gettime};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, c_int, c_void};
@@ -282,11 +282,6 @@ impl Shared {
         let ids: Vec<u32> = self.peers.borrow().keys().copied().collect();
         ids.into_iter().for_each(|node_id| self.forget(node_id));
     }
-}
-
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Keeps the feed's state alive for one event, whatever the event's handler drops.

@@ -14,6 +14,8 @@ pub(crate) struct ProfiledCycle {
     pub(crate) count: i64,
     /// The driver's global id.
     pub(crate) driver_id: u32,
+    /// When the driver began the cycle, in nanoseconds of the monotonic clock.
+    pub(crate) signal_ns: u64,
     /// Frames of the cycle.
     pub(crate) frames: u32,
     /// The graph's rate in Hz.
@@ -24,7 +26,7 @@ pub(crate) struct ProfiledCycle {
     pub(crate) followers: Vec<Follower>,
 }
 
-/// What one node did in a cycle. Times are nanoseconds of the monotonic clock.
+/// What one node, follower or driver, did in a cycle. Times are nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Follower {
     /// The node's global id.
@@ -85,7 +87,7 @@ fn cycle(object: Pod<'_>, damaged: &mut u64) -> Option<ProfiledCycle> {
     if object.kind != spa_sys::SPA_TYPE_Object || word(kind)? != spa_sys::SPA_TYPE_OBJECT_Profiler {
         return None;
     }
-    let (mut count, mut clock, mut driver_id, mut followers) = (None, None, None, Vec::new());
+    let (mut count, mut clock, mut driver, mut followers) = (None, None, None, Vec::new());
     while !rest.is_empty() {
         let key = word(rest.get(..4)?)?;
         let (value, after) = split(rest.get(8..)?)?;
@@ -94,7 +96,7 @@ fn cycle(object: Pod<'_>, damaged: &mut u64) -> Option<ProfiledCycle> {
         match key {
             spa_sys::SPA_PROFILER_info => count = fields.long(0),
             spa_sys::SPA_PROFILER_clock => clock = times(&fields),
-            spa_sys::SPA_PROFILER_driverBlock => driver_id = fields.int(0),
+            spa_sys::SPA_PROFILER_driverBlock => driver = follower(&fields),
             spa_sys::SPA_PROFILER_followerBlock => match follower(&fields) {
                 Some(follower) => followers.push(follower),
                 None => *damaged += 1,
@@ -104,9 +106,13 @@ fn cycle(object: Pod<'_>, damaged: &mut u64) -> Option<ProfiledCycle> {
         }
     }
     let (frames, rate, position) = clock?;
+    let Follower {
+        node_id, signal_ns, ..
+    } = driver?;
     Some(ProfiledCycle {
         count: count?,
-        driver_id: driver_id?,
+        driver_id: node_id,
+        signal_ns,
         frames,
         rate,
         position,
@@ -265,7 +271,7 @@ pub(crate) mod built {
             property(spa_sys::SPA_PROFILER_clock, clock),
             property(
                 spa_sys::SPA_PROFILER_driverBlock,
-                block(cycle.driver_id, 1, 2, 3, 3),
+                block(cycle.driver_id, cycle.signal_ns, 2, 3, 3),
             ),
         ];
         for follower in &cycle.followers {
@@ -313,6 +319,7 @@ mod tests {
         let cycle = |count: i64, followers: u32| ProfiledCycle {
             count,
             driver_id: 30,
+            signal_ns: 9,
             frames: 256,
             rate: 48_000,
             position: 1 << 40,

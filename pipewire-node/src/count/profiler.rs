@@ -6,45 +6,68 @@ use super::books::{Account, Books, CycleFacts};
 use super::profile_pod::{Follower, ProfiledCycle, parse};
 use std::collections::{HashMap, VecDeque};
 
-/// How many of our last cycles are remembered: messages come late, at q = 64 by up to a dozen cycles.
-const REMEMBERED: usize = 256;
+/// How many of our last cycles are remembered. 0.3.65 sends its messages once a second: 750 cycles at q = 64.
+const REMEMBERED: usize = 2048;
+/// After this nothing more is expected about a client that has left.
+const SETTLED_NS: u64 = 2_500_000_000;
 
 /// The estimator. Whoever is followed here must not be in the peer table: a ledger slot has one writer.
 #[derive(Debug, Default)]
 pub(crate) struct ProfilerCounts {
-    clients: HashMap<u32, Followed>,
-    /// The last cycle that each driver told, by the driver's id.
-    told: HashMap<u32, i64>,
+    clients: Vec<Followed>,
+    /// The last cycle told, by any driver and by each.
+    last_count: Option<i64>,
+    last_count_of: HashMap<u32, i64>,
+    /// The start of the latest cycle told.
+    told_ns: u64,
     /// Our own last cycles, oldest first.
     delivered: VecDeque<CycleFacts>,
 }
 
 #[derive(Debug)]
 struct Followed {
+    node_id: u32,
     account: Account,
+    /// From link to unlink: the node can be somebody else's before and after.
     joined_ns: u64,
+    left_ns: Option<u64>,
     finish_ns: u64,
     /// Pulled in the last cycle that its driver told.
     active: bool,
 }
 
 impl ProfilerCounts {
-    /// Follows a client's node from now on, which was linked at `joined_ns` of the monotonic clock.
+    /// Follows a client's node, which was linked at `joined_ns` of the monotonic clock.
     pub(crate) fn follow(&mut self, node_id: u32, account: Account, joined_ns: u64) {
-        let followed = Followed {
+        self.clients.push(Followed {
+            node_id,
             account,
             joined_ns,
+            left_ns: None,
             finish_ns: 0,
             active: false,
-        };
-        self.clients.insert(node_id, followed);
+        });
     }
 
-    /// Ends that, and hands the account back.
-    pub(crate) fn unfollow(&mut self, node_id: u32) -> Option<Account> {
+    /// The node was unlinked at `left_ns`. What it did before may still be told: see [`Self::settled`].
+    pub(crate) fn leave(&mut self, node_id: u32, left_ns: u64) {
+        let here = |client: &&mut Followed| client.node_id == node_id && client.left_ns.is_none();
+        if let Some(client) = self.clients.iter_mut().find(here) {
+            client.left_ns = Some(left_ns);
+        }
+    }
+
+    /// Hands back the accounts of those who have left and of whom everything is told; at the latest 2.5 s after that.
+    pub(crate) fn settled(&mut self, now_ns: u64) -> Vec<(u32, Account)> {
+        let told_ns = self.told_ns;
+        let settled = |client: &mut Followed| {
+            let left = client.left_ns;
+            left.is_some_and(|left_ns| told_ns > left_ns || now_ns > left_ns + SETTLED_NS)
+        };
         self.clients
-            .remove(&node_id)
-            .map(|followed| followed.account)
+            .extract_if(.., settled)
+            .map(|client| (client.node_id, client.account))
+            .collect()
     }
 
     /// What our output did in its latest cycle. In order.
@@ -69,21 +92,31 @@ impl ProfilerCounts {
     }
 
     fn cycle<const N: usize>(&mut self, cycle: &ProfiledCycle, books: &mut Books<'_, N>) {
-        let last = self.told.insert(cycle.driver_id, cycle.count);
-        let untold = last.map_or(0, |last| {
-            cycle.count.saturating_sub(last).saturating_sub(1).max(0)
-        });
-        for follower in &cycle.followers {
-            if let Some(followed) = self.clients.get_mut(&follower.node_id) {
-                followed.cycle(
-                    follower,
-                    cycle,
-                    untold.cast_unsigned(),
-                    &self.delivered,
-                    books,
-                );
+        let untold = self.untold(cycle);
+        self.told_ns = self.told_ns.max(cycle.signal_ns);
+        for told in &cycle.followers {
+            for client in &mut self.clients {
+                if client.node_id == told.node_id
+                    && client
+                        .left_ns
+                        .is_none_or(|left_ns| told.awake_ns <= left_ns)
+                {
+                    client.cycle(told, cycle, untold, &self.delivered, books);
+                }
             }
         }
+    }
+
+    /// How many of this driver's cycles are known to be missing before this one. 0.3.65 numbers the cycles of all
+    /// drivers together, 1.4 those of each; what both ways of counting find missing, is.
+    fn untold(&mut self, cycle: &ProfiledCycle) -> u64 {
+        let missing = |last: Option<i64>| {
+            let missing = last.map_or(0, |last| cycle.count.saturating_sub(last).saturating_sub(1));
+            u64::try_from(missing).unwrap_or(0)
+        };
+        let of_all = missing(self.last_count.replace(cycle.count));
+        let of_this = missing(self.last_count_of.insert(cycle.driver_id, cycle.count));
+        of_all.min(of_this)
     }
 }
 
@@ -105,10 +138,8 @@ impl Followed {
             books.lost(&mut self.account, untold);
         }
         if pulled {
-            let ours = delivered
-                .iter()
-                .rev()
-                .find(|ours| ours.started_ns <= told.finish_ns);
+            let ours = delivered.partition_point(|ours| ours.started_ns <= told.finish_ns);
+            let ours = ours.checked_sub(1).and_then(|ours| delivered.get(ours));
             let got = ours.filter(|ours| ours.started_ns >= self.joined_ns);
             let nothing = CycleFacts {
                 started_ns: told.signal_ns,
@@ -186,6 +217,7 @@ mod tests {
             ProfiledCycle {
                 count: n.cast_signed(),
                 driver_id: 30,
+                signal_ns: started_ns,
                 frames: 256,
                 rate: 48_000,
                 position: n * 256,
@@ -250,20 +282,28 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_starts_over_or_another_one_is_no_gap() {
-        let mut profiled = Profiled::new();
-        for (n, count, driver_id) in [(5, 1000, 30), (6, 1, 30), (7, 500, 31), (8, 501, 31)] {
-            let cycle = ProfiledCycle {
-                count,
-                driver_id,
-                ..profiled.cycle(n, true)
-            };
-            profiled.tell(&[cycle]);
+    fn other_drivers_and_new_numbers_are_no_gap() {
+        // As 0.3.65 numbers them, then as 1.4 does, then after a restart of the driver.
+        let numbers = [
+            [(1, 30), (2, 31), (3, 30), (4, 31)],
+            [(1000, 30), (7, 31), (1001, 30), (8, 31)],
+            [(1000, 30), (1001, 30), (1, 30), (2, 30)],
+        ];
+        for numbers in numbers {
+            let mut profiled = Profiled::new();
+            for (n, (count, driver_id)) in (5..).zip(numbers) {
+                let cycle = ProfiledCycle {
+                    count,
+                    driver_id,
+                    ..profiled.cycle(n, true)
+                };
+                profiled.tell(&[cycle]);
+            }
+            assert_eq!(
+                (profiled.counts(0).live.pulls, profiled.counts(0).lost),
+                (4, 0)
+            );
         }
-        assert_eq!(
-            (profiled.counts(0).live.pulls, profiled.counts(0).lost),
-            (4, 0)
-        );
     }
 
     #[test]
@@ -296,23 +336,34 @@ mod tests {
     }
 
     #[test]
-    fn hands_the_account_back_and_counts_no_more() {
+    fn hears_a_client_out_before_it_hands_the_account_back() {
         let mut profiled = Profiled::new();
-        let cycle = profiled.cycle(5, true);
-        profiled.tell(&[cycle]);
-        let account = profiled.counts.unfollow(40).unwrap();
-        let cycle = profiled.cycle(6, true);
-        profiled.tell(&[cycle]);
-        assert_eq!(
-            profiled
-                .ledger
-                .release(account.slot.unwrap())
-                .unwrap()
-                .live
-                .pulls,
-            1
-        );
-        assert!(profiled.counts.unfollow(40).is_none());
+        let cycles = [5, 6, 7, 8].map(|n| profiled.cycle(n, true));
+        profiled.tell(&cycles[..1]);
+        // It leaves after cycle 6; its node's id is taken at once by another client, which pulls in cycle 8.
+        let left_ns = 7 * CYCLE;
+        profiled.counts.leave(40, left_ns);
+        let account = Account {
+            client: 42,
+            slot: profiled.ledger.claim(42),
+        };
+        profiled.counts.follow(40, account, 8 * CYCLE);
+        assert!(profiled.counts.settled(left_ns + 1).is_empty());
+        profiled.tell(&cycles[1..]);
+        let [(node_id, account)] = profiled.counts.settled(left_ns + 2).try_into().unwrap();
+        assert_eq!((node_id, account.client), (40, 40));
+        let counts = profiled.ledger.release(account.slot.unwrap()).unwrap();
+        assert_eq!(counts.live.pulls, 2);
+        assert_eq!(profiled.counts(2).live.pulls, 1);
+    }
+
+    #[test]
+    fn waits_for_nothing_when_the_graph_stands_still() {
+        let mut profiled = Profiled::new();
+        profiled.counts.leave(41, 7);
+        assert!(profiled.counts.settled(SETTLED_NS).is_empty());
+        assert_eq!(profiled.counts.settled(SETTLED_NS + 8).len(), 1);
+        assert!(profiled.counts.settled(SETTLED_NS + 8).is_empty());
     }
 
     #[test]
