@@ -2,7 +2,7 @@
 
 use super::super::books::{Books, monotonic_ns, trace_queue};
 use super::super::profiler::ProfilerCounts;
-use super::super::profiler_feed::{INTERFACE, ProfilerFeed};
+use super::super::profiler_feed::ProfilerFeed;
 use super::clients::Capture;
 use super::output::{Output, Shape};
 use super::{Stage, pw_sys};
@@ -31,7 +31,7 @@ fn the_profiler_comes_close() {
     let _globals = registry
         .add_listener_local()
         .global(move |global| {
-            if global.type_.to_str() == INTERFACE {
+            if global.type_.to_str() == "PipeWire:Interface:Profiler" {
                 found.set(Some(global.id));
             }
         })
