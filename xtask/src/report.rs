@@ -53,12 +53,12 @@ impl Progress {
         self.started = Instant::now();
         self.last_said = self.started;
         self.last_line.clear();
-        self.say(&format!("{title}: {about}"));
         if let Some(bar) = &self.bar {
             bar.reset();
             bar.set_prefix(self.title.clone());
             bar.set_message("");
         }
+        self.say(&format!("{title}: {about}"));
     }
 
     /// Time since the step began.

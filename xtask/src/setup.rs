@@ -6,11 +6,13 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::packages::{PACKAGES, Package, Part, Probe};
+use crate::process::interrupted;
 use crate::report::{Progress, Tail};
 use crate::workspace::{Workspace, is_root, program};
 
@@ -36,6 +38,9 @@ pub(crate) fn packages(
         .iter()
         .filter(|package| parts.contains(&package.part))
         .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let missing = match system() {
         System::Debian(version) => {
             wanted.retain(|package| package.only_in.is_none_or(|only| only == version));
@@ -51,49 +56,43 @@ pub(crate) fn packages(
     for package in &missing {
         progress.say(&format!("  {:<26} {}", package.name, package.why));
     }
+    let Err(error) = install(workspace, progress, &missing) else {
+        return Ok(());
+    };
     let (extra, needed): (Vec<&Package>, Vec<&Package>) = missing
         .iter()
         .partition(|package| package.part == Part::Test);
-    apt(workspace, progress, &["update"]).or_else(|error| {
-        // One unreachable source of several makes `update` fail; what is needed may still be there.
-        progress.say(&format!(
-            "{error:#}. Going on with the package lists that are there."
-        ));
-        Ok::<_, anyhow::Error>(())
-    })?;
+    if extra.is_empty() || !is_root() || interrupted().load(Ordering::Relaxed) {
+        return Err(error);
+    }
+    progress.say(&format!("{error:#}. Trying again with fewer."));
     install(workspace, progress, &needed)?;
-    if let Err(error) = install(workspace, progress, &extra) {
-        if crate::process::interrupted().load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(error);
-        }
-        progress.say(&format!(
-            "{error:#}. Trying them one by one; tests that miss one will be skipped."
-        ));
-        for package in extra {
-            if let Err(error) = install(workspace, progress, &[package]) {
-                progress.say(&format!("Without {}: {error:#}", package.name));
-            }
+    for package in extra {
+        if let Err(error) = install(workspace, progress, &[package]) {
+            progress.say(&format!(
+                "Tests that need {} will be skipped: {error:#}",
+                package.name
+            ));
         }
     }
     Ok(())
 }
 
+/// Brings apt's lists up to date and installs: as root at once, else through sudo after asking.
 fn install(workspace: &Workspace, progress: &mut Progress, packages: &[&Package]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let mut args = vec!["install", "--yes", "--no-install-recommends"];
-    args.extend(packages.iter().map(|package| package.name));
-    apt(workspace, progress, &args)
-}
-
-/// Runs apt-get: as root at once, else through sudo after asking.
-fn apt(workspace: &Workspace, progress: &mut Progress, args: &[&str]) -> Result<()> {
-    let line = format!("apt-get {}", args.join(" "));
+    let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
+    // One unreachable source of several makes `update` fail; what is needed may still be there.
+    let line = format!(
+        "apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {}",
+        names.join(" ")
+    );
     if is_root() {
         let log = workspace.new_log("apt")?;
-        let mut command = Command::new("apt-get");
-        command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]);
         progress.begin("packages", &line);
         let ended = progress.run(command, &log, APT_LIMIT, |_| {})?;
         progress.end();
@@ -105,15 +104,14 @@ fn apt(workspace: &Workspace, progress: &mut Progress, args: &[&str]) -> Result<
         }
         return Ok(());
     }
-    let line = format!("sudo env DEBIAN_FRONTEND=noninteractive {line}");
-    ask(&line)?;
+    let whole = format!("sudo sh -c '{line}'");
+    ask(&whole)?;
     let status = Command::new("sudo")
-        .args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"])
-        .args(args)
+        .args(["sh", "-c", &line])
         .status()
-        .with_context(|| format!("cannot start sudo; run as root: {line}"))?;
+        .with_context(|| format!("cannot start sudo; as root, run: {line}"))?;
     if !status.success() {
-        bail!("`{line}` failed ({status}). Run it by hand to see more");
+        bail!("`{whole}` failed ({status}). Run it by hand to see more");
     }
     Ok(())
 }
