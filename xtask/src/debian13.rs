@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::packages::DEBIAN13_PACKAGES;
 use crate::report::{Progress, Tail};
+use crate::setup;
 use crate::workspace::{Workspace, is_root, program};
 
 const MIRROR: &str = "http://deb.debian.org/debian";
@@ -74,6 +75,9 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
     }
     let root = place(workspace);
     let unavailable = |why: &str| Ok(Debian13::Unavailable(why.to_owned()));
+    if setup::is_debian13() {
+        return unavailable("this is Debian 13, so its own server is the one to test");
+    }
     if !is_root() {
         return unavailable("making a Debian 13 root and running a server in it needs root");
     }
@@ -87,7 +91,7 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
         .success()
     {
         return unavailable(
-            "this machine allows no mount namespace (a container without CAP_SYS_ADMIN)",
+            "this machine allows no mount namespace (a chroot, or a container without CAP_SYS_ADMIN)",
         );
     }
     remove(&root)?;

@@ -133,6 +133,11 @@ fn ask(line: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether this system is the other Debian that tests want.
+pub(crate) fn is_debian13() -> bool {
+    matches!(system(), System::Debian(version) if version == "13")
+}
+
 fn system() -> System {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |key: &str| {
