@@ -34,6 +34,19 @@ impl Stamp {
             .stamp
     }
 
+    /// A moment that is known by the wall clock, on both; with the accuracy of [`Stamp::wall_of`].
+    pub fn at_wall(&self, wall_ns: u64) -> Stamp {
+        let monotonic_ns = if wall_ns >= self.wall_ns {
+            self.monotonic_ns.saturating_add(wall_ns - self.wall_ns)
+        } else {
+            self.monotonic_ns.saturating_sub(self.wall_ns - wall_ns)
+        };
+        Stamp {
+            wall_ns,
+            monotonic_ns,
+        }
+    }
+
     /// The wall time of a moment that is known by the monotonic clock. Exact to the accuracy of [`Stamp::now`] and what
     /// the wall clock was slewed between the two moments (at most 0.5 ms a second, adjtimex(2)), as long as nobody set it.
     pub fn wall_of(&self, monotonic_ns: u64) -> u64 {
@@ -102,6 +115,14 @@ mod tests {
         };
         assert_eq!(stamp.wall_of(700), 1_000_200);
         assert_eq!(stamp.wall_of(100), 999_600);
+        for monotonic_ns in [100, 500, 700] {
+            let wall_ns = stamp.wall_of(monotonic_ns);
+            let moment = Stamp {
+                wall_ns,
+                monotonic_ns,
+            };
+            assert_eq!(stamp.at_wall(wall_ns), moment);
+        }
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Lines {
             self.instance = Some(look.instance);
             self.start(look.instance);
         }
-        let now = Stamp::now();
+        // The counts are as old as the look, which the line's times must say.
+        let seen = Stamp::now().at_wall(look.at_ns);
         for client in &look.clients {
             let who = Client {
                 counts: Counts::default(),
@@ -156,7 +157,7 @@ impl Lines {
                 ..client.clone()
             };
             if self.clients.get(&client.id) != Some(&who) {
-                self.ready.push_back(client_line(client, now));
+                self.ready.push_back(client_line(client, seen));
                 self.clients.insert(client.id, who);
             }
         }
@@ -194,12 +195,12 @@ fn gate_line(change: &GateChange) -> TraceLine {
     }
 }
 
-fn client_line(client: &Client, now: Stamp) -> TraceLine {
+fn client_line(client: &Client, seen: Stamp) -> TraceLine {
     // A path that is not UTF-8 cannot be written as JSON and must not end the trace.
     let executable = client.executable.as_ref();
     TraceLine::Client {
-        monotonic_ns: now.monotonic_ns,
-        time: rfc3339_us(now.wall_ns),
+        monotonic_ns: seen.monotonic_ns,
+        time: rfc3339_us(seen.wall_ns),
         client: Box::new(TraceClient {
             id: client.id,
             app: client.app.clone(),
@@ -369,6 +370,30 @@ mod tests {
         assert_eq!(lines.next(Duration::from_millis(5)), Next::Idle);
         drop(lines);
         telling.join().unwrap();
+    }
+
+    #[test]
+    fn a_clients_line_has_the_time_at_which_it_was_counted() {
+        let publisher = Publisher::default();
+        let second = 1_000_000_000;
+        let old = snapshot(1, Stamp::now().wall_ns - second, &[client(7, "app")]);
+        let mut lines = Lines::new(publisher.subscribe(Topic::Trace, [Note::Look(Arc::new(old))]));
+        let found = rest(&mut lines);
+        match &found[..] {
+            [
+                TraceLine::Start {
+                    monotonic_ns: start,
+                    ..
+                },
+                TraceLine::Client {
+                    monotonic_ns: counted,
+                    ..
+                },
+            ] => {
+                assert!(*counted + second * 9 / 10 < *start);
+            }
+            found => panic!("{found:?}"),
+        }
     }
 
     #[test]
