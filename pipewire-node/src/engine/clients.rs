@@ -319,6 +319,11 @@ impl Clients {
         }
     }
 
+    /// Whether any client is connected.
+    pub(crate) fn any(&self) -> bool {
+        self.present().next().is_some()
+    }
+
     /// Whether any client pulls.
     pub(crate) fn any_running(&self) -> bool {
         self.present()

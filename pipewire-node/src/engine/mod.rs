@@ -5,6 +5,7 @@ mod clients;
 mod estimate;
 mod inbox;
 mod mic;
+mod plan;
 mod server;
 mod switch;
 mod thread;

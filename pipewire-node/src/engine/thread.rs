@@ -20,13 +20,13 @@ use super::{
     clients::{Clients, OnDataLoop},
     inbox::{Inbox, Note},
     mic::channels_of,
+    plan::Plan,
     server,
     turn::{Engine, Parts, follow},
 };
 use crate::{
-    count::books::trace_queue,
     graph::{model::Model, watch::Watch},
-    sample::{Channel, Cycle, CycleParts, Progress, SamplePath, SourceEvents, monotonic_ns},
+    sample::{Channel, Cycle, Progress, SamplePath, monotonic_ns},
     who::system::System,
 };
 
@@ -34,9 +34,6 @@ use crate::{
 const STEP: Duration = Duration::from_secs(5);
 /// How long the start waits for a real mic, so that the virtual one gets its channels.
 const MIC_GRACE: Duration = Duration::from_millis(500);
-
-/// Pulls that wait for the trace at most: half a second of 64 clients at a quantum of 64.
-const TRACE_QUEUE: usize = 32_768;
 
 /// Runs the backend. `ready` gets the server's facts once clients can find the virtual mic, or why not.
 pub(super) fn run(
@@ -130,6 +127,7 @@ impl Stage {
         pipewire::init();
         let refused = |error: pipewire::Error| Failure::Refused(error.to_string());
         let main_loop = MainLoopRc::new(None).map_err(refused)?;
+        enter(&main_loop);
         let context = server::context(&main_loop).map_err(refused)?;
         let mut properties = PropertiesBox::new();
         properties.insert("application.name", "TrueMute");
@@ -246,27 +244,15 @@ impl Stage {
         let channels = self.channels(&options);
         let instance = wall_ns();
         let ledger = Arc::new(Ledger::new(instance));
-        let (sender, trace) = trace_queue(TRACE_QUEUE);
         let progress = Progress::new().map_err(|error| Failure::Refused(error.to_string()))?;
-        let progress = Arc::new(progress);
-        let parts = CycleParts {
+        let plan = Plan {
+            core: self.core.clone(),
+            inbox: self.inbox.clone(),
             gate: gate.clone(),
-            progress: progress.clone(),
+            progress: Arc::new(progress),
             ledger: ledger.clone(),
-            trace: sender,
         };
-        let peers = {
-            let inbox = self.inbox.clone();
-            move |change| inbox.put(Note::Peer(change))
-        };
-        let path = SamplePath::connect(
-            &self.core,
-            channels,
-            parts,
-            Box::new(StreamNotes(self.inbox.clone())),
-            peers,
-        )
-        .map_err(Failure::Refused)?;
+        let (path, trace) = plan.build(channels).map_err(Failure::Refused)?;
         let visible = self.wait(STEP, || {
             let model = self.model.borrow();
             let ports = |node: Option<u32>, output| {
@@ -289,20 +275,13 @@ impl Stage {
         }
         path.show_muted(true);
         let world = System::new(self.own_pid(&path).as_deref());
-        let data_loop = DataLoop {
-            context: self.context.clone(),
-            cycle: path.cycle(),
-        };
+        let data_loop = DataLoop::new(self.context.clone(), &path);
         let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
         let engine = Engine::new(Parts {
             options,
-            core: self.core.clone(),
+            plan,
             watch: self.watch.clone(),
             model: self.model.clone(),
-            inbox: self.inbox.clone(),
-            gate,
-            progress,
-            ledger: ledger.clone(),
             clients: Clients::new(ledger, world),
             trace,
             data_loop,
@@ -342,6 +321,20 @@ impl Stage {
     }
 }
 
+/// Makes this thread the loop's own already while the start only iterates it: a loop that nobody has entered lets other
+/// threads run its callbacks (spa/support/loop.h, `enter`). It is left when the thread ends.
+fn enter(main_loop: &MainLoopRc) {
+    // SAFETY: the loop lives, and its control interface is set up when it is made; enters nest.
+    unsafe {
+        let mut control = (*main_loop.loop_().as_raw().control).iface;
+        pipewire::spa::spa_interface_call_method!(
+            &mut control as *mut pipewire::spa::sys::spa_interface,
+            pipewire::spa::sys::spa_loop_control_methods,
+            enter,
+        );
+    }
+}
+
 fn remote_name(options: &Options) -> String {
     options
         .remote
@@ -358,18 +351,6 @@ pub(super) fn wall_ns() -> u64 {
     })
 }
 
-struct StreamNotes(Rc<Inbox>);
-
-impl SourceEvents for StreamNotes {
-    fn state(&self, streaming: bool, error: Option<String>) {
-        self.0.put(Note::Stream { streaming, error });
-    }
-
-    fn muted_by_desktop(&self, muted: bool) {
-        self.0.put(Note::DesktopMute(muted));
-    }
-}
-
 /// The real-time thread, as the main thread may use it.
 pub(super) struct DataLoop {
     context: ContextRc,
@@ -377,6 +358,13 @@ pub(super) struct DataLoop {
 }
 
 impl DataLoop {
+    pub(super) fn new(context: ContextRc, path: &SamplePath) -> Self {
+        Self {
+            context,
+            cycle: path.cycle(),
+        }
+    }
+
     /// The context that the data loop belongs to.
     pub(super) fn context(&self) -> &ContextRc {
         &self.context

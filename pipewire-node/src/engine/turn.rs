@@ -1,31 +1,28 @@
 //! One turn of the backend's thread: take what happened, bring links, clients and mute flag in line with it, answer the
 //! commands that have taken effect. Everything here is on the main-loop thread.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc};
 
-use pipewire::core::CoreRc;
-use truemute_core::{
-    gate::Gate,
-    observed::{ClientState, Event, MicState, RealMic, Snapshot, VirtualMic},
-};
+use truemute_core::observed::{ClientState, Event, MicState, RealMic, Snapshot, VirtualMic};
 
 use super::{
     Command, Counting, Options, WhileMuted,
     clients::{Clients, OnDataLoop},
     estimate::Estimate,
-    inbox::{Inbox, Note},
-    mic::MicKeeper,
+    inbox::Note,
+    mic::{MicKeeper, channels_of},
+    plan::Plan,
     switch::{Facts, Pending, Wanted},
     thread::{DataLoop, Timer, wall_ns},
 };
 use crate::{
-    count::{Clients as Ledger, books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
+    count::{books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
     graph::{
         choose::{Choice, Graph, NamePattern, NodeFacts, Wish, choose},
         model::Model,
         watch::Watch,
     },
-    sample::{NODE_NAME, Progress, SamplePath, monotonic_ns},
+    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, monotonic_ns},
 };
 
 /// How often traced pulls are handed on.
@@ -37,13 +34,9 @@ const MIRROR_GRACE_NS: u64 = 300_000_000;
 /// What an [`Engine`] is made of.
 pub(super) struct Parts {
     pub(super) options: Options,
-    pub(super) core: CoreRc,
+    pub(super) plan: Plan,
     pub(super) watch: Rc<Watch>,
     pub(super) model: Rc<RefCell<Model>>,
-    pub(super) inbox: Rc<Inbox>,
-    pub(super) gate: Arc<Gate>,
-    pub(super) progress: Arc<Progress>,
-    pub(super) ledger: Arc<Ledger>,
     pub(super) clients: Clients,
     pub(super) trace: TraceReceiver,
     pub(super) data_loop: DataLoop,
@@ -96,7 +89,7 @@ impl Engine {
     }
 
     pub(super) fn progress(&self) -> &Progress {
-        &self.parts.progress
+        &self.parts.plan.progress
     }
 
     pub(super) fn timer(&self) -> &Timer {
@@ -105,9 +98,9 @@ impl Engine {
 
     /// Does what there is to do; `true` when the thread shall end.
     pub(super) fn turn(&mut self) -> bool {
-        self.parts.inbox.begin();
-        self.parts.progress.acknowledge();
-        while let Some(note) = self.parts.inbox.take() {
+        self.parts.plan.inbox.begin();
+        self.parts.plan.progress.acknowledge();
+        while let Some(note) = self.parts.plan.inbox.take() {
             if self.hear(note) {
                 return true;
             }
@@ -121,6 +114,7 @@ impl Engine {
         if version != self.model_version {
             self.model_version = version;
             self.learn();
+            self.fit_channels();
         }
         self.choose_counter();
         self.answer();
@@ -138,13 +132,17 @@ impl Engine {
             Note::Stream { streaming, error } => {
                 self.streaming = streaming;
                 if let Some(error) = error {
-                    tracing::warn!(error, "the virtual microphone's stream failed");
+                    // Without its stream there is no virtual mic; the daemon starts again from the connection on.
+                    self.parts
+                        .plan
+                        .inbox
+                        .put(Note::Lost(format!("the stream failed: {error}")));
                 }
             }
             Note::DesktopMute(muted) => {
                 if muted {
                     // Whoever mutes, mutes at once; the daemon is told and agrees.
-                    self.parts.gate.mute();
+                    self.parts.plan.gate.mute();
                 } else {
                     self.mirror_due_ns = Some(monotonic_ns().saturating_add(MIRROR_GRACE_NS));
                 }
@@ -153,7 +151,7 @@ impl Engine {
             Note::Peer(change) => self.peer(change),
             Note::Profile(message) => self.parts.clients.profile(&message),
             Note::Lost(reason) => {
-                self.parts.gate.mute();
+                self.parts.plan.gate.mute();
                 self.lost = true;
                 (self.parts.events)(Event::ServerLost(reason));
             }
@@ -178,7 +176,7 @@ impl Engine {
             }
             Command::Unmute { asked_ns, reply } => {
                 self.parts.path.show_muted(false);
-                let epoch = self.parts.gate.unmute(monotonic_ns());
+                let epoch = self.parts.plan.gate.unmute(monotonic_ns());
                 let wanted = Wanted::Live {
                     mic: self.following.is_some(),
                 };
@@ -241,6 +239,49 @@ impl Engine {
         self.following = follow(&model, options, Some(virtual_mic));
     }
 
+    /// Gives the virtual mic the channels of the real one that is followed now, unless somebody is connected or the
+    /// configuration fixes them: a format that changes under a client is worse than a channel that repeats.
+    fn fit_channels(&mut self) {
+        let parts = &mut self.parts;
+        let wanted = {
+            let model = parts.model.borrow();
+            let Some(mic) = self.following.filter(|_| parts.options.channels.is_none()) else {
+                return;
+            };
+            let ports = channels_of(&model, mic);
+            // Ports come one by one.
+            let announced = model
+                .nodes
+                .get(&mic)
+                .and_then(|node| node.prop("audio.channels").parse().ok());
+            let whole = announced.is_none_or(|count: usize| ports.len() >= count.min(MAX_CHANNELS));
+            let idle = parts
+                .path
+                .source_node()
+                .is_some_and(|node| model.readers(node).is_empty());
+            ports
+                .first()
+                .is_some_and(|_| {
+                    whole && idle && !parts.clients.any() && ports != parts.path.channels()
+                })
+                .then_some(ports)
+        };
+        let Some(channels) = wanted else { return };
+        self.mic = MicKeeper::default();
+        let built = parts.plan.build(channels);
+        match built {
+            Ok((path, trace)) => {
+                path.show_muted(!parts.plan.gate.state().1);
+                trace.switch(self.trace_due_ns.is_some());
+                parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), &path);
+                parts.path = path;
+                parts.trace = trace;
+                self.streaming = false;
+            }
+            Err(error) => parts.plan.inbox.put(Note::Lost(error)),
+        }
+    }
+
     /// Looks whether the real-time thread has judged the activation records, and counts from the profiler where they
     /// cannot be counted from, or where the configuration says so.
     fn choose_counter(&mut self) {
@@ -276,7 +317,7 @@ impl Engine {
             data_loop,
             watch,
             model,
-            inbox,
+            plan,
             ..
         } = &mut self.parts;
         let profiler = model
@@ -284,7 +325,7 @@ impl Engine {
             .profiler
             .ok_or("the server has no profiler")?;
         let (estimate, cycles) =
-            Estimate::start(data_loop.context(), watch, profiler, inbox.clone())
+            Estimate::start(data_loop.context(), watch, profiler, plan.inbox.clone())
                 .map_err(|error| error.to_string())?;
         data_loop.run(|cycle| cycle.tell_cycles(cycles));
         clients.estimate(estimate, monotonic_ns(), data_loop);
@@ -296,9 +337,9 @@ impl Engine {
 
     /// Answers the commands that have taken effect.
     fn answer(&mut self) {
-        let seen = self.parts.progress.read();
+        let seen = self.parts.plan.progress.read();
         let now_ns = monotonic_ns();
-        let (gate, streaming) = (&self.parts.gate, self.streaming);
+        let (gate, streaming) = (&self.parts.plan.gate, self.streaming);
         self.pending.retain(|pending| {
             let settled = gate.settled(pending.epoch);
             match pending.judge(Facts {
@@ -321,7 +362,7 @@ impl Engine {
         let Some(capture) = self.parts.path.capture_node() else {
             return;
         };
-        let open = self.parts.gate.state().1;
+        let open = self.parts.plan.gate.state().1;
         let holds = self.parts.options.while_muted == WhileMuted::Hold;
         // While a mute waits for its acknowledgement the mic stays: letting go changes the driver, and the first cycle
         // of the next one would come later than the mic's own next cycle.
@@ -331,8 +372,8 @@ impl Engine {
         let closes = !open && !holds;
         let model = self.parts.model.borrow();
         let mic = self.following.filter(|_| wanted);
-        let Parts { core, watch, .. } = &self.parts;
-        if let Err(error) = self.mic.keep(mic, capture, &model, core) {
+        let Parts { plan, watch, .. } = &self.parts;
+        if let Err(error) = self.mic.keep(mic, capture, &model, &plan.core) {
             tracing::warn!(%error, "the real microphone could not be linked");
         }
         self.mic
@@ -345,7 +386,7 @@ impl Engine {
         if due {
             self.mirror_due_ns = None;
         }
-        if due && !self.parts.gate.state().1 {
+        if due && !self.parts.plan.gate.state().1 {
             self.parts.path.show_muted(true);
         }
     }
@@ -393,12 +434,12 @@ impl Engine {
     fn snapshot(&mut self) -> Snapshot {
         let at_ns = wall_ns();
         Snapshot {
-            instance: self.parts.ledger.instance(),
+            instance: self.parts.plan.ledger.instance(),
             at_ns,
             real_mic: self.real_mic(),
             virtual_mic: self.virtual_mic(),
             clients: self.parts.clients.observe(at_ns),
-            unattributed: self.parts.ledger.unattributed(),
+            unattributed: self.parts.plan.ledger.unattributed(),
             running: self.streaming,
         }
     }
@@ -419,7 +460,7 @@ impl Engine {
     }
 
     fn virtual_mic(&self) -> VirtualMic {
-        let seen = self.parts.progress.read();
+        let seen = self.parts.plan.progress.read();
         VirtualMic {
             name: NODE_NAME.to_owned(),
             rate: seen.rate,

@@ -1,0 +1,63 @@
+//! What both nodes of the virtual mic are built from, once at the start and again when another real mic has other
+//! channels. What they do then is in `sample/`.
+
+use std::{rc::Rc, sync::Arc};
+
+use pipewire::core::CoreRc;
+use truemute_core::gate::Gate;
+
+use super::inbox::{Inbox, Note};
+use crate::{
+    count::{
+        Clients as Ledger,
+        books::{TraceReceiver, trace_queue},
+    },
+    sample::{Channel, CycleParts, Progress, SamplePath, SourceEvents},
+};
+
+/// Pulls that wait for the trace at most: half a second of 64 clients at a quantum of 64.
+const TRACE_QUEUE: usize = 32_768;
+
+/// What every build of the nodes shares.
+pub(super) struct Plan {
+    pub(super) core: CoreRc,
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+impl Plan {
+    /// Makes and connects both nodes.
+    pub(super) fn build(
+        &self,
+        channels: Vec<Channel>,
+    ) -> Result<(SamplePath, TraceReceiver), String> {
+        let (trace, receiver) = trace_queue(TRACE_QUEUE);
+        let parts = CycleParts {
+            gate: self.gate.clone(),
+            progress: self.progress.clone(),
+            ledger: self.ledger.clone(),
+            trace,
+        };
+        let on_peer = {
+            let inbox = self.inbox.clone();
+            move |change| inbox.put(Note::Peer(change))
+        };
+        let events = Box::new(StreamNotes(self.inbox.clone()));
+        let path = SamplePath::connect(&self.core, channels, parts, events, on_peer)?;
+        Ok((path, receiver))
+    }
+}
+
+struct StreamNotes(Rc<Inbox>);
+
+impl SourceEvents for StreamNotes {
+    fn state(&self, streaming: bool, error: Option<String>) {
+        self.0.put(Note::Stream { streaming, error });
+    }
+
+    fn muted_by_desktop(&self, muted: bool) {
+        self.0.put(Note::DesktopMute(muted));
+    }
+}
