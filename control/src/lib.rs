@@ -8,7 +8,6 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demo;
-pub mod doctor;
 pub mod hotkey;
 pub mod protocol;
 pub mod report;

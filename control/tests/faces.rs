@@ -69,34 +69,3 @@ fn without_a_daemon_status_says_that_the_state_is_unknown() {
     let json = truemute(Path::new("/nonexistent/api.sock"), &["status", "--json"]);
     assert_eq!((json.status.code(), json.stdout.len()), (Some(3), 0));
 }
-
-#[test]
-fn doctor_says_what_is_wrong_and_fails_only_then() {
-    let nothing = truemute(Path::new("/nonexistent/api.sock"), &["doctor"]);
-    assert_eq!(nothing.status.code(), Some(1));
-    assert!(
-        stdout(&nothing).contains("WRONG    No daemon answers"),
-        "{}",
-        stdout(&nothing)
-    );
-
-    let rig = Rig::start();
-    let well = rig.truemute(&["doctor"]);
-    let text = stdout(&well);
-    assert!(well.status.success(), "{text}{}", stderr(&well));
-    assert!(
-        text.contains("good     The audio server is connected: scripted 1."),
-        "{text}"
-    );
-
-    rig.server.script().mic_missing = true;
-    rig.server.tell(Event::Changed);
-    let missing = support::wait_for("the mic is missing", || {
-        let text = stdout(&rig.truemute(&["doctor"]));
-        text.contains("WRONG").then_some(text)
-    });
-    assert!(
-        missing.contains("WRONG    No real microphone was found."),
-        "{missing}"
-    );
-}

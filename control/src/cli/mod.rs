@@ -78,8 +78,6 @@ enum Command {
     Doctor,
     /// Show clients and their pulls live on this terminal; m toggles
     Top,
-    /// Check the installation; says what is wrong and what to do
-    Doctor,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -139,7 +137,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch => queries::watch(&socket()?),
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
-        Command::Doctor => doctor::run(&socket()?),
         Command::Top => top::run(&socket()?),
         Command::Doctor => doctor::run(socket()),
     }
