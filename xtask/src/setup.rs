@@ -62,17 +62,22 @@ pub(crate) fn packages(
     let (extra, needed): (Vec<&Package>, Vec<&Package>) = missing
         .iter()
         .partition(|package| package.part == Part::Test);
-    if extra.is_empty() || !is_root() || interrupted().load(Ordering::Relaxed) {
+    if extra.is_empty()
+        || interrupted().load(Ordering::Relaxed)
+        || (!needed.is_empty() && !is_root())
+    {
         return Err(error);
     }
-    progress.say(&format!("{error:#}. Trying again with fewer."));
-    install(workspace, progress, &needed)?;
-    for package in extra {
-        if let Err(error) = install(workspace, progress, &[package]) {
-            progress.say(&format!(
-                "Tests that need {} will be skipped: {error:#}",
-                package.name
-            ));
+    progress.say(&format!(
+        "{error:#}.\nGoing on: tests that need one of these packages will be skipped."
+    ));
+    if is_root() {
+        // One that cannot be had must not keep the others away.
+        install(workspace, progress, &needed)?;
+        for package in extra {
+            if let Err(error) = install(workspace, progress, &[package]) {
+                progress.say(&format!("{error:#}"));
+            }
         }
     }
     Ok(())
