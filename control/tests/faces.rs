@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use support::{Rig, stderr, truemute};
-use truemute_core::observed::Event;
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
