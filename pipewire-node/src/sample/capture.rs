@@ -149,7 +149,10 @@ unsafe extern "C" fn on_process(
     unsafe {
         let cycle = (*data.cast::<Shared>()).cycle;
         (*cycle).take_block(position.as_ref());
-        pw_sys::pw_stream_trigger_process((*cycle).stream());
+        let stream = (*cycle).triggerable();
+        if let Some(stream) = stream {
+            pw_sys::pw_stream_trigger_process(stream);
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Cycle {
     channels: usize,
     ports: [*mut c_void; MAX_CHANNELS],
     stream: *mut pw_sys::pw_stream,
+    /// Whether the stream is up, so that it may be triggered.
+    streaming: bool,
     block: Block,
     /// Our own record, until it has shown whether records can be counted from.
     own: Option<(ActivationRecord, LayoutCheck)>,
@@ -89,6 +91,7 @@ impl Cycle {
             channels: channels.min(MAX_CHANNELS),
             ports: [ptr::null_mut(); MAX_CHANNELS],
             stream: ptr::null_mut(),
+            streaming: false,
             block: NO_BLOCK,
             own: None,
             verdict: Verdict::Open,
@@ -108,8 +111,16 @@ impl Cycle {
         self.stream = stream;
     }
 
-    pub(crate) fn stream(&self) -> *mut pw_sys::pw_stream {
-        self.stream
+    /// The stream went to or from streaming. By the main loop's blocking invoke on this thread.
+    pub(crate) fn set_streaming(&mut self, streaming: bool) {
+        self.streaming = streaming;
+    }
+
+    /// The stream, if it may be triggered. A library of 0.3 runs a triggered stream at once, in whatever state it is;
+    /// while the main thread starts or stops it, that is a segmentation fault in the converter (measured: one of about
+    /// 20 starts).
+    pub(crate) fn triggerable(&self) -> Option<*mut pw_sys::pw_stream> {
+        self.streaming.then_some(self.stream)
     }
 
     /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.

@@ -37,6 +37,7 @@ pub(crate) trait SourceEvents {
 struct Shared {
     events: Box<dyn SourceEvents>,
     cycle: *mut Cycle,
+    data_loop: *mut pw_sys::pw_data_loop,
     /// The mute flag as it stands, so that our own change is not taken for the desktop's.
     flag: Cell<Option<bool>>,
 }
@@ -101,9 +102,13 @@ impl Source {
         events.process = Some(on_process);
         events.state_changed = Some(on_state_changed);
         events.control_info = Some(on_control_info);
+        // SAFETY: `core` is live, and so is its context.
+        let data_loop =
+            unsafe { pw_sys::pw_context_get_data_loop(pw_sys::pw_core_get_context(core)) };
         let shared = Rc::new(Shared {
             events: events_to,
             cycle,
+            data_loop,
             flag: Cell::new(None),
         });
         // SAFETY: hook, events and shared stay at their addresses until Drop has destroyed the stream.
@@ -235,10 +240,35 @@ unsafe extern "C" fn on_state_changed(
             (!error.is_null()).then(|| CStr::from_ptr(error).to_string_lossy().into_owned());
         (&*data.cast::<Shared>(), error)
     };
-    shared.events.state(
-        state == pw_sys::pw_stream_state_PW_STREAM_STATE_STREAMING,
-        error,
-    );
+    let streaming = state == pw_sys::pw_stream_state_PW_STREAM_STATE_STREAMING;
+    // SAFETY: the data loop lives as long as the core. A blocking invoke returns after the function has run there, so
+    // after any trigger that is under way.
+    unsafe {
+        pw_sys::pw_data_loop_invoke(
+            shared.data_loop,
+            Some(set_streaming),
+            0,
+            (&raw const streaming).cast(),
+            size_of::<bool>(),
+            true,
+            shared.cycle.cast(),
+        );
+    }
+    shared.events.state(streaming, error);
+}
+
+/// Real-time thread, between two cycles.
+unsafe extern "C" fn set_streaming(
+    _loop: *mut spa_sys::spa_loop,
+    _async: bool,
+    _seq: u32,
+    streaming: *const std::ffi::c_void,
+    _size: usize,
+    cycle: *mut std::ffi::c_void,
+) -> std::ffi::c_int {
+    // SAFETY: both come from `on_state_changed`: a bool, and the Cycle, which on this thread nothing else holds.
+    unsafe { (*cycle.cast::<Cycle>()).set_streaming(*streaming.cast::<bool>()) };
+    0
 }
 
 /// Main-loop thread. Comes for our own changes too.
