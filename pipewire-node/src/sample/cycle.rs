@@ -188,7 +188,6 @@ impl Cycle {
             if buffer.is_null() {
                 continue;
             }
-            linked += 1;
             // SAFETY: a dequeued buffer has at least one data with a chunk (DSP format: one plane), and stays readable
             // until the cycle ends, also after it is queued again: the server gives it to nobody before the next cycle.
             unsafe {
@@ -197,11 +196,19 @@ impl Cycle {
                     let data = &*(*spa_buffer).datas;
                     let chunk = &*data.chunk;
                     let end = u64::from(chunk.offset) + wanted;
-                    let corrupt = chunk.flags as u32 & spa_sys::SPA_CHUNK_FLAG_CORRUPTED != 0;
+                    let flags = chunk.flags as u32;
+                    let corrupt = flags & spa_sys::SPA_CHUNK_FLAG_CORRUPTED != 0;
+                    // In the first cycle of a link the mic may not have run before us. The mixer of our port then makes
+                    // silence of its own, of the largest size; silence of the mic's has the cycle's size
+                    // (spa/plugins/audiomixer/mixer-dsp.c).
+                    let unfed = flags & spa_sys::SPA_CHUNK_FLAG_EMPTY != 0
+                        && u64::from(chunk.size) > wanted;
+                    linked += usize::from(!unfed);
                     if !data.data.is_null()
                         && u64::from(chunk.size) >= wanted
                         && end <= u64::from(data.maxsize)
                         && !corrupt
+                        && !unfed
                     {
                         *plane = data
                             .data
