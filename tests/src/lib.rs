@@ -1,8 +1,11 @@
-//! What the end-to-end tests and benchmarks share: recording clients that count and log ([`recorder`]), the servers
-//! to run against ([`servers`]) and the real program ([`truemute`]). The private server itself is `truemute_pipewire::rehearsal`.
+//! What the end-to-end tests and benchmarks share: recording clients that count and log ([`recorder`], [`tape`]), what
+//! their logs prove ([`evidence`]), the servers to run against ([`servers`]), the real program ([`truemute`]) and the whole
+//! set of a test ([`stage`]). The private server itself is `truemute_pipewire::rehearsal`.
 
 pub mod append;
+pub mod evidence;
 pub mod recorder;
 pub mod servers;
+pub mod stage;
 pub mod tape;
 pub mod truemute;

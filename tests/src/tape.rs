@@ -19,6 +19,10 @@ pub struct Cycle {
     pub nsec: u64,
     /// Frames of the graph's cycle.
     pub duration: u64,
+    /// When this client had read the cycle's sound, nanoseconds of the monotonic clock.
+    pub done_ns: u64,
+    /// The position area changed while the client read: the driver had begun the next cycle already.
+    pub moved: bool,
     /// Frames received, at the client's rate.
     pub frames: u32,
     /// `spa_chunk.offset`.
@@ -37,6 +41,29 @@ pub struct Cycle {
     pub hash: u64,
     /// Where this cycle's bytes begin in [`Tape::bytes_from`], if samples are kept.
     pub kept_at: u64,
+}
+
+/// FNV-1a of 64 bits, as in [`Cycle::hash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hash(pub u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    /// Takes the next byte.
+    pub fn add(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+/// The clock that cycles are stamped with.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 impl Cycle {
@@ -143,16 +170,20 @@ impl Tape {
         cycle.chunk_size = chunk.size;
         cycle.chunk_stride = chunk.stride;
         cycle.chunk_flags = chunk.flags;
-        cycle.hash = 0xcbf2_9ce4_8422_2325;
+        let mut hash = Hash::default();
         for byte in bytes {
             cycle.nonzero_bytes += u32::from(*byte != 0);
-            cycle.hash = (cycle.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            hash.add(*byte);
         }
+        cycle.hash = hash.0;
         let first = bytes.iter().take(self.sample_bytes as usize);
         for (byte, shift) in first.zip([0, 8, 16, 24]) {
             cycle.first |= u32::from(*byte) << shift;
         }
         cycle.kept_at = self.bytes.len() as u64;
+        let after = self.clock();
+        cycle.moved = (after.clock, after.position) != (cycle.clock, cycle.position);
+        cycle.done_ns = monotonic_ns();
         // SAFETY: the caller is the only one that appends.
         unsafe {
             if self.keep {
