@@ -14,11 +14,12 @@ use crate::protocol::Call;
 use crate::trace::{self, Target};
 
 pub(super) fn run(socket: &Path, out: PathBuf, force: bool) -> Result<(), Failure> {
+    // First: a Ctrl-C at any later moment ends the trace in order.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ClientError::Broken)?;
     let mut client = Client::connect(socket)?;
     client.call(Call::Trace)?;
     let lines = client.into_lines()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ClientError::Broken)?;
     let connection = lines.get_ref().try_clone().map_err(ClientError::Broken)?;
     std::thread::spawn({
         let stop = stop.clone();
