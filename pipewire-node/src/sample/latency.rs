@@ -61,9 +61,14 @@ pub(crate) unsafe fn parse(param: *const spa_sys::spa_pod) -> Option<Latency> {
     // What comes from behind us (direction input) is the clients' latency, not the mic's.
     (info.direction == spa_sys::SPA_DIRECTION_OUTPUT).then_some(Latency {
         quanta: info.max_quantum,
-        frames: info.max_rate,
-        nanoseconds: info.max_ns,
+        frames: not_negative(info.max_rate),
+        nanoseconds: not_negative(info.max_ns),
     })
+}
+
+/// These fields are unsigned in the headers of 0.3.65 and signed in those of 1.4; less than nothing is no age of a block.
+fn not_negative<From: TryInto<To>, To: Default>(value: From) -> To {
+    value.try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -80,6 +85,12 @@ mod tests {
         });
         // 1.5 * 64 + 48 = 144 frames = 3 ms
         assert_eq!(shared.nanoseconds(64, 48_000), 3_001_000);
+    }
+
+    #[test]
+    fn a_negative_latency_is_none() {
+        assert_eq!(not_negative::<i32, u32>(-1), 0);
+        assert_eq!(not_negative::<u64, u64>(7), 7);
     }
 
     #[test]
