@@ -18,7 +18,7 @@ use truemute_pipewire::rehearsal::RehearsalError;
 pub use daemon::RunningDaemon;
 
 use crate::api::ClientError;
-use crate::report::{self, Page};
+use crate::report::{self, Page, Verdict};
 use interrupt::Interrupt;
 use proof::Evidence;
 use sound::{Act, RATE, Voice};
@@ -145,7 +145,7 @@ pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
         }
         evidence.push(Evidence::of(*app, recording));
     }
-    let verdict = pronounce(&evidence);
+    let verdict = pronounce(&evidence, &page);
     if let Some(directory) = &options.keep {
         let place = directory.display();
         say(&format!("The recordings are in {place}, to listen to.\n"))?;
@@ -209,39 +209,24 @@ fn perform(
 }
 
 /// Prints what each recording holds, and fails unless every one proves silence.
-fn pronounce(evidence: &[Evidence]) -> Result<(), DemoError> {
+fn pronounce(evidence: &[Evidence], page: &Page) -> Result<(), DemoError> {
     let muted = ACTS[1].1.as_millis() as u64 * u64::from(RATE) / 1000;
-    say(
-        "\nProof, from what the apps wrote. Each sample of the microphone carries a mark of when it was made.\n\
-         app              samples   live before   secret   zeros between   live after   verdict\n",
-    )?;
-    let mut failed = 0;
-    for found in evidence {
-        let verdict = match found.judge(muted) {
-            Ok(()) => "silent while muted",
-            Err(fault) => {
-                failed += 1;
-                fault.text()
-            }
-        };
-        say(&format!(
-            "{:<15}{:>9}{:>14}{:>9}{:>16}{:>13}   {verdict}\n",
-            found.app.name(),
-            found.samples,
-            found.before,
-            found.secret,
-            found.zeros,
-            found.after,
-        ))?;
-    }
+    let findings: Vec<_> = evidence.iter().map(|found| found.finding(muted)).collect();
+    say(&format!(
+        "\nProof, from every sample that the apps wrote. The microphone marks each of its samples with when it was made.\n{}",
+        report::findings(&findings, page)
+    ))?;
+    let all = findings.len();
+    let failed = findings
+        .iter()
+        .filter(|finding| finding.verdict != Verdict::Good)
+        .count();
     if failed > 0 {
-        let all = evidence.len();
         return Err(DemoError::NotProven { failed, all });
     }
     let zeros: u64 = evidence.iter().map(|found| found.zeros).sum();
     say(&format!(
-        "Not one bit arrived while muted: {zeros} samples between, every bit of them zero, in {} recordings.\n",
-        evidence.len()
+        "Not one bit arrived while muted: {zeros} samples, every bit of them zero, in {all} recordings.\n"
     ))
 }
 

@@ -3,25 +3,24 @@
 use truemute_pipewire::rehearsal::{App, Recording};
 
 use super::sound::{Act, act_of};
+use crate::report::{Finding, Verdict};
 
 /// What one app's recording holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Evidence {
-    pub(super) app: App,
-    /// Samples in all.
-    pub(super) samples: u64,
+    app: App,
     /// Samples captured before the mute was acknowledged.
-    pub(super) before: u64,
+    before: u64,
     /// Samples captured while muted: a single one fails the demo.
-    pub(super) secret: u64,
+    secret: u64,
     /// Samples captured after.
-    pub(super) after: u64,
+    after: u64,
     /// Exact zeros between the last sample of before and the first of after.
     pub(super) zeros: u64,
     /// Samples that are neither zero nor anything that the microphone ever made.
-    pub(super) foreign: u64,
+    foreign: u64,
     /// Samples of before that come behind one of after.
-    pub(super) stale: u64,
+    stale: u64,
 }
 
 /// Why a recording proves nothing, or proves a leak.
@@ -40,13 +39,22 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn text(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
-            Fault::Leak => "LEAK: it holds sound from while muted",
-            Fault::Stale => "STALE: sound from before the mute came after the unmute",
-            Fault::Foreign => "UNKNOWN: it holds samples that the microphone never made",
-            Fault::Deaf => "NO PROOF: it heard nothing before or nothing after",
-            Fault::Gap => "NO PROOF: it did not go on recording while muted",
+            Fault::Leak => "a leak, for it holds sound from while muted",
+            Fault::Stale => "stale, for sound from before the mute comes after the unmute",
+            Fault::Foreign => "unknown, for it holds samples that the microphone never made",
+            Fault::Deaf => "no proof, for it heard nothing before or nothing after",
+            Fault::Gap => "no proof, for it did not go on recording while muted",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Fault::Leak | Fault::Stale | Fault::Foreign => {
+                "Run the demo again with --keep, and report it with the recordings."
+            }
+            Fault::Deaf | Fault::Gap => "Run the demo again on a less busy machine.",
         }
     }
 }
@@ -56,7 +64,6 @@ impl Evidence {
     pub(super) fn of(app: App, recording: &Recording) -> Self {
         let mut evidence = Self {
             app,
-            samples: recording.samples.len() as u64,
             before: 0,
             secret: 0,
             after: 0,
@@ -86,8 +93,38 @@ impl Evidence {
         evidence
     }
 
+    /// The verdict for people; `muted` as in [`Evidence::judge`].
+    pub(super) fn finding(&self, muted: u64) -> Finding {
+        let Self {
+            before,
+            zeros,
+            after,
+            secret,
+            ..
+        } = self;
+        let name = self.app.name();
+        let mut what = format!(
+            "{name}: {before} samples from before, {zeros} exact zeros, {after} samples from after; {secret} from while muted"
+        );
+        let fault = self.judge(muted).err();
+        if let Some(fault) = fault {
+            what.push_str(": ");
+            what.push_str(fault.text());
+        }
+        what.push('.');
+        Finding {
+            verdict: match fault {
+                None => Verdict::Good,
+                Some(Fault::Leak | Fault::Stale | Fault::Foreign) => Verdict::Bad,
+                Some(Fault::Deaf | Fault::Gap) => Verdict::Doubtful,
+            },
+            what,
+            remedy: fault.map(|fault| fault.remedy().to_owned()),
+        }
+    }
+
     /// Judges it; `muted` is how many samples fit into the time between the two acknowledgements.
-    pub(super) fn judge(&self, muted: u64) -> Result<(), Fault> {
+    fn judge(&self, muted: u64) -> Result<(), Fault> {
         let faults = [
             (self.secret > 0, Fault::Leak),
             (self.foreign > 0, Fault::Foreign),
