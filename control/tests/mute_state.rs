@@ -147,6 +147,22 @@ fn an_unmute_that_is_not_confirmed_is_taken_back() {
 }
 
 #[test]
+fn a_mute_does_not_wait_for_an_unmute() {
+    let rig = Rig::start();
+    rig.server.script().unmute_waits = true;
+    let unmuter = rig.daemon().handle();
+    let unmute = std::thread::spawn(move || unmuter.switch(Want::Unmute, Origin::Cli));
+    wait_for("the unmute waits", || {
+        rig.server.script().open.then_some(())
+    });
+    let muted = rig.daemon().handle().switch(Want::Mute, Origin::App);
+    assert_eq!(muted.unwrap().gate, GateState::Muted);
+    assert!(unmute.join().unwrap().is_err());
+    assert!(!rig.server.script().open);
+    assert_eq!(status(&rig).gate, GateState::Muted);
+}
+
+#[test]
 fn a_mute_that_is_not_confirmed_mutes_and_says_so() {
     let rig = Rig::start();
     let mut client = rig.client();

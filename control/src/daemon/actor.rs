@@ -10,6 +10,7 @@ use truemute_core::observed::{Applied, Event, Snapshot};
 use super::feed::{Feed, Note, Publisher, Topic};
 use super::lease::{Lease, VOUCH};
 use super::observer::Observer;
+use super::opening::Opening;
 use super::state::{Decision, MuteState, Reason, Want};
 use super::status::{self, Facts};
 use super::supervisor::Supervisor;
@@ -64,6 +65,7 @@ pub(super) struct Actor {
     pub(super) observer: Arc<Observer>,
     pub(super) history: Arc<dyn History>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) opening: Arc<Opening>,
     pub(super) watchdog: Option<Watchdog>,
     pub(super) started: Instant,
     pub(super) since: SystemTime,
@@ -214,7 +216,9 @@ impl Actor {
     fn open(&mut self, backend: &Arc<dyn Backend>) -> Result<Applied, BackendError> {
         self.lease.vouch(BACKEND_CALL);
         self.grant = self.lease.grant(backend.clone());
+        self.opening.begin(self.grant, backend.clone());
         let outcome = backend.unmute();
+        self.opening.end();
         if let Err(error) = &outcome {
             tracing::warn!("unmute failed: {error}");
             self.lease.revoke();

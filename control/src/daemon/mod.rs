@@ -6,6 +6,7 @@ pub mod feed;
 mod history;
 mod lease;
 mod observer;
+mod opening;
 pub mod service;
 mod state;
 mod status;
@@ -31,6 +32,7 @@ use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
 use lease::Lease;
 use observer::Observer;
+use opening::Opening;
 use state::MuteState;
 use supervisor::Supervisor;
 
@@ -48,6 +50,7 @@ pub struct Daemon {
 #[derive(Clone)]
 pub struct Handle {
     actor: Sender<Message>,
+    opening: Arc<Opening>,
     observer: Arc<Observer>,
     history: Arc<dyn History>,
 }
@@ -70,6 +73,7 @@ impl Daemon {
             }
         })?;
         let supervisor = Supervisor::start(factory, sender.clone(), publisher.clone())?;
+        let opening = Arc::new(Opening::default());
         let state = first_state(&settings);
         let change = GateChange::now(state.gate(), status::reason_text(state.reason()), None);
         let actor = Actor {
@@ -80,6 +84,7 @@ impl Daemon {
             observer: observer.clone(),
             history: history.clone(),
             publisher,
+            opening: opening.clone(),
             watchdog,
             started: Instant::now(),
             since: SystemTime::now(),
@@ -99,6 +104,7 @@ impl Daemon {
         Ok(Daemon {
             handle: Handle {
                 actor: sender,
+                opening,
                 observer,
                 history: history.clone(),
             },
@@ -129,15 +135,21 @@ impl Daemon {
 }
 
 impl Handle {
-    /// Mutes, unmutes or toggles, and returns when the backend has applied it.
+    /// Mutes, unmutes or toggles, and returns when the backend has applied it. A mute silences the gate at once even while
+    /// the actor waits for an unmute.
     pub fn switch(&self, want: Want, origin: Origin) -> Result<Switched, ErrorObject> {
         let received = Instant::now();
-        self.ask(|reply| Message::Switch {
+        let overtaken = self.opening.current().filter(|_| want == Want::Mute);
+        let asked = self.send(|reply| Message::Switch {
             want,
             origin,
             received,
             reply,
-        })?
+        })?;
+        if let Some(unmute) = overtaken {
+            self.opening.overtake(unmute);
+        }
+        answer(&asked)?
     }
 
     /// The state now.
@@ -169,17 +181,31 @@ impl Handle {
     }
 
     fn ask<T>(&self, message: impl FnOnce(SyncSender<T>) -> Message) -> Result<T, ErrorObject> {
-        let (reply, answer): (SyncSender<T>, Receiver<T>) = sync_channel(1);
-        let hung = |_| ErrorObject {
-            code: ErrorCode::Failed,
-            message: "The daemon does not answer for its state; the gate falls silent by itself."
-                .into(),
-            remedy: "Restart it with `systemctl --user restart truemute`.".into(),
-        };
-        self.actor
-            .send(message(reply))
-            .map_err(|_| hung(()))
-            .and_then(|()| answer.recv_timeout(ANSWER_WITHIN).map_err(|_| hung(())))
+        answer(&self.send(message)?)
+    }
+
+    fn send<T>(
+        &self,
+        message: impl FnOnce(SyncSender<T>) -> Message,
+    ) -> Result<Receiver<T>, ErrorObject> {
+        let (reply, answer) = sync_channel(1);
+        match self.actor.send(message(reply)) {
+            Ok(()) => Ok(answer),
+            Err(_) => Err(hung()),
+        }
+    }
+}
+
+fn answer<T>(asked: &Receiver<T>) -> Result<T, ErrorObject> {
+    asked.recv_timeout(ANSWER_WITHIN).map_err(|_| hung())
+}
+
+fn hung() -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::Failed,
+        message: "The daemon does not answer for its state; the gate falls silent by itself."
+            .into(),
+        remedy: "Restart it with `systemctl --user restart truemute`.".into(),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Script {
     pub starts: u64,
     /// What unmute does instead of opening.
     pub unmute_fails: Option<BackendError>,
+    /// Unmute waits for a mute from elsewhere, and is overtaken by it.
+    pub unmute_waits: bool,
     /// What mute says instead of being confirmed.
     pub mute_fails: Option<BackendError>,
     pub clients: Vec<Observed>,
@@ -129,6 +131,16 @@ impl Backend for ScriptedBackend {
             return Err(error.clone());
         }
         script.open = true;
+        if script.unmute_waits {
+            drop(script);
+            wait_for("a mute meanwhile", || {
+                (!self.server.script().open).then_some(())
+            });
+            return Err(BackendError::Refused {
+                what: "Overtaken".into(),
+                remedy: "Ask again.".into(),
+            });
+        }
         script.position += 1024;
         Ok(script.applied())
     }
