@@ -10,10 +10,10 @@ use crate::debian13::{self, Debian13};
 use crate::packages::Part;
 use crate::process::interrupted;
 use crate::report::{self, Progress, Row};
-use crate::setup;
 use crate::step::{Run, Step};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
+use crate::{deny, setup};
 
 /// Runs the chosen steps (none chosen: all). Returns whether nothing failed; the last line printed is the closing line.
 pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, chosen: &[Step]) -> Result<bool> {
@@ -71,6 +71,9 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, steps: &[Step]) -> Re
         .copied()
         .collect();
     setup::packages(workspace, progress, &parts)?;
+    if steps.contains(&Step::Deny) {
+        deny::install(workspace, progress)?;
+    }
     let mut tally = Tally::default();
     if parts.contains(&Part::Run) {
         match debian13::install(workspace, progress) {
