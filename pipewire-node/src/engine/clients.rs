@@ -319,6 +319,11 @@ impl Clients {
         }
     }
 
+    /// Whether this is the number of a client, connected or gone.
+    pub(crate) fn knows(&self, id: u64) -> bool {
+        self.present().any(|(known, _)| known == id) || self.gone.iter().any(|gone| gone.id == id)
+    }
+
     /// Whether any client is connected.
     pub(crate) fn any(&self) -> bool {
         self.present().next().is_some()

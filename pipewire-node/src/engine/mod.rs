@@ -111,6 +111,8 @@ pub(crate) enum Command {
         reply: SyncSender<Result<Applied, Failure>>,
     },
     Unmute {
+        /// The epoch that the asker saw: if it is over, somebody muted meanwhile.
+        seen: Epoch,
         asked_ns: u64,
         reply: SyncSender<Result<Applied, Failure>>,
     },
@@ -184,7 +186,12 @@ impl VirtualMic {
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let asked_ns = monotonic_ns();
         self.renew_lease();
-        self.ask(|reply| Command::Unmute { asked_ns, reply })?
+        let seen = self.gate.state().0;
+        self.ask(|reply| Command::Unmute {
+            seen,
+            asked_ns,
+            reply,
+        })?
     }
 
     /// Proof that somebody still answers for "live". The gate falls silent 200 ms after the last.

@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 use truemute_core::observed::{ClientState, Event, MicState, RealMic, Snapshot, VirtualMic};
 
 use super::{
-    Command, Counting, Options, WhileMuted,
+    Command, Counting, Failure, Options, WhileMuted,
     clients::{Clients, OnDataLoop},
     estimate::Estimate,
     inbox::Note,
@@ -174,7 +174,16 @@ impl Engine {
                     reply,
                 });
             }
-            Command::Unmute { asked_ns, reply } => {
+            Command::Unmute {
+                seen,
+                asked_ns,
+                reply,
+            } => {
+                // What came through the short way must not be undone by a command from before it.
+                if self.parts.plan.gate.state().0 != seen {
+                    let _ = reply.send(Err(Failure::Overtaken));
+                    return false;
+                }
                 self.parts.path.show_muted(false);
                 let epoch = self.parts.plan.gate.unmute(monotonic_ns());
                 let wanted = Wanted::Live {
@@ -401,6 +410,8 @@ impl Engine {
                 pulls.extend(estimated);
                 lost += more;
             }
+            // The graph's driver is told like a client and is none.
+            pulls.retain(|pull| self.parts.clients.knows(pull.client));
             if !pulls.is_empty() || lost > 0 {
                 (self.parts.events)(Event::Pulls { pulls, lost });
             }
