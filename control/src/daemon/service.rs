@@ -56,9 +56,10 @@ pub fn run(
     };
     let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
     let settings = Settings::new(config, policy);
+    // Before the socket: whoever can connect may expect an end in order.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
     // Before anything that a second daemon would disturb.
     let socket = OwnSocket::bind(&options.socket)?;
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
 
     let combo = settings.config.hotkey.clone();
     let (factory, history) = (factory(&settings), history(&settings)?);
