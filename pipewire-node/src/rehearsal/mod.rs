@@ -4,8 +4,10 @@
 
 mod apps;
 mod config;
+mod confinement;
 mod feeder;
 mod mic;
+mod place;
 mod probe;
 mod program;
 mod recording;

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pipewire as pw;
-use pw::context::ContextBox;
+use pw::context::ContextRc;
 use pw::loop_::Timeout;
-use pw::main_loop::MainLoopBox;
+use pw::main_loop::MainLoopRc;
 use pw::metadata::Metadata;
+use pw::registry::RegistryRc;
 use pw::types::ObjectType;
 
 use super::RehearsalError;
@@ -30,17 +31,7 @@ pub(super) fn wait_for_session_manager(
     let Some(stream) = wait_for_socket(socket, deadline, &mut on_wait)? else {
         return Ok(None);
     };
-    pw::init();
-    let main_loop =
-        MainLoopBox::new(None).map_err(RehearsalError::pipewire("making a main loop"))?;
-    let context = ContextBox::new(main_loop.loop_(), None)
-        .map_err(RehearsalError::pipewire("making a context"))?;
-    let core = context
-        .connect_fd(stream.into(), None)
-        .map_err(RehearsalError::pipewire("connecting to the private server"))?;
-    let registry = core
-        .get_registry()
-        .map_err(RehearsalError::pipewire("listing the private server"))?;
+    let (main_loop, registry) = connect(stream)?;
 
     let found = Rc::new(Cell::new(false));
     let bound = Rc::new(RefCell::new(None));
@@ -104,18 +95,8 @@ pub(super) fn wait_for_source(
     name: &str,
     deadline: Instant,
 ) -> Result<bool, RehearsalError> {
-    pw::init();
     let stream = UnixStream::connect(socket).map_err(RehearsalError::io("connecting"))?;
-    let main_loop =
-        MainLoopBox::new(None).map_err(RehearsalError::pipewire("making a main loop"))?;
-    let context = ContextBox::new(main_loop.loop_(), None)
-        .map_err(RehearsalError::pipewire("making a context"))?;
-    let core = context
-        .connect_fd(stream.into(), None)
-        .map_err(RehearsalError::pipewire("connecting to the private server"))?;
-    let registry = core
-        .get_registry()
-        .map_err(RehearsalError::pipewire("listing the private server"))?;
+    let (main_loop, registry) = connect(stream)?;
     let nodes = Rc::new(RefCell::new(HashSet::new()));
     let found = Rc::new(Cell::new(false));
     let _listener = registry
@@ -148,6 +129,17 @@ pub(super) fn wait_for_source(
             .iterate(Timeout::Finite(Duration::from_millis(5)));
     }
     Ok(found.get())
+}
+
+fn connect(stream: UnixStream) -> Result<(MainLoopRc, RegistryRc), RehearsalError> {
+    pw::init();
+    let main_loop =
+        MainLoopRc::new(None).map_err(RehearsalError::pipewire("making a main loop"))?;
+    let registry = ContextRc::new(&main_loop, None)
+        .and_then(|context| context.connect_fd_rc(stream.into(), None))
+        .and_then(|core| core.get_registry_rc())
+        .map_err(RehearsalError::pipewire("connecting to the private server"))?;
+    Ok((main_loop, registry))
 }
 
 /// Waits until somebody listens on a Unix socket; nothing if the deadline passed first.
