@@ -205,6 +205,35 @@ fn the_mic_switches_between_its_signals() {
     assert!(client.wait_for_sound(false, now, LIMIT).is_some());
 }
 
+#[test]
+fn a_second_mic_can_be_plugged_in_and_pulled_out() {
+    for version in [Version::Installed, Version::Debian13] {
+        let Some(server) = server(version, 256) else {
+            continue;
+        };
+        let plug = |name: &str, priority, signal| {
+            let options = MicOptions {
+                name: name.to_owned(),
+                signal,
+                priority,
+                ..MicOptions::default()
+            };
+            SimulatedMic::start(&server, options).unwrap()
+        };
+        let _quiet = plug("quiet", 2000, Signal::Silence);
+        let recorders = Recorders::start(&server, Connections::Shared).unwrap();
+        let client = recorders.add(RecorderOptions::default()).unwrap();
+        assert!(client.wait_for_pulls(10, LIMIT), "{}", server.log());
+        let loud = plug("loud", 2100, Signal::Noise { seed: 1 });
+        let heard = client.wait_for_sound(true, 0, LIMIT);
+        assert!(heard.is_some(), "{version:?}: {}", server.log());
+        drop(loud);
+        let now = client.tape().logged();
+        let silent = client.wait_for_sound(false, now, LIMIT);
+        assert!(silent.is_some(), "{version:?}: {}", server.log());
+    }
+}
+
 fn server(version: Version, quantum: u32) -> Option<PrivateServer> {
     let options = version.options(ServerOptions {
         clock: Some(Clock::fixed(quantum)),
