@@ -11,7 +11,7 @@ use truemute_core::{
     observed::{Client, ClientState, CountedBy, Counts},
 };
 
-use super::estimate::Estimate;
+use super::{data_loop::DataLoop, estimate::Estimate};
 use crate::{
     count::{
         Clients as Ledger,
@@ -20,14 +20,9 @@ use crate::{
         table::Peer,
     },
     graph::model::{Model, NodeState, Props},
-    sample::{Cycle, monotonic_ns},
+    sample::monotonic_ns,
     who::{Claims, Who, identify, system::System},
 };
-
-/// Runs something on the real-time thread, between two cycles, and waits for it.
-pub(crate) trait OnDataLoop {
-    fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T>;
-}
 
 /// Final counts that wait to be fetched, at most. The oldest go first; they are missed only by a daemon that has not
 /// asked for as many clients.
@@ -90,7 +85,7 @@ impl Clients {
         node: u32,
         record: ActivationRecord,
         joined_ns: u64,
-        rt: &impl OnDataLoop,
+        rt: &DataLoop,
     ) {
         self.entry(node);
         let Some(entry) = self.by_node.get_mut(&node) else {
@@ -120,7 +115,7 @@ impl Clients {
     }
 
     /// A node was unlinked from the virtual mic: its record is read once more and let go of.
-    pub(crate) fn left(&mut self, node: u32, rt: &impl OnDataLoop) {
+    pub(crate) fn left(&mut self, node: u32, rt: &DataLoop) {
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
         };
@@ -145,7 +140,7 @@ impl Clients {
 
     /// Counts from the profiler from now on. What was read from records until now is thrown away: they were not what
     /// we took them for, or nobody wants them.
-    pub(crate) fn estimate(&mut self, estimate: Estimate, now_ns: u64, rt: &impl OnDataLoop) {
+    pub(crate) fn estimate(&mut self, estimate: Estimate, now_ns: u64, rt: &DataLoop) {
         self.estimate = Some(estimate);
         let counting = |(node, entry): (&u32, &Entry)| {
             matches!(entry.place, Place::Counting { .. }).then_some(*node)
@@ -188,13 +183,7 @@ impl Clients {
     }
 
     /// Takes over who is linked now.
-    pub(crate) fn update(
-        &mut self,
-        model: &Model,
-        virtual_mic: u32,
-        wall_ns: u64,
-        rt: &impl OnDataLoop,
-    ) {
+    pub(crate) fn update(&mut self, model: &Model, virtual_mic: u32, wall_ns: u64, rt: &DataLoop) {
         let readers = model.readers(virtual_mic);
         let is_gone = |(node, entry): (&u32, &Entry)| {
             (entry.client.is_some() && !readers.contains(node)).then_some(*node)
@@ -267,7 +256,7 @@ impl Clients {
         }
     }
 
-    fn retire(&mut self, node: u32, wall_ns: u64, rt: &impl OnDataLoop) {
+    fn retire(&mut self, node: u32, wall_ns: u64, rt: &DataLoop) {
         self.left(node, rt);
         let Some((id, Some(mut client), last)) = self.drop_entry(node) else {
             return;

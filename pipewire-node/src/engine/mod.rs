@@ -2,7 +2,10 @@
 //! happened; [`mic`], [`switch`] and [`clients`] each know one part of that.
 
 mod clients;
+mod clock;
+mod data_loop;
 mod estimate;
+mod following;
 mod inbox;
 mod mic;
 mod plan;

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     rc::Rc,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
@@ -17,16 +17,19 @@ use truemute_core::{gate::Gate, ledger::Ledger, observed::Event};
 
 use super::{
     Command, Failure, Options, ServerFacts,
-    clients::{Clients, OnDataLoop},
+    clients::Clients,
+    clock::wall_ns,
+    data_loop::DataLoop,
+    following::follow,
     inbox::{Inbox, Note},
     mic::channels_of,
     plan::Plan,
     server,
-    turn::{Engine, Parts, follow},
+    turn::{Engine, Parts},
 };
 use crate::{
     graph::{model::Model, watch::Watch},
-    sample::{Channel, Cycle, Progress, SamplePath, monotonic_ns},
+    sample::{Channel, Progress, SamplePath},
     who::system::System,
 };
 
@@ -341,127 +344,4 @@ fn remote_name(options: &Options) -> String {
         .clone()
         .or_else(|| std::env::var("PIPEWIRE_REMOTE").ok())
         .unwrap_or_else(|| "pipewire-0".into())
-}
-
-/// The wall clock, nanoseconds since 1970.
-pub(super) fn wall_ns() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
-}
-
-/// The real-time thread, as the main thread may use it.
-pub(super) struct DataLoop {
-    context: ContextRc,
-    cycle: *mut Cycle,
-}
-
-impl DataLoop {
-    pub(super) fn new(context: ContextRc, path: &SamplePath) -> Self {
-        Self {
-            context,
-            cycle: path.cycle(),
-        }
-    }
-
-    /// The context that the data loop belongs to.
-    pub(super) fn context(&self) -> &ContextRc {
-        &self.context
-    }
-}
-
-impl OnDataLoop for DataLoop {
-    fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T> {
-        struct Call<F, T> {
-            work: Option<F>,
-            cycle: *mut Cycle,
-            result: Option<T>,
-        }
-        unsafe extern "C" fn call<F: FnOnce(&mut Cycle) -> T, T>(
-            _loop: *mut pipewire::spa::sys::spa_loop,
-            _async: bool,
-            _seq: u32,
-            _data: *const std::ffi::c_void,
-            _size: usize,
-            user_data: *mut std::ffi::c_void,
-        ) -> std::ffi::c_int {
-            // SAFETY: `user_data` is the Call below, whose owner waits; on this thread nothing else holds the cycle.
-            unsafe {
-                let call = &mut *user_data.cast::<Call<F, T>>();
-                call.result = call.work.take().map(|work| work(&mut *call.cycle));
-            }
-            0
-        }
-        fn trampoline<F: FnOnce(&mut Cycle) -> T, T>(
-            _: &Call<F, T>,
-        ) -> pipewire::spa::sys::spa_invoke_func_t {
-            Some(call::<F, T>)
-        }
-        let mut data = Call {
-            work: Some(work),
-            cycle: self.cycle,
-            result: None,
-        };
-        let function = trampoline(&data);
-        // SAFETY: a blocking invoke returns after the function has run on the data loop's thread, or was refused; `data`
-        // lives until then.
-        unsafe {
-            let data_loop = pipewire::sys::pw_context_get_data_loop(self.context.as_raw_ptr());
-            pipewire::sys::pw_data_loop_invoke(
-                data_loop,
-                function,
-                0,
-                std::ptr::null(),
-                0,
-                true,
-                std::ptr::from_mut(&mut data).cast(),
-            );
-        }
-        data.result
-    }
-}
-
-/// A one-shot timer for the loop, on the monotonic clock.
-pub(super) struct Timer(OwnedFd);
-
-impl Timer {
-    pub(super) fn new() -> std::io::Result<Self> {
-        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-        Ok(Self(timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?))
-    }
-
-    /// Becomes readable at `at_ns`, or never.
-    pub(super) fn set(&self, at_ns: Option<u64>) {
-        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
-        let zero = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // A zero time would disarm it.
-        let wait = at_ns.map(|at| at.saturating_sub(monotonic_ns()).max(1));
-        let value = wait.map_or(zero, |wait| Timespec {
-            tv_sec: (wait / 1_000_000_000) as i64,
-            tv_nsec: (wait % 1_000_000_000) as _,
-        });
-        // Fails only for arguments that are no times.
-        let _ = timerfd_settime(
-            &self.0,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec {
-                it_interval: zero,
-                it_value: value,
-            },
-        );
-    }
-}
-
-impl AsFd for Timer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }

@@ -1,0 +1,76 @@
+//! The real-time thread, as the main thread may use it: by a call that runs there between two cycles and is waited for.
+//! So the [`Cycle`] needs no lock. What runs there by itself is in `sample/`.
+
+use pipewire::context::ContextRc;
+
+use crate::sample::{Cycle, SamplePath};
+
+/// The real-time thread, as the main thread may use it.
+pub(super) struct DataLoop {
+    context: ContextRc,
+    cycle: *mut Cycle,
+}
+
+impl DataLoop {
+    pub(super) fn new(context: ContextRc, path: &SamplePath) -> Self {
+        Self {
+            context,
+            cycle: path.cycle(),
+        }
+    }
+
+    /// The context that the data loop belongs to.
+    pub(super) fn context(&self) -> &ContextRc {
+        &self.context
+    }
+
+    /// Runs `work` there and waits for it; nothing if the data loop refuses.
+    pub(super) fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T> {
+        struct Call<F, T> {
+            work: Option<F>,
+            cycle: *mut Cycle,
+            result: Option<T>,
+        }
+        unsafe extern "C" fn call<F: FnOnce(&mut Cycle) -> T, T>(
+            _loop: *mut pipewire::spa::sys::spa_loop,
+            _async: bool,
+            _seq: u32,
+            _data: *const std::ffi::c_void,
+            _size: usize,
+            user_data: *mut std::ffi::c_void,
+        ) -> std::ffi::c_int {
+            // SAFETY: `user_data` is the Call below, whose owner waits; on this thread nothing else holds the cycle.
+            unsafe {
+                let call = &mut *user_data.cast::<Call<F, T>>();
+                call.result = call.work.take().map(|work| work(&mut *call.cycle));
+            }
+            0
+        }
+        fn trampoline<F: FnOnce(&mut Cycle) -> T, T>(
+            _: &Call<F, T>,
+        ) -> pipewire::spa::sys::spa_invoke_func_t {
+            Some(call::<F, T>)
+        }
+        let mut data = Call {
+            work: Some(work),
+            cycle: self.cycle,
+            result: None,
+        };
+        let function = trampoline(&data);
+        // SAFETY: a blocking invoke returns after the function has run on the data loop's thread, or was refused; `data`
+        // lives until then.
+        unsafe {
+            let data_loop = pipewire::sys::pw_context_get_data_loop(self.context.as_raw_ptr());
+            pipewire::sys::pw_data_loop_invoke(
+                data_loop,
+                function,
+                0,
+                std::ptr::null(),
+                0,
+                true,
+                std::ptr::from_mut(&mut data).cast(),
+            );
+        }
+        data.result
+    }
+}
