@@ -70,14 +70,16 @@ impl Stage {
     }
 
     fn who(&self, node_name: &str) -> Who {
-        identify(
-            &self.claims(|it| {
-                it.node_props
-                    .get("node.name")
-                    .is_some_and(|it| it == node_name)
-            }),
-            &self.world,
-        )
+        self.who_of(&[node_name])
+    }
+
+    /// Of the node that has one of these names.
+    fn who_of(&self, node_names: &[&str]) -> Who {
+        let named = |it: &Claims| {
+            let name = it.node_props.get("node.name");
+            name.is_some_and(|name| node_names.contains(&name.as_str()))
+        };
+        identify(&self.claims(named), &self.world)
     }
 }
 
@@ -121,13 +123,16 @@ fn tells_real_clients(stage: &Stage) {
             "/dev/null",
         ],
     );
-    for (node, program, process, api) in [
-        ("pw-record", "pw-record", &native, Api::Pipewire),
-        ("parecord", "parecord", &pulse, Api::Pulse),
-        ("ALSA Capture", "arecord", &alsa, Api::Alsa),
+    // The ALSA plugin of 1.4 names its node after the file that runs, and arecord is another name of aplay.
+    let alsa_nodes = ["ALSA Capture", "alsa_capture.aplay"];
+    for (nodes, program, process, api) in [
+        (&["pw-record"][..], "pw-record", &native, Api::Pipewire),
+        (&["parecord"], "parecord", &pulse, Api::Pulse),
+        (&alsa_nodes, "arecord", &alsa, Api::Alsa),
     ] {
-        let who = stage.who(node);
-        assert_eq!((who.app.as_str(), who.stream.as_str()), (program, node));
+        let who = stage.who_of(nodes);
+        assert_eq!(who.app, program);
+        assert!(nodes.contains(&who.stream.as_str()), "{}", who.stream);
         assert_eq!((who.pid, who.api), (Some(process.id()), api));
         assert_eq!(who.executable, Some(file_of(program)));
         assert_eq!(who.purpose, Purpose::Recording);
