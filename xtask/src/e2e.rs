@@ -11,11 +11,14 @@ use crate::debian13;
 use crate::ordinary_user;
 use crate::step::Run;
 use crate::tally::Tally;
-use crate::workspace::is_root;
+use crate::workspace::{is_root, program};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// One test program, all its tests.
 const RUN_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// A test that does not find them although they are installed is broken, not skipped.
+const BROWSERS: [&str; 2] = ["chromium", "firefox-esr"];
 
 /// Which of the test programs a step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +48,12 @@ struct TestProgram {
 /// Runs one group as whoever runs this.
 pub(crate) fn check(run: &mut Run<'_>, group: Group) -> Result<Tally> {
     let workspace = run.workspace;
-    run_group(run, group, |program| {
-        debian13::required(workspace, Command::new(program))
+    run_group(run, group, |test| {
+        let mut command = debian13::required(workspace, Command::new(test));
+        if BROWSERS.into_iter().all(|it| program(it).is_some()) {
+            command.env("TRUEMUTE_REQUIRE_BROWSERS", "1");
+        }
+        command
     })
 }
 

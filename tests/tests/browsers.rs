@@ -1,0 +1,191 @@
+//! Real browsers on the real daemon: a web page that records the default microphone, and looks at every sample of it, gets
+//! sound while live and exact zeros while muted. The browser goes on pulling, even when the page itself has muted, as
+//! the study found.
+//!
+//! A browser keeps some sound in buffers of its own, and a page cannot see the graph's clock. So zeros are asked for from
+//! the moment on when these buffers have run dry, which may take [`SETTLED_WITHIN`] of sound and not more.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, getpgid};
+use truemute::protocol::{Behaviour, ClientStats, Figures};
+use truemute_core::observed::{Api, ClientState, CountedBy, Identity, Purpose};
+use truemute_pipewire::rehearsal::Signal;
+use truemute_tests::browser::{Browser, RunningBrowser};
+use truemute_tests::page::{Page, Recording, Window};
+use truemute_tests::recorder::wait_until;
+use truemute_tests::stage::{LIMIT, Scene, Stage};
+
+/// Seconds of sound in which everything must be as it should, in each state.
+const STRETCH: f64 = 1.5;
+/// Seconds of sound that a browser may still have in its own buffers when the mute is acknowledged.
+const SETTLED_WITHIN: f64 = 1.0;
+/// A browser may take this long to start and to open the microphone on a loaded machine.
+const START: Duration = Duration::from_secs(60);
+
+#[test]
+fn chromium_gets_exact_zeros_while_muted_and_goes_on_pulling() {
+    check(Browser::Chromium, "chromium", "Chromium input");
+}
+
+#[test]
+fn firefox_gets_exact_zeros_while_muted_and_goes_on_pulling() {
+    check(Browser::Firefox, "firefox-esr", "Firefox");
+}
+
+fn check(browser: Browser, app: &str, stream: &str) {
+    if !browser.is_there() {
+        return;
+    }
+    let scene = Scene {
+        signals: vec![Signal::Noise { seed: 1 }],
+        ..Scene::default()
+    };
+    let stage = Stage::set(&scene).expect("this machine's own server");
+    let page = Page::serve().expect("a free port");
+    let running = browser.open(&stage.server, &page.url());
+    let set = Set {
+        stage: &stage,
+        page: &page,
+        browser: &running,
+    };
+    println!("{}", browser.version(&stage.server));
+
+    // Muted from the start: nothing is to be heard, not even at first.
+    let first = set.wait(START, |it| trailing(it, 0, zeros) >= STRETCH);
+    assert!(first.windows.iter().all(silent), "{:?}", first.windows);
+    println!("the page sees {:?} at {} Hz", first.label, first.rate);
+
+    stage.unmute();
+    set.all_from(page.order(true), sounding);
+    set.keeps_pulling("live", |it| it.live);
+
+    // The page's own mute: the page gets nothing, the browser goes on.
+    let own_mute = page.order(false);
+    set.all_from(own_mute, silent);
+    set.keeps_pulling("muted by the page", |it| it.live);
+
+    set.all_from(page.order(true), sounding);
+    stage.mute();
+    let muted = page.order(true);
+    set.all_from(muted, zeros);
+    let client = set.keeps_pulling("muted by TrueMute", |it| it.muted);
+    let until_unmute = page.recording().expect("the page goes on").expect("still");
+    set.settled(&until_unmute, muted);
+    assert!(!until_unmute.ended, "the browser gave up the microphone");
+    println!("track.muted is {} while muted", until_unmute.muted);
+
+    stage.unmute();
+    set.all_from(page.order(true), sounding);
+
+    // The app's name is that of its executable; the stream's is the browser's own word.
+    assert_eq!((client.app.as_str(), client.stream.as_str()), (app, stream));
+    assert_eq!(client.api, Api::Pulse);
+    assert_eq!(client.identity, Identity::Corroborated, "{client:?}");
+    assert_eq!(client.purpose, Purpose::Recording);
+    assert_eq!(client.state, ClientState::Running);
+    assert_eq!(client.counted_by, CountedBy::ActivationRecord);
+    assert_eq!(client.behaviour_while_muted, Behaviour::Continuous);
+    let puller = client.puller.as_ref().expect("somebody pulled");
+    assert_eq!(puller.name, "pipewire-pulse");
+    assert!(stage.server.process_ids().contains(&puller.pid));
+    let executable = client.executable.as_ref().expect("it is known");
+    assert_eq!(executable.file_name(), Some(browser.program().as_ref()));
+    let pid = client.pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    assert_eq!(getpgid(pid), getpgid(Some(running.pid())), "{client:?}");
+}
+
+struct Set<'a> {
+    stage: &'a Stage,
+    page: &'a Page,
+    browser: &'a RunningBrowser,
+}
+
+impl Set<'_> {
+    fn wait(&self, limit: Duration, condition: impl FnMut(&Recording) -> bool) -> Recording {
+        self.page
+            .wait_for(limit, condition)
+            .unwrap_or_else(|error| self.fail(&error))
+    }
+
+    /// Waits until every window of the last [`STRETCH`] since `order` is as `wanted`.
+    fn all_from(&self, order: u32, wanted: fn(&Window) -> bool) {
+        self.wait(LIMIT, |it| trailing(it, order, wanted) >= STRETCH);
+    }
+
+    /// Since `order` there was sound only at the very start, which the browser had already; then never again.
+    fn settled(&self, recording: &Recording, order: u32) {
+        let since: Vec<_> = windows_from(recording, order).copied().collect();
+        let last = since.iter().rposition(|window| !silent(window));
+        let heard = seconds(&since[..last.map_or(0, |last| last + 1)], recording.rate);
+        println!("the last sound came {heard:.3} s after the mute");
+        assert!(heard <= SETTLED_WITHIN, "{since:?}");
+    }
+
+    /// The browser's stream makes another [`STRETCH`] of pulls in the state that `figures` chooses, and in that only.
+    fn keeps_pulling(&self, what: &str, figures: impl Fn(&ClientStats) -> Figures) -> ClientStats {
+        let (before, since) = (self.client(), Instant::now());
+        let wanted = figures(&before).seconds + STRETCH;
+        let mut now = before.clone();
+        let held = wait_until(LIMIT, || {
+            now = self.client();
+            figures(&now).seconds >= wanted
+        });
+        if !held {
+            self.fail(&format!("{what}: {before:?} became {now:?}"));
+        }
+        let both = |it: &ClientStats| it.live.pulls + it.muted.pulls;
+        let pulls = figures(&now).pulls - figures(&before).pulls;
+        assert_eq!(both(&now) - both(&before), pulls, "{what}");
+        println!(
+            "{what}: {:.1} pulls per second of {:.1} frames",
+            pulls as f64 / since.elapsed().as_secs_f64(),
+            (figures(&now).frames - figures(&before).frames) as f64 / pulls as f64
+        );
+        now
+    }
+
+    /// The only client there is.
+    fn client(&self) -> ClientStats {
+        let mut clients = self.stage.daemon.clients().expect("the daemon answers");
+        assert_eq!(clients.clients.len(), 1, "{:?}", clients.clients);
+        clients.clients.remove(0)
+    }
+
+    fn fail(&self, error: &str) -> ! {
+        panic!("{error}\n{}\n{}", self.browser.log(), self.stage.logs())
+    }
+}
+
+fn silent(window: &Window) -> bool {
+    window.nonzero == 0
+}
+
+/// Silent, and the page did get samples: a browser may also give it none.
+fn zeros(window: &Window) -> bool {
+    silent(window) && window.samples >= window.frames
+}
+
+/// The noise has no zero; some may come of the browser's own resampling.
+fn sounding(window: &Window) -> bool {
+    window.nonzero * 10 > window.samples * 9 && window.samples >= window.frames
+}
+
+fn windows_from(recording: &Recording, order: u32) -> impl DoubleEndedIterator<Item = &Window> {
+    let since = move |window: &&Window| window.order >= order;
+    recording.windows.iter().filter(since)
+}
+
+/// Seconds of sound at the end of the recording, since `order`, whose windows are all as `wanted`.
+fn trailing(recording: &Recording, order: u32, wanted: fn(&Window) -> bool) -> f64 {
+    let windows = windows_from(recording, order).rev();
+    let frames: u64 = windows
+        .take_while(|window| wanted(window))
+        .map(|window| window.frames)
+        .sum();
+    frames as f64 / recording.rate
+}
+
+fn seconds(windows: &[Window], rate: f64) -> f64 {
+    windows.iter().map(|window| window.frames).sum::<u64>() as f64 / rate
+}
