@@ -49,13 +49,15 @@ struct Pair {
 }
 
 impl MicKeeper {
-    /// Brings the links in line with what is wanted: `mic` is the node to be linked, or `None` for released.
+    /// Brings the links in line with what is wanted: `mic` is the node to be linked, or `None` for released. `before` is
+    /// called if it is linked now, while no sound of it can come yet.
     pub(crate) fn keep(
         &mut self,
         mic: Option<u32>,
         capture: u32,
         model: &Model,
         core: &CoreRc,
+        before: impl FnOnce(),
     ) -> Result<(), pipewire::Error> {
         if self
             .linked
@@ -67,7 +69,11 @@ impl MicKeeper {
         let Some(mic) = mic.filter(|_| self.linked.is_none()) else {
             return Ok(());
         };
-        let pairs = pairs(model, mic, capture)
+        let pairs = pairs(model, mic, capture);
+        if !pairs.is_empty() {
+            before();
+        }
+        let pairs = pairs
             .into_iter()
             .map(|(output, input)| {
                 let proxy = link(core, mic, output, capture, input)?;

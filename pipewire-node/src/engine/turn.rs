@@ -20,7 +20,7 @@ use super::{
 use crate::{
     count::{books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
     graph::{model::Model, watch::Watch},
-    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, monotonic_ns},
+    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES, monotonic_ns},
 };
 
 /// How often traced pulls are handed on.
@@ -379,8 +379,19 @@ impl Engine {
         let closes = !open && !holds;
         let model = self.parts.model.borrow();
         let mic = self.following.filter(|_| wanted);
-        let Parts { plan, watch, .. } = &self.parts;
-        if let Err(error) = self.mic.keep(mic, capture, &model, &plan.core) {
+        let Parts {
+            plan,
+            watch,
+            data_loop,
+            ..
+        } = &self.parts;
+        let settle = || {
+            let node = mic.and_then(|mic| model.nodes.get(&mic));
+            let hardware = node.is_some_and(|node| node.props.contains_key("device.id"));
+            let blocks = if hardware { 0 } else { VIRTUAL_SETTLES };
+            data_loop.run(|cycle| cycle.drop_first(blocks));
+        };
+        if let Err(error) = self.mic.keep(mic, capture, &model, &plan.core, settle) {
             tracing::warn!(%error, "the real microphone could not be linked");
         }
         self.mic
