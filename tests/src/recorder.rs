@@ -170,12 +170,14 @@ impl Recorders {
         let state = Arc::new(Mutex::new(State::Waiting));
         let (report, made) = mpsc::channel();
         let format = options.format;
+        let name = options.name.clone();
         let order = Order::Add(number, options, tape.clone(), state.clone(), report);
         self.orders.send(order)?;
         made.recv()
             .map_err(|_| "the recorders' thread ended".to_owned())??;
         Ok(Recorder {
             number,
+            name,
             format,
             tape,
             state,
@@ -216,6 +218,7 @@ impl Drop for Recorders {
 /// One recording client. Dropping it disconnects the stream.
 pub struct Recorder {
     number: u64,
+    name: String,
     format: Format,
     tape: Arc<Tape>,
     state: Arc<Mutex<State>>,
@@ -223,6 +226,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// `node.name` and `application.name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What it saw.
     pub fn tape(&self) -> &Tape {
         &self.tape

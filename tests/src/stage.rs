@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::truemute::demo::RunningDaemon;
 use ::truemute::protocol::Switched;
@@ -166,8 +166,12 @@ impl Stage {
     pub fn mute(&self) -> Switch {
         let sent_ns = monotonic_ns();
         let reply = self.daemon.mute();
-        let reply = reply.unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
-        Switch { sent_ns, reply }
+        let replied_ns = monotonic_ns();
+        Switch {
+            sent_ns,
+            replied_ns,
+            reply: reply.unwrap_or_else(|error| panic!("{error}\n{}", self.logs())),
+        }
     }
 
     /// Unmutes.
@@ -177,8 +181,12 @@ impl Stage {
     pub fn unmute(&self) -> Switch {
         let sent_ns = monotonic_ns();
         let reply = self.daemon.unmute();
-        let reply = reply.unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
-        Switch { sent_ns, reply }
+        let replied_ns = monotonic_ns();
+        Switch {
+            sent_ns,
+            replied_ns,
+            reply: reply.unwrap_or_else(|error| panic!("{error}\n{}", self.logs())),
+        }
     }
 
     /// Waits until each client has got `count` buffers more.
@@ -201,6 +209,25 @@ impl Stage {
         }
     }
 
+    /// Lets each client get buffers until `enough` says so.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn pulls_until(&self, clients: &[Recorder], mut enough: impl FnMut() -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            self.pulls(20, clients);
+            if enough() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not enough good cycles in {LIMIT:?}; is the machine overloaded?\n{}",
+                self.logs()
+            );
+        }
+    }
+
     /// What daemon and server wrote, for messages.
     pub fn logs(&self) -> String {
         format!("{}\n{}", self.daemon.log(), self.server.log())
@@ -212,6 +239,8 @@ impl Stage {
 pub struct Switch {
     /// Monotonic nanoseconds, just before the command was sent.
     pub sent_ns: u64,
+    /// Just after the reply was read.
+    pub replied_ns: u64,
     /// The daemon's reply.
     pub reply: Switched,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::RehearsalError;
 
 /// Format of samples in a file without a header, little-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32-bit float.
     F32,
