@@ -15,7 +15,8 @@ use crate::recorder::wait_until;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The executable, built once a test run in the profile that the tests have. (Cargo gives `CARGO_BIN_EXE_` only to tests
-/// of the same package.)
+/// of the same package.) `cargo xtask test` has built it already and says so by `TRUEMUTE_BUILT`: an ordinary user whom it
+/// runs tests as may have no cargo.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -25,6 +26,9 @@ pub fn executable() -> &'static Path {
         let test = std::env::current_exe().expect("a test has an executable");
         // target/PROFILE/deps/TEST
         let profile = test.ancestors().nth(2).expect("a test lies in target");
+        if std::env::var_os("TRUEMUTE_BUILT").is_some() {
+            return profile.join("truemute");
+        }
         let release = profile.file_name().is_some_and(|name| name == "release");
         let mut build = Command::new(env!("CARGO"));
         build

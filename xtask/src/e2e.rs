@@ -82,6 +82,7 @@ fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command
         let mut command = command(&program.file);
         command
             .arg("--show-output")
+            .env("TRUEMUTE_BUILT", "1")
             .current_dir(run.workspace.root.join("tests"));
         tally.add(run.tests(command, RUN_LIMIT)?);
         ran += 1;

@@ -98,7 +98,11 @@ pub(super) fn parse_answer(
                 sockets.push(unix_socket(&socket))
             }
             Ok(NetlinkPayload::Done(_)) => return Ok(Progress::Done),
-            Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+            // A negative errno (netlink(7)); `to_io` would panic at the one number that cannot be negated.
+            Ok(NetlinkPayload::Error(error)) => {
+                let errno = error.raw_code().saturating_neg();
+                return Err(std::io::Error::from_raw_os_error(errno));
+            }
             Ok(_) | Err(_) => {}
         }
         bytes = bytes
@@ -159,6 +163,8 @@ mod tests {
         bytes.resize(36, 0);
         let error = parse_answer(&bytes, &mut Vec::new()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(1));
+        bytes[16..20].copy_from_slice(&i32::MIN.to_ne_bytes());
+        parse_answer(&bytes, &mut Vec::new()).unwrap_err();
     }
 
     proptest! {
