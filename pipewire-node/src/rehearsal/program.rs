@@ -119,11 +119,28 @@ fn spawner() -> &'static Mutex<mpsc::Sender<Order>> {
         let (queue, orders) = mpsc::channel::<Order>();
         thread::spawn(move || {
             for (mut command, reply) in orders {
-                let _ = reply.send(command.spawn());
+                let _ = reply.send(spawn(&mut command));
             }
         });
         Mutex::new(queue)
     })
+}
+
+/// Spawns. A program that was just copied can be busy for a moment: a child that another thread is forking holds the copy's
+/// descriptor until it executes its own program.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(2));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Where a program lies on the search path (`PATH`), if it is installed.
