@@ -9,6 +9,8 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod hotkey;
+#[cfg(test)]
+mod picture;
 pub mod protocol;
 pub mod report;
 pub mod stats;

@@ -5,6 +5,8 @@
 
 mod daemon;
 mod interrupt;
+#[cfg(test)]
+mod picture;
 mod proof;
 mod sound;
 mod stage;
