@@ -221,8 +221,7 @@ pub struct Status {
     pub virtual_mic: VirtualMic,
     /// Clients connected now, corked ones included.
     pub clients: u32,
-    /// Clients that record from a real mic and not from the virtual one. Empty also means that none was looked for
-    /// while `guard` is absent.
+    /// Clients that record from a real mic and not from the virtual one. Always empty so far: nothing looks for them yet.
     pub bypasses: Vec<Bypass>,
     /// Configuration keys that the administrator's policy forces, with their values as text.
     pub forced: Vec<Forced>,
