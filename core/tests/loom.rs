@@ -1,5 +1,5 @@
-//! Models of gate and ledger: loom runs them in every interleaving and with every value that the memory model lets a
-//! load see. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-core --release --test loom`.
+//! Models of gate and ledger: loom runs them in every interleaving with at most three preemptions, and with every value that
+//! the memory model lets a load see. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-core --release --test loom`.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;

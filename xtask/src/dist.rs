@@ -99,6 +99,9 @@ fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
     for file in [
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CITATION.cff",
         "LICENSE-APACHE",
         "LICENSE-MIT",
         "control/config.toml",

@@ -29,7 +29,7 @@ pub(crate) enum Step {
     Unit,
     /// The documentation builds without warnings, and its examples run
     Docs,
-    /// Every interleaving of the lock-free structures
+    /// Models of the lock-free structures, in every interleaving within a bound
     Loom,
     /// End to end on private audio servers with real clients
     E2e,
