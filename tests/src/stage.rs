@@ -12,7 +12,7 @@ use ::truemute::demo::RunningDaemon;
 use ::truemute::protocol::Switched;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
-    Clock, Format, MicOptions, PrivateServer, ServerOptions, Signal, SimulatedMic, User,
+    Clock, Format, MicOptions, PrivateServer, ServerOptions, Signal, SimulatedMic,
 };
 
 use crate::recorder::{Connections, Recorder, RecorderOptions, Recorders};
@@ -62,8 +62,6 @@ pub struct Scene {
     pub config: String,
     /// What the mic can play; it begins with the first.
     pub signals: Vec<Signal>,
-    /// Who runs server and daemon, if not whoever runs the test.
-    pub user: Option<User>,
 }
 
 impl Default for Scene {
@@ -75,7 +73,6 @@ impl Default for Scene {
             while_muted: WhileMuted::Release,
             config: String::new(),
             signals: vec![Signal::Ramp { bits: 23 }],
-            user: None,
         }
     }
 }
@@ -100,7 +97,6 @@ impl Stage {
     pub fn set(scene: &Scene) -> Option<Self> {
         let options = scene.version.options(ServerOptions {
             clock: Some(Clock::fixed(scene.quantum)),
-            user: scene.user,
             ..ServerOptions::default()
         })?;
         let server = PrivateServer::start(options).unwrap_or_else(|error| panic!("{error}"));
