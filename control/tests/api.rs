@@ -244,24 +244,28 @@ fn peers_of_another_user_are_refused() {
         return;
     }
     let rig = Rig::start();
-    // Open the way to the socket, so that only the check of the peer is left.
     let folder = rig.socket.parent().unwrap();
     for path in [folder.parent().unwrap(), folder] {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
-    std::fs::set_permissions(&rig.socket, PermissionsExt::from_mode(0o666)).unwrap();
     let program = folder.join("truemute");
     std::fs::copy(env!("CARGO_BIN_EXE_truemute"), &program).unwrap();
     let nobody = 65534;
-    let output = std::process::Command::new(&program)
-        .args(["unmute"])
-        .env("TRUEMUTE_SOCKET", &rig.socket)
-        .uid(nobody)
-        .gid(nobody)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = support::stderr(&output);
-    assert!(text.contains("own user only"), "{text}");
-    assert!(!rig.server.script().open);
+    let refused = |why: &str| {
+        let output = std::process::Command::new(&program)
+            .args(["unmute"])
+            .env("TRUEMUTE_SOCKET", &rig.socket)
+            .uid(nobody)
+            .gid(nobody)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = support::stderr(&output);
+        assert!(text.contains(why), "{text}");
+        assert!(!rig.server.script().open);
+    };
+    refused("is another user's");
+    // Open the way to the socket, so that only the check of the peer is left.
+    std::fs::set_permissions(&rig.socket, PermissionsExt::from_mode(0o666)).unwrap();
+    refused("own user only");
 }

@@ -34,6 +34,11 @@ fn without_an_audio_server_it_says_so_and_stays_muted() {
     let unmute = daemon.truemute(&["unmute"]);
     assert_eq!(unmute.status.code(), Some(1));
     assert!(stderr(&unmute).contains("PipeWire"), "{}", stderr(&unmute));
+
+    let said = String::from_utf8(daemon.truemute(&["doctor"]).stdout).unwrap();
+    assert!(said.contains("not connected"), "{said}");
+    // Without a server there is no audio thread to judge.
+    assert!(!said.contains("real-time"), "{said}");
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub enum ClientError {
     /// Nobody listens there.
     #[error("No daemon answers at {}. Start it with `systemctl --user start truemute`, or in the foreground with `truemute daemon`.", .0.display())]
     NoDaemon(PathBuf),
+    /// The socket is another user's.
+    #[error("The daemon at {} is another user's. Run the command as that user, or start a daemon of your own.", .0.display())]
+    Denied(PathBuf),
     /// The daemon said no.
     #[error("{} {}", .0.message, .0.remedy)]
     Refused(ErrorObject),
@@ -44,12 +47,7 @@ pub struct Client {
 impl Client {
     /// Connects to the daemon at `socket`.
     pub fn connect(socket: &Path) -> Result<Client, ClientError> {
-        let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoDaemon(socket.to_owned())
-            }
-            _ => ClientError::Broken(error),
-        })?;
+        let stream = UnixStream::connect(socket).map_err(|error| not_connected(error, socket))?;
         stream
             .set_read_timeout(Some(ANSWER_WITHIN))
             .map_err(ClientError::Broken)?;
@@ -117,5 +115,15 @@ impl Client {
             return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
         serde_json::from_slice(&line).map_err(ClientError::NotUnderstood)
+    }
+}
+
+fn not_connected(error: io::Error, socket: &Path) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NoDaemon(socket.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => ClientError::Denied(socket.to_owned()),
+        _ => ClientError::Broken(error),
     }
 }

@@ -14,7 +14,8 @@ pub(super) struct Facts {
     pub(super) settings: Result<usize, String>,
     /// The daemon's status, or why there is none.
     pub(super) status: Result<Status, String>,
-    /// Whether the daemon has a real-time thread; absent if there is no daemon to look at.
+    /// Whether the daemon has a real-time thread; absent if there is no daemon to look at, or nothing for it to connect to:
+    /// then it has no audio thread at all.
     pub(super) real_time: Option<RealTime>,
     /// The audio server's graph.
     pub(super) graph: Result<Graph, GraphError>,
@@ -39,6 +40,7 @@ impl Facts {
         let real_time = status
             .as_ref()
             .ok()
+            .filter(|status| status.connected)
             .and_then(|status| real_time(status.daemon_pid));
         Facts {
             settings: settings(),
