@@ -47,6 +47,9 @@ pub(crate) struct Cycle {
     block: Block,
     /// Blocks of a newly linked mic that are still to be dropped.
     settling: u32,
+    /// The block's sound: each channel's samples, [`PLANE`] bytes apart. A copy, for what the ports hold is unmapped by the
+    /// main thread when a link goes, and the stream's callback may come after that.
+    sound: Box<[u8]>,
     /// Our own record, until it has shown whether records can be counted from.
     own: Option<(ActivationRecord, LayoutCheck)>,
     verdict: Verdict,
@@ -57,7 +60,12 @@ pub(crate) struct Cycle {
     seen: Seen,
 }
 
-/// The real mic's sound of one cycle, as the filter's ports hold it until the cycle ends.
+/// Bytes of one channel in [`Cycle::sound`]: as many samples as the largest quantum has that a server allows unless it is
+/// told otherwise (`default.clock.quantum-limit`). Larger ones are silent.
+const PLANE: usize = 8192 * SAMPLE;
+const SAMPLE: usize = size_of::<f32>();
+
+/// What the real mic gave for one cycle.
 #[derive(Clone, Copy)]
 struct Block {
     clock: u32,
@@ -66,8 +74,7 @@ struct Block {
     nsec: u64,
     frames: u32,
     rate: u32,
-    /// Start of each channel's `frames` samples; all or none are there.
-    planes: [*const u8; MAX_CHANNELS],
+    /// A block only if the sound of all channels was copied.
     source: Source,
 }
 
@@ -82,7 +89,6 @@ const NO_BLOCK: Block = Block {
     nsec: 0,
     frames: 0,
     rate: 0,
-    planes: [ptr::null(); MAX_CHANNELS],
     source: Source::Missing,
 };
 
@@ -101,6 +107,8 @@ impl Cycle {
             streaming: false,
             block: NO_BLOCK,
             settling: 0,
+            // Written, so that its pages are there before the first cycle.
+            sound: vec![0xff; channels.min(MAX_CHANNELS) * PLANE].into(),
             own: None,
             verdict: Verdict::Open,
             told: None,
@@ -191,19 +199,21 @@ impl Cycle {
             frames,
             rate,
             source: Source::Missing,
-            ..NO_BLOCK
         };
-        let wanted = u64::from(frames) * 4;
+        let wanted = u64::from(frames) * SAMPLE as u64;
+        // What is not heard is not even read: the time of a muted cycle tells nothing of the room (P4).
+        let open = self.gate.state().1;
         let mut linked = 0;
         let mut whole = 0;
-        for (port, plane) in self.ports.iter().zip(&mut block.planes).take(self.channels) {
+        let planes = self.sound.chunks_exact_mut(PLANE);
+        for (port, plane) in self.ports.iter().zip(planes) {
             // SAFETY: a port of our filter, dequeued on the filter's own data loop (pipewire/filter.h).
             let buffer = unsafe { pw_sys::pw_filter_dequeue_buffer(*port) };
             if buffer.is_null() {
                 continue;
             }
             // SAFETY: a dequeued buffer has at least one data with a chunk (DSP format: one plane), and stays readable
-            // until the cycle ends, also after it is queued again: the server gives it to nobody before the next cycle.
+            // during this callback: the main thread takes it back by a call on this thread first.
             unsafe {
                 let spa_buffer = (*buffer).buffer;
                 if (*spa_buffer).n_datas > 0 {
@@ -223,12 +233,12 @@ impl Cycle {
                         && end <= u64::from(data.maxsize)
                         && !corrupt
                         && !unfed
+                        && let Some(plane) = plane.get_mut(..wanted as usize)
                     {
-                        *plane = data
-                            .data
-                            .cast::<u8>()
-                            .add(chunk.offset as usize)
-                            .cast_const();
+                        if open {
+                            let from = data.data.cast::<u8>().add(chunk.offset as usize);
+                            ptr::copy_nonoverlapping(from, plane.as_mut_ptr(), plane.len());
+                        }
                         whole += 1;
                     }
                 }
@@ -242,6 +252,8 @@ impl Cycle {
         } else if self.settling > 0 {
             self.settling -= 1;
             Source::Unhealthy
+        } else if !open {
+            Source::Missing
         } else {
             Source::Block {
                 began_ns: self.capture_began(clock, frames, rate),
@@ -266,51 +278,61 @@ impl Cycle {
     /// The stream's process callback: the last step of ours before the clients.
     pub(crate) fn deliver(&mut self) {
         let block = self.block;
-        self.block = NO_BLOCK;
+        // No sound is delivered twice. But the converter asks again within a cycle when it expected another quantum.
+        self.block.source = Source::Missing;
+        let again = self.last.is_some_and(|(clock, last)| {
+            (clock, last.position, last.started_ns) == (block.clock, block.position, block.nsec)
+        });
         let now = monotonic_ns();
-        self.check_layout(now);
         let this = self.facts(&block);
-        let mut books = Books {
-            ledger: &*self.ledger,
-            trace: &mut self.trace,
-        };
-        self.peers.scan(
-            &this,
-            self.last.as_ref().map(|(_, facts)| facts),
-            &mut books,
-        );
+        if !again && block.frames > 0 {
+            self.check_layout(now);
+            let mut books = Books {
+                ledger: &*self.ledger,
+                trace: &mut self.trace,
+            };
+            self.peers.scan(
+                &this,
+                self.last.as_ref().map(|(_, facts)| facts),
+                &mut books,
+            );
+        }
 
         // SAFETY: our live stream, on its own data loop.
         let buffer = unsafe { pw_sys::pw_stream_dequeue_buffer(self.stream) };
         if buffer.is_null() {
             // All buffers are in use: clients get the last one again from the server, which is not ours to change.
             // It counts as a discontinuity.
-            let facts = CycleFacts {
-                flagged: true,
-                ..this
-            };
-            self.last = Some((block.clock, facts));
+            if !again {
+                let facts = CycleFacts {
+                    flagged: true,
+                    ..this
+                };
+                self.last = Some((block.clock, facts));
+            }
             return;
         }
-        // What the converter asks for; other than the graph's quantum only while it resamples, and then the mic's
-        // block does not fit.
+        // What the converter asks for. It is not the graph's quantum while it resamples, and in the cycle in which the
+        // quantum changed; then the mic's block does not fit. Of more than a quantum the rest would stay with the
+        // converter, which then does not ask in the next cycles; for what is missing it asks at once.
         // SAFETY: dequeued above.
         let requested = unsafe { (*buffer).requested };
-        let frames = if requested == 0 {
-            u64::from(block.frames)
-        } else {
-            requested
-        };
-        let source = if frames == u64::from(block.frames) {
-            block.source
-        } else {
-            Source::Unhealthy
+        let quantum = u64::from(block.frames);
+        let (frames, source) = match requested {
+            0 => (quantum, block.source),
+            _ if requested == quantum => (quantum, block.source),
+            _ if quantum == 0 => (requested, Source::Missing),
+            _ => (requested.min(quantum), Source::Unhealthy),
         };
 
         // SAFETY: the buffer is ours until it is queued; each data is mapped for `maxsize` bytes (MAP_BUFFERS).
-        let decision = unsafe { self.fill(buffer, frames, &block, source, now) };
+        let decision = unsafe { self.fill(buffer, frames, source, now) };
         // SAFETY: dequeued above, queued once.
         unsafe { pw_sys::pw_stream_queue_buffer(self.stream, buffer) };
+        // What is known of a cycle was said at its first delivery; of none, nothing can be said.
+        if again || quantum == 0 {
+            return;
+        }
         self.report(&block, decision, now);
         let live = matches!(decision.1, Decision::Live(_));
         let facts = CycleFacts { live, ..this };
@@ -335,7 +357,6 @@ impl Cycle {
         &self,
         buffer: *mut pw_sys::pw_buffer,
         frames: u64,
-        block: &Block,
         source: Source,
         now: u64,
     ) -> (u64, Decision) {
@@ -363,12 +384,10 @@ impl Cycle {
         }
         let planes = planes.get_mut(..count).unwrap_or(&mut []);
         let decision = delivery.fill_planes(planes, |index, plane| {
-            let from = block.planes.get(index).copied().unwrap_or(ptr::null());
-            if !from.is_null() && plane.len() as u64 <= u64::from(block.frames) * 4 {
-                // SAFETY: `take_block` checked that `frames` samples are readable there in this cycle.
-                unsafe { ptr::copy_nonoverlapping(from, plane.as_mut_ptr(), plane.len()) };
-            } else {
-                plane.fill(0);
+            let sound = self.sound.chunks_exact(PLANE).nth(index);
+            match sound.and_then(|sound| sound.get(..plane.len())) {
+                Some(sound) => plane.copy_from_slice(sound),
+                None => plane.fill(0),
             }
         });
         (epoch, decision)
