@@ -130,6 +130,7 @@ impl Cycle {
     /// The stream went to or from streaming. By the main loop's blocking invoke on this thread.
     pub(crate) fn set_streaming(&mut self, streaming: bool) {
         self.streaming = streaming;
+        self.peers.pause();
     }
 
     /// The stream, if it may be triggered. A library of 0.3 runs a triggered stream at once, in whatever state it is;
