@@ -51,6 +51,11 @@ impl<T: Copy> Append<T> {
         self.length.store(end, Ordering::Release);
     }
 
+    /// Items that it has room for.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Items that are there now.
     pub fn len(&self) -> usize {
         self.length.load(Ordering::Acquire)

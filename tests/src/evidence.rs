@@ -34,7 +34,8 @@ impl Reading {
         Self::new(tape.cycles_from(0))
     }
 
-    fn new(cycles: Vec<Cycle>) -> Self {
+    /// Reads a part of a tape.
+    pub fn new(cycles: Vec<Cycle>) -> Self {
         let mut sure = vec![true; cycles.len()];
         let mut doubt = |index: usize| {
             let end = (index + BLUR + 1).min(cycles.len());

@@ -3,9 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::c_void;
 use std::io::Cursor;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -26,7 +28,7 @@ use spa::pod::{Object, Pod, Value};
 use spa::utils::{Direction, SpaTypes};
 use truemute_pipewire::rehearsal::{Format, PrivateServer};
 
-use crate::tape::Tape;
+use crate::tape::{DriverRecord, Tape};
 
 /// What client to be.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub struct RecorderOptions {
     pub rate: Option<u32>,
     /// `node.latency` in frames at 48 kHz: asks the graph for this quantum.
     pub latency: Option<u32>,
-    /// Cycles that the log has room for.
+    /// Cycles that the log has room for. Without room nothing is looked at: pulls and frames are counted, and that is all.
     pub cycles: usize,
     /// Bytes of sound to keep; 0 keeps none.
     pub kept_bytes: usize,
@@ -444,14 +446,14 @@ impl Stage {
                     StreamState::Unconnected => State::Failed("disconnected".to_owned()),
                 };
             })
-            .io_changed(|_stream, tape, id, area, size| {
+            .io_changed(|stream, tape, id, area, size| {
                 if id == spa::sys::SPA_IO_Position {
                     let whole = size as usize >= size_of::<spa::sys::spa_io_position>();
-                    tape.set_position(if whole {
-                        area.cast()
+                    if whole && !area.is_null() {
+                        tape.set_position(area.cast(), driver_record(stream, area));
                     } else {
-                        std::ptr::null_mut()
-                    });
+                        tape.set_position(ptr::null_mut(), ptr::null_mut());
+                    }
                 }
             })
             .process(|stream, tape| {
@@ -490,6 +492,36 @@ impl Stage {
         Ok(())
     }
 }
+
+/// The driver's activation record, which the area with the graph's position is a part of; null if that is not so.
+fn driver_record(stream: &pw::stream::Stream, area: *mut c_void) -> *mut DriverRecord {
+    // SAFETY: stream, core and pool live. The area lies in a mapping of the pool, which maps whole pages, and the record
+    // begins the block: so mapping its beginning gives the same mapping again, which stays when this use of it ends, as
+    // the area's does.
+    let start = unsafe {
+        let core = pw::sys::pw_stream_get_core(stream.as_raw_ptr());
+        let pool = pw::sys::pw_core_get_mempool(core);
+        let block = pw::sys::pw_mempool_find_ptr(pool, area);
+        if block.is_null() {
+            return ptr::null_mut();
+        }
+        let flags = pw::sys::pw_memmap_flags_PW_MEMMAP_FLAG_READWRITE;
+        let size = size_of::<DriverRecord>() as u32;
+        let map = pw::sys::pw_memblock_map(block, flags, 0, size, ptr::null_mut());
+        if map.is_null() {
+            return ptr::null_mut();
+        }
+        let start = (*map).ptr;
+        pw::sys::pw_memmap_free(map);
+        start
+    };
+    // Other than that, it was a mapping of its own, which is gone now.
+    let same = (area.addr()).wrapping_sub(start.addr()) < PAGE;
+    if same { start.cast() } else { ptr::null_mut() }
+}
+
+/// The smallest page there is.
+const PAGE: usize = 4096;
 
 fn properties_of(options: &RecorderOptions) -> pw::properties::PropertiesBox {
     let mut properties = properties! {

@@ -1,0 +1,278 @@
+//! What each way costs with many clients: the time that a cycle of the graph takes, CPU of server and daemon, memory.
+//! Each way has a server, a mic and clients of its own. The clients of one way run at a time, those of the others are
+//! corked: so the ways take turns without anybody having to connect anew.
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+use truemute_pipewire::rehearsal::{PrivateServer, SimulatedMic};
+use truemute_tests::recorder::{
+    Connections, Recorder, RecorderOptions, Recorders, State, wait_until,
+};
+
+use crate::figures::Spread;
+use crate::process::{cpu_ns, has_realtime_thread, memory};
+use crate::rival::{Ground, LIMIT, Running, Way};
+use crate::{Result, progress};
+
+/// Buffers that every client gets before a measurement.
+const SETTLE: u64 = 16;
+
+/// What to measure.
+pub(crate) struct Plan {
+    cells: Vec<(u32, usize)>,
+    rounds: usize,
+    span: Duration,
+}
+
+impl Plan {
+    pub(crate) fn new(quick: bool) -> Self {
+        if quick {
+            return Self {
+                cells: vec![(256, 8), (1024, 64)],
+                rounds: 3,
+                span: Duration::from_millis(500),
+            };
+        }
+        Self {
+            cells: vec![
+                (64, 1),
+                (64, 8),
+                (256, 1),
+                (256, 8),
+                (256, 64),
+                (1024, 1),
+                (1024, 64),
+                (1024, 256),
+            ],
+            rounds: 5,
+            span: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// One quantum with one number of clients.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) quantum: u32,
+    pub(crate) clients: usize,
+    pub(crate) ways: Vec<Load>,
+}
+
+impl Cell {
+    pub(crate) fn quantum_ns(&self) -> f64 {
+        f64::from(self.quantum) * 1e9 / 48_000.0
+    }
+
+    pub(crate) fn of(&self, way: Way) -> Option<&Load> {
+        self.ways.iter().find(|load| load.way == way)
+    }
+
+    /// How much more TrueMute takes than pw-loopback, round by round.
+    pub(crate) fn more_than_loopback(&self, figure: impl Fn(&Round) -> f64) -> Option<Spread> {
+        let (ours, theirs) = (self.of(Way::TrueMute)?, self.of(Way::PwLoopback)?);
+        let pairs = ours.rounds.iter().zip(&theirs.rounds);
+        Spread::of(pairs.map(|(ours, theirs)| figure(ours) - figure(theirs)))
+    }
+
+    /// The median of what TrueMute takes as a multiple of what pw-loopback takes, round by round.
+    pub(crate) fn ratio(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
+        let (ours, theirs) = (self.of(Way::TrueMute)?, self.of(Way::PwLoopback)?);
+        let pairs = ours.rounds.iter().zip(&theirs.rounds);
+        let ratios = pairs.map(|(ours, theirs)| figure(ours) / figure(theirs));
+        Spread::of(ratios).map(|spread| spread.median)
+    }
+}
+
+/// One way in a cell.
+#[derive(Debug, Serialize)]
+pub(crate) struct Load {
+    pub(crate) way: Way,
+    pub(crate) rounds: Vec<Round>,
+    /// Resident memory of the process that moves the sound, in bytes: at the end, and at most.
+    pub(crate) memory: (u64, u64),
+    /// Whether that process has a thread with real-time priority.
+    pub(crate) realtime: bool,
+}
+
+impl Load {
+    pub(crate) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        Spread::of(self.rounds.iter().map(figure)).map_or(f64::NAN, |spread| spread.median)
+    }
+}
+
+/// One turn of one way.
+#[derive(Debug, Serialize)]
+pub(crate) struct Round {
+    /// Cycles that ran.
+    pub(crate) cycles: u64,
+    /// Median time from the driver's trigger until all had finished and the driver was awake, in nanoseconds.
+    pub(crate) busy_ns: f64,
+    /// CPU time of server and the process that moves the sound, per cycle, in nanoseconds.
+    pub(crate) cpu_ns: f64,
+    /// Of that, the server's.
+    pub(crate) server_cpu_ns: f64,
+    /// The same as a share of one core.
+    pub(crate) cpu_share: f64,
+}
+
+pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<Vec<Cell>> {
+    let cell = |(quantum, clients): &(u32, usize)| measure_cell(ground, plan, *quantum, *clients);
+    plan.cells.iter().map(cell).collect()
+}
+
+fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> Result<Cell> {
+    progress(format_args!("load: q={quantum}, {clients} clients"));
+    let mut fields = Vec::new();
+    for way in Way::ALL {
+        fields.push(Field::set(way, ground, quantum, clients)?);
+    }
+    let mut rounds = [const { Vec::new() }; Way::ALL.len()];
+    for _ in 0..plan.rounds {
+        for (field, rounds) in fields.iter().zip(&mut rounds) {
+            field.start()?;
+            rounds.push(field.measure(plan.span)?);
+            field.stop()?;
+        }
+    }
+    let ways = fields
+        .iter()
+        .zip(rounds)
+        .map(|(field, rounds)| {
+            Ok(Load {
+                way: field.running.way,
+                rounds,
+                memory: memory(field.running.process)?,
+                realtime: has_realtime_thread(field.running.process)?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Cell {
+        quantum,
+        clients,
+        ways,
+    })
+}
+
+/// A way with all that it needs. Its parts end in this order.
+struct Field {
+    /// The first logs its cycles, the others only count.
+    clients: Vec<Recorder>,
+    _recorders: Recorders,
+    running: Running,
+    _mic: SimulatedMic,
+    server: PrivateServer,
+}
+
+impl Field {
+    /// Sets up, with all clients connected, heard through and corked again.
+    fn set(way: Way, ground: &Ground, quantum: u32, clients: usize) -> Result<Self> {
+        let (server, mic) = ground.serve(quantum)?;
+        // Raises the limit of open files, which the daemon inherits.
+        let recorders = Recorders::start(&server, Connections::Own)?;
+        let running = Running::start(way, ground, &server, &mic)?;
+        let options = RecorderOptions {
+            target: Some(way.source().to_owned()),
+            cycles: 100_000,
+            ..RecorderOptions::default()
+        };
+        let mut all = vec![recorders.add(options.clone())?];
+        let silent = RecorderOptions {
+            cycles: 0,
+            ..options
+        };
+        all.extend(recorders.add_many(clients - 1, &silent)?);
+        let field = Self {
+            clients: all,
+            _recorders: recorders,
+            running,
+            _mic: mic,
+            server,
+        };
+        field.settle()?;
+        field.running.unmute()?;
+        field.stop()?;
+        Ok(field)
+    }
+
+    /// Uncorks the clients and waits until all are served and sound comes.
+    fn start(&self) -> Result<()> {
+        for client in &self.clients {
+            client.set_active(true);
+        }
+        self.settle()?;
+        let first = &self.clients[0];
+        first
+            .wait_for_sound(true, first.tape().logged(), LIMIT)
+            .ok_or_else(|| self.trouble("hears nothing", first))?;
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<()> {
+        for client in &self.clients {
+            client.set_active(false);
+        }
+        for client in &self.clients {
+            if !wait_until(LIMIT, || client.state() == State::Paused) {
+                return Err(self.trouble("does not pause", client).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&self) -> Result<()> {
+        let wanted: Vec<_> = self
+            .clients
+            .iter()
+            .map(|client| client.tape().pulls() + SETTLE)
+            .collect();
+        for (client, wanted) in self.clients.iter().zip(wanted) {
+            if !client.wait_for_pulls(wanted, LIMIT) {
+                return Err(self.trouble("is not served", client).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, span: Duration) -> Result<Round> {
+        let cpu = || {
+            Ok::<_, Box<dyn Error>>((
+                cpu_ns(self.server.pipewire_id())?,
+                cpu_ns(self.running.process)?,
+            ))
+        };
+        let tape = self.clients[0].tape();
+        let (from, before) = (tape.logged(), cpu()?);
+        // This is the span that is measured, not a wait for something.
+        thread::sleep(span);
+        let (after, log) = (cpu()?, tape.cycles_from(from));
+        let (server, own) = (after.0 - before.0, after.1 - before.1);
+        if tape.lost() > 0 {
+            return Err("the log of cycles is too small".into());
+        }
+        // The first tells of a cycle before the span.
+        let busy = log.iter().skip(1).map(|cycle| cycle.former_busy_ns as f64);
+        let busy = Spread::of(busy).ok_or("no cycle ran")?;
+        if busy.lowest == 0.0 {
+            return Err("the driver's record cannot be read".into());
+        }
+        let cycles = log.len() as u64;
+        let nanoseconds = log.len() as f64 * log[0].duration as f64 * 1e9 / 48_000.0;
+        Ok(Round {
+            cycles,
+            busy_ns: busy.median,
+            cpu_ns: (server + own) as f64 / cycles as f64,
+            server_cpu_ns: server as f64 / cycles as f64,
+            cpu_share: (server + own) as f64 / nanoseconds,
+        })
+    }
+
+    fn trouble(&self, what: &str, client: &Recorder) -> String {
+        let name = self.running.way.name();
+        let (state, pulls) = (client.state(), client.tape().pulls());
+        let log = self.server.log();
+        format!("a client of {name} {what}: it is {state:?} after {pulls} pulls\n{log}")
+    }
+}

@@ -1,0 +1,185 @@
+//! What was aimed at, held against what was measured. Only a statement: no target makes the benchmark fail.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::Report;
+use crate::figures::Spread;
+use crate::load::{Cell, Round};
+use crate::rival::Way;
+use crate::switching::{Mic, Row};
+
+/// What TrueMute may take more than pw-loopback, per client and cycle.
+const NS_PER_CLIENT: f64 = 60.0;
+/// What the daemon may occupy with 256 clients.
+const MEMORY: u64 = 16 << 20;
+/// Tries from which a 99th percentile means something.
+const TRIES: usize = 200;
+
+/// One target.
+#[derive(Debug, Serialize)]
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) wanted: String,
+    pub(crate) measured: String,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Met,
+    NotMet,
+    /// And why.
+    NotJudged(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Met => f.write_str("met"),
+            Verdict::NotMet => f.write_str("**not met**"),
+            Verdict::NotJudged(why) => write!(f, "not judged: {why}"),
+        }
+    }
+}
+
+impl From<bool> for Verdict {
+    fn from(met: bool) -> Self {
+        if met { Verdict::Met } else { Verdict::NotMet }
+    }
+}
+
+pub(crate) fn judge(report: &Report) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for row in report.latency.iter().filter(|row| row.way == Way::TrueMute) {
+        let added = row.added.as_ref();
+        targets.push(Target {
+            what: format!("added latency, q={}", row.quantum),
+            wanted: "0 frames".to_owned(),
+            measured: added.map_or("nothing".to_owned(), |it| {
+                format!(
+                    "{} to {} frames in {} blocks",
+                    it.lowest, it.highest, it.count
+                )
+            }),
+            verdict: added
+                .is_some_and(|it| it.lowest == 0.0 && it.highest == 0.0 && row.changed == 0)
+                .into(),
+        });
+    }
+    for cell in &report.load {
+        targets.push(beside_loopback(cell, "time per cycle", |round| {
+            round.busy_ns
+        }));
+        targets.push(beside_loopback(cell, "CPU per cycle", |round| round.cpu_ns));
+        if cell.clients == 256 {
+            targets.extend(memory(cell));
+        }
+    }
+    for row in &report.switching {
+        targets.extend(switching(row));
+    }
+    if let Some(own) = report.commands.as_ref().and_then(|it| it.own.as_ref()) {
+        targets.push(at_most("a command of its own", own, 10.0, "10 ms"));
+    }
+    targets
+}
+
+fn beside_loopback(cell: &Cell, what: &str, figure: fn(&Round) -> f64) -> Target {
+    let allowed = NS_PER_CLIENT * cell.clients as f64 / 1e3;
+    let half = cell.quantum_ns() / 2.0;
+    let busiest = [Way::TrueMute, Way::PwLoopback]
+        .into_iter()
+        .filter_map(|way| cell.of(way))
+        .map(|load| load.median(|round| round.busy_ns))
+        .fold(0.0, f64::max);
+    let more = cell.more_than_loopback(figure);
+    let verdict = match &more {
+        None => Verdict::NotJudged("nothing was measured".to_owned()),
+        Some(_) if busiest > half => {
+            Verdict::NotJudged("the driver is busy for more than half the quantum".to_owned())
+        }
+        Some(more) => (more.median / 1e3 <= allowed).into(),
+    };
+    Target {
+        what: format!("{what}, q={}, clients: {}", cell.quantum, cell.clients),
+        wanted: format!("pw-loopback + {allowed:.2} us"),
+        measured: more.map_or("nothing".to_owned(), |more| {
+            let us = |ns: f64| ns / 1e3;
+            format!(
+                "{:+.1} us (rounds: {:+.1} to {:+.1})",
+                us(more.median),
+                us(more.lowest),
+                us(more.highest)
+            )
+        }),
+        verdict,
+    }
+}
+
+fn memory(cell: &Cell) -> Option<Target> {
+    let (now, most) = cell.of(Way::TrueMute)?.memory;
+    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Some(Target {
+        what: "memory of the daemon, 256 clients".to_owned(),
+        wanted: "16 MB".to_owned(),
+        measured: format!(
+            "{:.1} MB, at most {:.1} MB",
+            megabytes(now),
+            megabytes(most)
+        ),
+        verdict: (most <= MEMORY).into(),
+    })
+}
+
+fn switching(row: &Row) -> Vec<Target> {
+    let quantum = row.quantum_ms();
+    let place = |what: &str| format!("{what}, q={}, mic {}", row.quantum, row.mic.name());
+    let mut targets = Vec::new();
+    if let Some(quanta) = &row.mute_quanta {
+        targets.push(Target {
+            what: place("mute by position"),
+            wanted: "always at most 1 quantum".to_owned(),
+            measured: format!(
+                "at most {:.2} quanta in {} tries",
+                quanta.highest, quanta.count
+            ),
+            verdict: (quanta.highest <= 1.0 && row.broken_promises == 0).into(),
+        });
+    }
+    if let Some(reply) = &row.mute_reply {
+        let what = place("mute by the wall");
+        targets.push(at_most(&what, reply, quantum + 2.0, "a quantum + 2 ms"));
+    }
+    if let Some(sound) = &row.unmute_sound {
+        let (limit, words) = match row.mic {
+            Mic::Held => (3.0 * quantum, "3 quanta"),
+            Mic::Idle => (25.0, "25 ms"),
+            Mic::Suspended => (80.0, "80 ms"),
+        };
+        targets.push(at_most(&place("unmute"), sound, limit, words));
+    }
+    targets
+}
+
+/// A 99th percentile in milliseconds.
+fn at_most(what: &str, spread: &Spread, limit: f64, words: &str) -> Target {
+    let verdict = if spread.count < TRIES {
+        Verdict::NotJudged(format!("{} tries are too few", spread.count))
+    } else {
+        (spread.p99 <= limit).into()
+    };
+    let number = format!("{limit:.1} ms");
+    Target {
+        what: what.to_owned(),
+        wanted: if number.trim_end_matches(".0 ms") == words.trim_end_matches(" ms") {
+            format!("p99 {words}")
+        } else {
+            format!("p99 {words} ({number})")
+        },
+        measured: format!("p99 {:.1} ms, median {:.1} ms", spread.p99, spread.median),
+        verdict,
+    }
+}

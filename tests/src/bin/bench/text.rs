@@ -1,0 +1,264 @@
+//! The report for people: docs/performance.md.
+
+use std::fmt::Write;
+
+use crate::Report;
+use crate::figures::Spread;
+use crate::latency;
+use crate::load::Cell;
+use crate::machine::Machine;
+use crate::rival::Way;
+use crate::switching::{Commands, Row};
+use crate::targets::{Target, Verdict};
+
+pub(crate) fn of(report: &Report) -> String {
+    let mut text = String::new();
+    text.push_str(HEAD);
+    if report.quick {
+        text.push_str("\n**This was a quick run: too few rounds and tries to go by.**\n");
+    }
+    machine(&mut text, &report.machine);
+    targets(&mut text, &report.targets);
+    if !report.latency.is_empty() {
+        latency(&mut text, &report.latency);
+    }
+    if !report.load.is_empty() {
+        load(&mut text, &report.load);
+    }
+    if !report.switching.is_empty() {
+        switching(&mut text, &report.switching);
+    }
+    if let Some(it) = &report.commands {
+        commands(&mut text, it);
+    }
+    text
+}
+
+const HEAD: &str = "\
+# Performance
+
+Written by the benchmark; do not edit. To repeat it, on a machine that does nothing else:
+
+    cargo xtask bench --write docs/performance.md
+
+`--quick` is a smoke test of under a minute, `--only latency` runs a part, `--json FILE` writes every figure, `--root DIR`
+takes server and rivals from a Debian 13 root (`target/debian13-root`, made by `cargo xtask setup`). Nothing here is a test: the
+benchmark says whether a target was met, and never fails for it.
+
+Everything runs on private audio servers with a simulated mic, which plays a ramp: every sample tells at which position of
+the graph's clock it was played. TrueMute stands beside what a person could put between a microphone and its
+clients instead: `pw-loopback` and PulseAudio's `module-remap-source`. They take turns in one run, A B C A B C, so that
+whatever else the machine does hits all of them. The pw-loopback of PipeWire 0.3 comes without real-time priority, which saves it
+switches and costs it deadlines; it is measured both so and with `PIPEWIRE_CONFIG_NAME=client-rt.conf`, which gives it the priority
+that the others have. Targets and ratios are beside the latter.
+";
+
+fn machine(text: &mut String, it: &Machine) {
+    let _ = write!(
+        text,
+        "
+## The machine
+| | |
+|---|---|
+| processor | {} cores of {} |
+| kernel | {} |
+| PipeWire | {} |
+| TrueMute | {} |
+| load average | {:.1} before, {:.1} after |
+| processor time in use, this benchmark included | {:.0} % |
+| processor time taken by the host of this virtual machine | {:.1} % |
+",
+        it.cores,
+        it.processor,
+        it.kernel,
+        it.pipewire,
+        it.truemute,
+        it.load.0,
+        it.load.1,
+        it.in_use * 100.0,
+        it.stolen * 100.0
+    );
+    if it.load.0 > 0.5 * it.cores as f64 {
+        text.push_str(
+            "
+**Other work was running on this machine.** Absolute times, and above all 99th percentiles, are longer than they are on a
+machine of one's own; what the ways take beside one another is more reliable than either figure alone.
+",
+        );
+    }
+}
+
+fn targets(text: &mut String, all: &[Target]) {
+    let count = |wanted: fn(&Verdict) -> bool| all.iter().filter(|it| wanted(&it.verdict)).count();
+    let _ = write!(
+        text,
+        "
+## Targets
+Met: {}, not met: {}, not judged: {}. \"Rounds\" are the lowest and the highest of the paired differences; where they lie on
+both sides of the target, the verdict is that of the median and could be another one in another run.
+
+| what | wanted | measured | |
+|---|---|---|---|
+",
+        count(|it| *it == Verdict::Met),
+        count(|it| *it == Verdict::NotMet),
+        count(|it| matches!(it, Verdict::NotJudged(_))),
+    );
+    for it in all {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            it.what, it.wanted, it.measured, it.verdict
+        );
+    }
+}
+
+fn latency(text: &mut String, rows: &[latency::Row]) {
+    text.push_str(
+        "
+## Added latency
+Frames that a client's samples are older than those of a client which records the mic itself, all at the same time on one server.
+\"Changed\" counts blocks whose first sample is not one that the mic played.
+
+| quantum | way | fewest | median | most | blocks | changed |
+|---:|---|---:|---:|---:|---:|---:|
+",
+    );
+    for row in rows {
+        let none = Spread::default();
+        let added = row.added.as_ref().unwrap_or(&none);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.quantum,
+            row.way.name(),
+            added.lowest,
+            added.median,
+            added.highest,
+            added.count,
+            row.changed
+        );
+    }
+}
+
+fn load(text: &mut String, cells: &[Cell]) {
+    text.push_str(
+        "
+## Many clients
+Native clients that record one channel of F32, each with a connection of its own, all in one process. *Time per cycle* is the
+graph's own figure, from its driver's activation record: from the moment when the driver triggers the others until all have
+finished and the driver is awake again, the median of a round's cycles. (pw-top shows it as the driver's WAIT. Its source, the
+profiler, sends nothing from about 100 clients on, and doubles the server's CPU at 64; the record has neither fault.) *CPU*
+is that of PipeWire and of the process that moves the sound (`truemute`, `pw-loopback`, `pipewire-pulse`), by the kernel's
+account of their threads. TrueMute is live, counts every pull of every client and keeps its history meanwhile. Each
+figure is the median of the rounds; the ratio is the median of the rounds' ratios, TrueMute to pw-loopback.
+
+| quantum | clients | way | time per cycle, us | of the quantum | ratio | CPU per cycle, us | the server's part | CPU, % of a core | ratio | memory, MB |
+|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|
+",
+    );
+    for cell in cells {
+        for load in &cell.ways {
+            let busy = load.median(|round| round.busy_ns);
+            let ratio = |figure: fn(&crate::load::Round) -> f64| {
+                cell.ratio(figure)
+                    .filter(|_| load.way == Way::TrueMute)
+                    .map_or(String::new(), |ratio| format!("{ratio:.2}"))
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {}{} | {:.0} | {:.0} % | {} | {:.0} | {:.0} | {:.1} | {} | {:.1} |",
+                cell.quantum,
+                cell.clients,
+                load.way.name(),
+                if load.realtime {
+                    ""
+                } else {
+                    " (no real-time thread)"
+                },
+                busy / 1e3,
+                busy / cell.quantum_ns() * 100.0,
+                ratio(|round| round.busy_ns),
+                load.median(|round| round.cpu_ns) / 1e3,
+                load.median(|round| round.server_cpu_ns) / 1e3,
+                load.median(|round| round.cpu_share) * 100.0,
+                ratio(|round| round.cpu_ns),
+                load.memory.1 as f64 / f64::from(1 << 20)
+            );
+        }
+    }
+}
+
+fn switching(text: &mut String, rows: &[Row]) {
+    text.push_str(
+        "
+## Mute and unmute
+One client records; each command goes over the API on a connection of its own, at a random moment of a cycle. By position: from where
+the graph's clock stood when the daemon had the mute (its reply's arrival less its `took_us`), to the end of the last block
+that is not all zeros, as the client received it; and the same from when the client began to send it, which has the way to
+the daemon in it. By the wall, in milliseconds: until the reply, and until the client has the first block of sound. The mic is held
+(`while_muted = \"hold\"`), or let go of and either idle (something else keeps its device open) or suspended.
+
+| quantum | mic | tries | mute, quanta: median | most | most, from sending | sound after the acknowledgement | positions unsure | mute's reply: median | p99 | unmute's reply: median | p99 | first sound: median | p99 | most |
+|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+",
+    );
+    for row in rows {
+        let none = Spread::default();
+        let or = |spread: &Option<Spread>| spread.clone().unwrap_or(none.clone());
+        let (quanta, sent) = (or(&row.mute_quanta), or(&row.mute_quanta_sent));
+        let (mute, unmute, sound) = (
+            or(&row.mute_reply),
+            or(&row.unmute_reply),
+            or(&row.unmute_sound),
+        );
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            row.quantum,
+            row.mic.name(),
+            sound.count,
+            quanta.median,
+            quanta.highest,
+            sent.highest,
+            row.broken_promises,
+            row.unsure,
+            mute.median,
+            mute.p99,
+            unmute.median,
+            unmute.p99,
+            sound.median,
+            sound.p99,
+            sound.highest
+        );
+    }
+}
+
+fn commands(text: &mut String, it: &Commands) {
+    let _ = write!(
+        text,
+        "
+## The command line
+Milliseconds from starting a program to its end, at a quantum of {}, the mic held. \"Of its own\" is the total less the
+`took_us` of the reply, which is the daemon's and the audio thread's part.
+
+| what | tries | median | p99 | most |
+|---|---:|---:|---:|---:|
+",
+        it.quantum
+    );
+    for (what, spread) in [
+        ("`truemute mute`", &it.mute_total),
+        ("`truemute unmute`", &it.unmute_total),
+        ("of its own, both", &it.own),
+        ("`true`, for comparison", &it.smallest),
+    ] {
+        if let Some(it) = spread {
+            let _ = writeln!(
+                text,
+                "| {what} | {} | {:.1} | {:.1} | {:.1} |",
+                it.count, it.median, it.p99, it.highest
+            );
+        }
+    }
+}
