@@ -202,13 +202,18 @@ impl PrivateServer {
         if !copy.exists() {
             fs::copy(program, &copy).map_err(RehearsalError::io("copying a program"))?;
         }
-        let mut command = Command::new(&copy);
+        Ok(self.own_command(copy))
+    }
+
+    /// [`PrivateServer::command`] for a program of the server's own release, by its name on the search path there.
+    pub fn own_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         self.place.lead_here(&mut command);
         command.stdin(Stdio::null());
         let confinement = Confinement::new(&self.options);
         // SAFETY: `enter` makes system calls only, on paths that were made before the fork.
         unsafe { command.pre_exec(move || confinement.enter()) };
-        Ok(command)
+        command
     }
 
     /// Waits at most `limit` until a node of this name has a port to record from; says whether it came. A client that asks

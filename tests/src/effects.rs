@@ -1,0 +1,101 @@
+//! Effects between the virtual mic and an app, as users put there: an echo canceller and a filter chain of PipeWire's own,
+//! in a client process. Each is a source that apps record from.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use truemute_pipewire::VIRTUAL_MIC;
+use truemute_pipewire::rehearsal::{PrivateServer, Program};
+
+use crate::stage::LIMIT;
+
+/// The running client process. Dropping it takes the effects away.
+pub struct Effects {
+    program: Program,
+    log: PathBuf,
+}
+
+/// Without its directory: the process tells everybody the name that it was given.
+const CONFIG: &str = "effects.conf";
+
+impl Effects {
+    /// `node.name` of each effect's source.
+    pub const SOURCES: [&str; 2] = ["echo-cancelled", "filtered"];
+
+    /// Starts both effects and returns when apps can record from them.
+    ///
+    /// # Panics
+    /// If they do not come.
+    pub fn start(server: &PrivateServer) -> Self {
+        let configs = Path::new(&server.env()["XDG_CONFIG_HOME"]).join("pipewire");
+        fs::create_dir_all(&configs).expect("a directory can be made");
+        fs::write(configs.join(CONFIG), configuration()).expect("a file can be written");
+        let log = server.directory().join("effects.log");
+        let output = File::create(&log).expect("a log can be made");
+        let mut command = server.own_command("pipewire");
+        command.args(["-c", CONFIG]).stderr(output);
+        let mut effects = Self {
+            program: Program::start(command).expect("pipewire can be started"),
+            log,
+        };
+        for source in Self::SOURCES {
+            let came = server.wait_for_source(source, LIMIT);
+            let came = came.expect("the server answers");
+            assert!(
+                came,
+                "{source} did not come: {:?}, {}",
+                effects.program.ended(),
+                effects.log()
+            );
+        }
+        effects
+    }
+
+    /// What the process wrote.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// For `pipewire -c`. (Arguments: PipeWire's pages on its modules echo-cancel and filter-chain.)
+fn configuration() -> String {
+    let [echo, filter] = Effects::SOURCES;
+    format!(
+        r#"context.spa-libs = {{
+    audio.convert.* = audioconvert/libspa-audioconvert
+    support.* = support/libspa-support
+}}
+context.modules = [
+    {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}
+    {{ name = libpipewire-module-protocol-native }}
+    {{ name = libpipewire-module-client-node }}
+    {{ name = libpipewire-module-adapter }}
+    {{ name = libpipewire-module-echo-cancel
+      args = {{
+        library.name = aec/libspa-aec-webrtc
+        capture.props = {{ node.name = echo-cancelled.capture target.object = {VIRTUAL_MIC} }}
+        source.props = {{ node.name = {echo} }}
+        sink.props = {{ node.name = echo-cancelled.sink }}
+        playback.props = {{ node.name = echo-cancelled.playback }}
+      }}
+    }}
+    {{ name = libpipewire-module-filter-chain
+      args = {{
+        node.description = "Filter chain"
+        audio.channels = 1
+        audio.position = [ MONO ]
+        filter.graph = {{
+          nodes = [
+            {{ type = builtin name = low label = bq_highpass control = {{ "Freq" = 80.0 "Q" = 0.7 }} }}
+            {{ type = builtin name = mid label = bq_peaking control = {{ "Freq" = 3000.0 "Gain" = 9.0 }} }}
+          ]
+          links = [ {{ output = "low:Out" input = "mid:In" }} ]
+        }}
+        capture.props = {{ node.name = filtered.capture target.object = {VIRTUAL_MIC} }}
+        playback.props = {{ node.name = {filter} media.class = Audio/Source }}
+      }}
+    }}
+]
+"#
+    )
+}
