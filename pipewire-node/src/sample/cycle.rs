@@ -391,6 +391,19 @@ impl Cycle {
                 None => plane.fill(0),
             }
         });
+        if let Decision::Silent(_) = decision {
+            // Behind us is the converter of our own node, whose volumes any client may set: 0 times infinity is no zero. But
+            // it hands this flag on, and what mixes for a client's port then writes zeros of its own
+            // (spa/plugins/audioconvert/audioconvert.c, spa/plugins/audiomixer/mixer-dsp.c; 0.3.65 and 1.4.2).
+            // SAFETY: as above; the planes' borrow has ended.
+            unsafe {
+                let spa_buffer = &*(*buffer).buffer;
+                for index in 0..spa_buffer.n_datas as usize {
+                    (*(*spa_buffer.datas.add(index)).chunk).flags =
+                        spa_sys::SPA_CHUNK_FLAG_EMPTY as i32;
+                }
+            }
+        }
         (epoch, decision)
     }
 
