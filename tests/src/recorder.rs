@@ -49,6 +49,8 @@ pub struct RecorderOptions {
     pub cycles: usize,
     /// Bytes of sound to keep; 0 keeps none.
     pub kept_bytes: usize,
+    /// Whether the session manager links it.
+    pub autoconnect: bool,
     /// More properties of the stream.
     pub properties: Vec<(String, String)>,
 }
@@ -64,6 +66,7 @@ impl Default for RecorderOptions {
             latency: None,
             cycles: 20_000,
             kept_bytes: 0,
+            autoconnect: true,
             properties: Vec::new(),
         }
     }
@@ -474,13 +477,10 @@ impl Stage {
             .map_err(text)?;
         let format = format_of(options)?;
         let mut params = [Pod::from_bytes(&format).ok_or("the format is not a pod")?];
+        let mut flags = StreamFlags::MAP_BUFFERS | StreamFlags::RT_PROCESS;
+        flags.set(StreamFlags::AUTOCONNECT, options.autoconnect);
         stream
-            .connect(
-                Direction::Input,
-                None,
-                StreamFlags::AUTOCONNECT | StreamFlags::MAP_BUFFERS | StreamFlags::RT_PROCESS,
-                &mut params,
-            )
+            .connect(Direction::Input, None, flags, &mut params)
             .map_err(text)?;
         self.streams.insert(
             number,
