@@ -19,7 +19,7 @@ use crate::daemon::Want;
 use crate::demo::{self, DemoOptions};
 use failure::Failure;
 
-/// A microphone that truly mutes, and says who listened.
+/// A virtual microphone that mutes with exact zeros, and says who pulled.
 #[derive(Debug, Parser)]
 #[command(name = "truemute", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {

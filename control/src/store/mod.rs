@@ -1,7 +1,7 @@
 //! The history: who pulled how much, minute by minute, kept in an SQLite file over restarts. [`Recorder`] writes it while
 //! the daemon runs, [`Reader`] reads it with or without one. What the figures mean for people is [`crate::stats`]'s matter.
 //!
-//! The file is `history.sqlite` in `$XDG_STATE_HOME/truemute` (mode 0700, the file 0600): it tells who listened when, which
+//! The file is `history.sqlite` in `$XDG_STATE_HOME/truemute` (mode 0700, the file 0600): it tells who pulled when, which
 //! is the user's own affair. docs/history.md describes its tables.
 
 mod accounts;

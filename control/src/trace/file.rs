@@ -18,7 +18,7 @@ const MAX_LINE: u64 = 64 * 1024;
 pub enum Target {
     /// Standard output.
     Stdout,
-    /// A file, readable by its owner only: it tells who listened when.
+    /// A file, readable by its owner only: it tells who pulled when.
     File {
         /// Its path.
         path: PathBuf,
