@@ -182,6 +182,24 @@ impl Clients {
         self.estimate.as_mut().map(Estimate::trace)
     }
 
+    /// The virtual mic is built anew, without clients: lets go of whoever else was counted in the old real-time state (the
+    /// graph's driver), which is still there.
+    pub(crate) fn leave_path(&mut self, rt: &DataLoop) {
+        let strangers = |(node, entry): (&u32, &Entry)| entry.client.is_none().then_some(*node);
+        let nodes: Vec<u32> = self.by_node.iter().filter_map(strangers).collect();
+        for node in nodes {
+            self.left(node, rt);
+        }
+    }
+
+    /// The new real-time state is there: it tells the estimator, if that counts, of its cycles.
+    pub(crate) fn enter_path(&mut self, rt: &DataLoop) {
+        if let Some(estimate) = &mut self.estimate {
+            let cycles = estimate.listen();
+            rt.run(|cycle| cycle.tell_cycles(cycles));
+        }
+    }
+
     /// Takes over who is linked now.
     pub(crate) fn update(&mut self, model: &Model, virtual_mic: u32, wall_ns: u64, rt: &DataLoop) {
         let readers = model.readers(virtual_mic);

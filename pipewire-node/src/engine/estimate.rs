@@ -53,6 +53,20 @@ impl Estimate {
         Ok((estimate, producer))
     }
 
+    /// Begins anew to be told of cycles, by another real-time state. What the former one told last is taken over.
+    pub(super) fn listen(&mut self) -> rtrb::Producer<CycleFacts> {
+        self.hear_cycles();
+        let (producer, cycles) = rtrb::RingBuffer::new(CYCLES);
+        self.cycles = cycles;
+        producer
+    }
+
+    fn hear_cycles(&mut self) {
+        while let Ok(cycle) = self.cycles.pop() {
+            self.counts.delivered(cycle);
+        }
+    }
+
     pub(super) fn follow(&mut self, node: u32, account: Account, joined_ns: u64) {
         self.counts.follow(node, account, joined_ns);
     }
@@ -63,9 +77,7 @@ impl Estimate {
 
     /// Counts from one message.
     pub(super) fn message(&mut self, message: &[u8], ledger: &Ledger) {
-        while let Ok(cycle) = self.cycles.pop() {
-            self.counts.delivered(cycle);
-        }
+        self.hear_cycles();
         let mut books = Books {
             ledger,
             trace: &mut self.sender,

@@ -275,12 +275,14 @@ impl Engine {
         };
         let Some(channels) = wanted else { return };
         self.mic = MicKeeper::default();
+        parts.clients.leave_path(&parts.data_loop);
         let built = parts.plan.build(channels);
         match built {
             Ok((path, trace)) => {
                 path.show_muted(!parts.plan.gate.state().1);
                 trace.switch(self.trace_due_ns.is_some());
                 parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), &path);
+                parts.clients.enter_path(&parts.data_loop);
                 parts.path = path;
                 parts.trace = trace;
                 self.streaming = false;
