@@ -11,7 +11,7 @@ use truemute_core::{
     observed::{Client, ClientState, CountedBy, Counts},
 };
 
-use super::{data_loop::DataLoop, estimate::Estimate};
+use super::{clock::wall_ns, data_loop::DataLoop, estimate::Estimate};
 use crate::{
     count::{
         Clients as Ledger,
@@ -46,6 +46,8 @@ struct Entry {
     place: Place,
     client: Option<ClientFacts>,
     last: Option<SlotSnapshot>,
+    /// Unlinked, as the counting side sees it; the registry may not have said so yet.
+    left: bool,
 }
 
 /// Where the right to write the client's slot is.
@@ -87,6 +89,11 @@ impl Clients {
         joined_ns: u64,
         rt: &DataLoop,
     ) {
+        // The server gives a number again at once: what joins after it left is another client, also where the registry's
+        // view of both comes in one turn.
+        if self.by_node.get(&node).is_some_and(|entry| entry.left) {
+            self.retire(node, wall_ns(), rt);
+        }
         self.entry(node);
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
@@ -133,6 +140,7 @@ impl Clients {
         if let Some(account) = account {
             entry.place = Place::Here(account);
         }
+        entry.left = true;
         if entry.client.is_none() {
             self.drop_entry(node);
         }
@@ -226,6 +234,7 @@ impl Clients {
                 place: Place::Here(Account { client: id, slot }),
                 client: None,
                 last: None,
+                left: false,
             }
         })
     }
