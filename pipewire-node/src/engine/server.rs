@@ -41,6 +41,27 @@ pub(crate) fn context(main_loop: &MainLoopRc) -> Result<ContextRc, pipewire::Err
     ContextRc::new(main_loop, Some(properties))
 }
 
+/// The setting of libpipewire that asks for another number of data loops than one, if there is one. Our nodes share the
+/// state of one data loop, and `pw_context_get_data_loop` gives any of several (src/pipewire/context.c of 1.4). The setting
+/// cannot be overruled: what the configuration says goes before what a program asks for.
+pub(crate) fn other_data_loops(context: &ContextRc) -> Option<String> {
+    let properties = context.properties();
+    let setting = |key| Some((key, properties.get(key)?));
+    let known = [
+        setting("context.num-data-loops"),
+        setting("context.data-loops"),
+    ];
+    known
+        .into_iter()
+        .flatten()
+        .find(|(key, value)| !is_one_data_loop(key, value))
+        .map(|(key, value)| format!("{key} = {value}"))
+}
+
+fn is_one_data_loop(key: &str, value: &str) -> bool {
+    key == "context.num-data-loops" && value.trim() == "1"
+}
+
 /// Priority of the calling thread under a real-time scheduler.
 pub(crate) fn realtime_priority() -> Option<i32> {
     // SAFETY: both calls only read the calling thread's scheduling into a local.
@@ -50,5 +71,30 @@ pub(crate) fn realtime_priority() -> Option<i32> {
         let known = libc::sched_getparam(0, &mut param) == 0;
         (known && (policy == libc::SCHED_FIFO || policy == libc::SCHED_RR))
             .then_some(param.sched_priority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_data_loop_will_do() {
+        pipewire::init();
+        let main_loop = MainLoopRc::new(None).expect("a main loop");
+        let context = context(&main_loop).expect("a context");
+        assert_eq!(other_data_loops(&context), None);
+        for (value, one) in [("1", true), ("0", false), ("2", false), ("-1", false)] {
+            let mut wanted = PropertiesBox::new();
+            wanted.insert("context.num-data-loops", value);
+            context.update_properties(wanted.dict());
+            let other = (!one).then(|| format!("context.num-data-loops = {value}"));
+            assert_eq!(other_data_loops(&context), other);
+        }
+        let mut wanted = PropertiesBox::new();
+        wanted.insert("context.num-data-loops", "1");
+        wanted.insert("context.data-loops", "[ { loop.name = a } ]");
+        context.update_properties(wanted.dict());
+        assert!(other_data_loops(&context).is_some());
     }
 }

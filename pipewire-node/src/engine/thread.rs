@@ -132,6 +132,11 @@ impl Stage {
         let main_loop = MainLoopRc::new(None).map_err(refused)?;
         enter(&main_loop);
         let context = server::context(&main_loop).map_err(refused)?;
+        if let Some(setting) = server::other_data_loops(&context) {
+            return Err(Failure::Refused(format!(
+                "its configuration for clients (client.conf) has `{setting}`, and TrueMute needs one data loop"
+            )));
+        }
         let mut properties = PropertiesBox::new();
         properties.insert("application.name", "TrueMute");
         properties.insert("application.id", "truemute");

@@ -22,7 +22,8 @@ pub(crate) use self::{
 use crate::count::peers_feed::{PeerChange, PeerFeed};
 
 /// The data loop that both nodes run on (since 1.2 a context may have several): their callbacks share the [`Cycle`], so
-/// they must share the thread. It is the first loop of every context.
+/// they must share the thread. The name of the only one that a context has unless it is configured otherwise, which the
+/// engine refuses.
 const DATA_LOOP: &str = "data-loop.0";
 
 /// Channels that the virtual mic can have at most.
