@@ -92,7 +92,9 @@ impl MicKeeper {
     }
 
     /// Closes the device of a released mic (`None` if no mic is to be closed), unless somebody else uses it. The server
-    /// takes the request only from an idle node: one that just lost its links is still running.
+    /// obeys in any state (`suspend_node`, src/pipewire/impl-node.c), and 0.3.65 then leaves whoever records from the mic
+    /// with silence (measured), so only an idle mic without other links is asked. What cannot be excluded is a link that is
+    /// made while the request is under way; the session manager's own timeout has the same gap.
     pub(crate) fn close(&mut self, mic: Option<u32>, capture: u32, model: &Model, watch: &Watch) {
         let Some(mic) = mic.filter(|_| self.linked.is_none()) else {
             self.closed = None;
