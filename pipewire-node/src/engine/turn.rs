@@ -56,6 +56,8 @@ pub(super) struct Engine {
     shown: Option<Shown>,
     timer: Timer,
     verdict: Verdict,
+    /// Whether the server has shown both our nodes.
+    published: bool,
     lost: bool,
 }
 
@@ -82,6 +84,7 @@ impl Engine {
             shown: None,
             timer: Timer::new()?,
             verdict: Verdict::Open,
+            published: false,
             lost: false,
         })
     }
@@ -111,6 +114,7 @@ impl Engine {
         let version = self.parts.model.borrow().version;
         if version != self.model_version {
             self.model_version = version;
+            self.miss_nodes();
             self.learn();
             self.fit_channels();
         }
@@ -229,6 +233,21 @@ impl Engine {
         }
     }
 
+    /// Notices that somebody destroyed a node of ours, which no callback tells: then nothing delivers any more, and clients
+    /// go to other mics.
+    fn miss_nodes(&mut self) {
+        let model = self.parts.model.borrow();
+        let path = &self.parts.path;
+        let there = [path.source_node(), path.capture_node()]
+            .iter()
+            .all(|node| node.is_some_and(|node| model.nodes.contains_key(&node)));
+        if self.published && !there {
+            let reason = "somebody removed a node of the virtual microphone".to_owned();
+            self.parts.plan.inbox.put(Note::Lost(reason));
+        }
+        self.published = there;
+    }
+
     /// Takes over what the registry told.
     fn learn(&mut self) {
         let Some(virtual_mic) = self.parts.path.source_node() else {
@@ -284,6 +303,7 @@ impl Engine {
                 parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), &path);
                 parts.clients.enter_path(&parts.data_loop);
                 parts.path = path;
+                self.published = false;
                 parts.trace = trace;
                 self.streaming = false;
             }
