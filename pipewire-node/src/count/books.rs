@@ -90,7 +90,6 @@ impl<const N: usize> Books<'_, N> {
     }
 
     /// Books pulls that happened unseen. Real-time safe.
-    #[allow(dead_code, reason = "the profiler, which loses pulls, is being built")]
     pub(crate) fn lost(&mut self, account: &mut Account, pulls: u64) {
         if let Some(slot) = &mut account.slot {
             self.ledger.record_lost(slot, pulls);

@@ -19,9 +19,10 @@
 //! Where the records cannot be believed, `profiler.rs` estimates the same from the server's profiler
 //! (`profiler_feed.rs`, `profile_pod.rs`), on the main thread.
 //!
-//! What one pull is, at the edges: each cycle that a client's node begins and completes while it is linked to us. So a
-//! cycle in which the link did not carry anything yet counts (a client sees up to six empty buffers at the start with
-//! 1.4.2), and so does one that runs while the client disconnects, though its callback is not called any more.
+//! What one pull is, at the edges: each cycle that a client's node begins and completes while we know that it is linked to
+//! us. A cycle that runs while the client disconnects counts, though its callback is not called any more. At the start the
+//! server may run a client before it tells us of the link: for up to six cycles its own converter fills the buffers, and
+//! marks them as empty (SPA_CHUNK_FLAG_EMPTY; seen with 0.3.65 and 1.4.2). They count from when we know of the link.
 
 pub(crate) mod activation;
 pub(crate) mod books;

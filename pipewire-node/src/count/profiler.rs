@@ -49,19 +49,7 @@ impl ProfilerCounts {
         });
     }
 
-    /// Ends at once and hands the account back. What the node did in the last second may not be told yet, and then never
-    /// is.
-    pub(crate) fn unfollow(&mut self, node_id: u32) -> Option<Account> {
-        let here = |client: &Followed| client.node_id == node_id && client.left_ns.is_none();
-        let at = self.clients.iter().position(here)?;
-        Some(self.clients.swap_remove(at).account)
-    }
-
     /// The node was unlinked at `left_ns`. What it did before may still be told: see [`Self::settled`].
-    #[allow(
-        dead_code,
-        reason = "the engine does not wait for the last messages yet"
-    )]
     pub(crate) fn leave(&mut self, node_id: u32, left_ns: u64) {
         let here = |client: &&mut Followed| client.node_id == node_id && client.left_ns.is_none();
         if let Some(client) = self.clients.iter_mut().find(here) {
@@ -70,8 +58,7 @@ impl ProfilerCounts {
     }
 
     /// Hands back the accounts of those who have left and of whom everything is told; at the latest 2.5 s after that.
-    #[allow(dead_code, reason = "as above")]
-    pub(crate) fn settled(&mut self, now_ns: u64) -> Vec<(u32, Account)> {
+    pub(crate) fn settled(&mut self, now_ns: u64) -> Vec<Account> {
         let told_ns = self.told_ns;
         let settled = |client: &mut Followed| {
             let left = client.left_ns;
@@ -79,8 +66,14 @@ impl ProfilerCounts {
         };
         self.clients
             .extract_if(.., settled)
-            .map(|client| (client.node_id, client.account))
+            .map(|client| client.account)
             .collect()
+    }
+
+    /// When the next account is handed back at the latest, in nanoseconds of the monotonic clock.
+    pub(crate) fn settles_at_ns(&self) -> Option<u64> {
+        let left = self.clients.iter().filter_map(|client| client.left_ns);
+        left.min().map(|left_ns| left_ns + SETTLED_NS + 1)
     }
 
     /// What our output did in its latest cycle. In order.
@@ -363,8 +356,8 @@ mod tests {
         profiled.counts.follow(40, account, 8 * CYCLE);
         assert!(profiled.counts.settled(left_ns + 1).is_empty());
         profiled.tell(&cycles[1..]);
-        let [(node_id, account)] = profiled.counts.settled(left_ns + 2).try_into().unwrap();
-        assert_eq!((node_id, account.client), (40, 40));
+        let [account] = profiled.counts.settled(left_ns + 2).try_into().unwrap();
+        assert_eq!(account.client, 40);
         let counts = profiled.ledger.release(account.slot.unwrap()).unwrap();
         assert_eq!(counts.live.pulls, 2);
         assert_eq!(profiled.counts(2).live.pulls, 1);
@@ -375,7 +368,9 @@ mod tests {
         let mut profiled = Profiled::new();
         profiled.counts.leave(41, 7);
         assert!(profiled.counts.settled(SETTLED_NS).is_empty());
+        assert_eq!(profiled.counts.settles_at_ns(), Some(SETTLED_NS + 8));
         assert_eq!(profiled.counts.settled(SETTLED_NS + 8).len(), 1);
+        assert_eq!(profiled.counts.settles_at_ns(), None);
         assert!(profiled.counts.settled(SETTLED_NS + 8).is_empty());
     }
 

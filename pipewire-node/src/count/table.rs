@@ -57,7 +57,7 @@ impl PeerTable {
     /// Takes a peer in. From now on, each cycle that it begins and completes is a pull.
     ///
     /// Call it at once when the feed tells of the peer, with a slot of the ledger: who the peer is may come later, its
-    /// pulls are kept. (The link cannot run before the main loop goes on: it needs our answers for its buffers.)
+    /// pulls are kept. (What we deliver reaches it from the same event on: our library signals the peers, not the server.)
     pub(crate) fn add(&mut self, peer: Peer) -> Result<(), TableFull> {
         if self.entries.len() == PEERS {
             return Err(TableFull(peer));

@@ -33,6 +33,9 @@ pub(crate) struct Clients {
     ledger: Arc<Ledger>,
     world: System,
     by_node: BTreeMap<u32, Entry>,
+    /// Those who left while they were estimated, by number. What they did last is not told yet, so their counts are not
+    /// final: until then they are shown as corked.
+    leaving: BTreeMap<u64, Entry>,
     gone: Vec<Client>,
     next_id: u64,
     estimate: Option<Estimate>,
@@ -58,6 +61,8 @@ enum Place {
     Counting { _record: ActivationRecord },
     /// With the estimator.
     Estimating,
+    /// With the estimator, which has yet to hear what the node did before it was unlinked.
+    Leaving,
     /// Lost to a full table: this client is not counted.
     Nowhere,
 }
@@ -75,6 +80,7 @@ impl Clients {
             ledger,
             world,
             by_node: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             gone: Vec::new(),
             next_id: 1,
             estimate: None,
@@ -92,7 +98,7 @@ impl Clients {
         // The server gives a number again at once: what joins after it left is another client, also where the registry's
         // view of both comes in one turn.
         if self.by_node.get(&node).is_some_and(|entry| entry.left) {
-            self.retire(node, wall_ns(), rt);
+            self.leave(node);
         }
         self.entry(node);
         let Some(entry) = self.by_node.get_mut(&node) else {
@@ -126,23 +132,20 @@ impl Clients {
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
         };
-        let account = match entry.place {
-            Place::Counting { .. } => rt
-                .run(|cycle| cycle.remove_peer(node))
-                .flatten()
-                .map(|peer| peer.account),
-            Place::Estimating => self
-                .estimate
-                .as_mut()
-                .and_then(|estimate| estimate.unfollow(node)),
-            Place::Here(_) | Place::Nowhere => None,
-        };
-        if let Some(account) = account {
-            entry.place = Place::Here(account);
+        match (&entry.place, &mut self.estimate) {
+            (Place::Counting { .. }, _) => {
+                let peer = rt.run(|cycle| cycle.remove_peer(node)).flatten();
+                entry.place = peer.map_or(Place::Nowhere, |peer| Place::Here(peer.account));
+            }
+            (Place::Estimating, Some(estimate)) => {
+                estimate.leave(node, monotonic_ns());
+                entry.place = Place::Leaving;
+            }
+            _ => {}
         }
         entry.left = true;
         if entry.client.is_none() {
-            self.drop_entry(node);
+            self.leave(node);
         }
     }
 
@@ -216,7 +219,7 @@ impl Clients {
         };
         let vanished: Vec<u32> = self.by_node.iter().filter_map(is_gone).collect();
         for node in vanished {
-            self.retire(node, wall_ns, rt);
+            self.retire(node, rt);
         }
         for node in readers {
             self.learn(node, model, wall_ns);
@@ -283,9 +286,50 @@ impl Clients {
         }
     }
 
-    fn retire(&mut self, node: u32, wall_ns: u64, rt: &DataLoop) {
+    fn retire(&mut self, node: u32, rt: &DataLoop) {
         self.left(node, rt);
-        let Some((id, Some(mut client), last)) = self.drop_entry(node) else {
+        self.leave(node);
+    }
+
+    /// Takes an entry out. Its counts are final at once, unless the estimator has not heard all of it.
+    fn leave(&mut self, node: u32) {
+        let Some(entry) = self.by_node.remove(&node) else {
+            return;
+        };
+        match entry.place {
+            Place::Leaving => drop(self.leaving.insert(entry.id, entry)),
+            _ => self.close(entry),
+        }
+    }
+
+    /// Closes the accounts of those about whom the profiler has told everything.
+    pub(crate) fn settle(&mut self, now_ns: u64) {
+        let settled = self.estimate.as_mut().map(|it| it.settled(now_ns));
+        for account in settled.into_iter().flatten() {
+            let id = account.client;
+            if let Some(mut entry) = self.leaving.remove(&id) {
+                entry.place = Place::Here(account);
+                self.close(entry);
+            } else if let Some(entry) = self.by_node.values_mut().find(|entry| entry.id == id) {
+                entry.place = Place::Here(account);
+            }
+        }
+    }
+
+    /// When [`Self::settle`] has something to do at the latest.
+    pub(crate) fn settles_at_ns(&self) -> Option<u64> {
+        self.estimate.as_ref()?.settles_at_ns()
+    }
+
+    /// Gives the slot back and keeps the final counts, if this was a client.
+    fn close(&mut self, mut entry: Entry) {
+        if let Place::Here(Account {
+            slot: Some(writer), ..
+        }) = entry.place
+        {
+            entry.last = self.ledger.release(writer).or(entry.last);
+        }
+        let Some(mut client) = entry.client else {
             return;
         };
         client.state = ClientState::Gone;
@@ -293,27 +337,12 @@ impl Clients {
             self.gone.remove(0);
         }
         self.gone.push(observed(
-            id,
+            entry.id,
             &client,
-            last.as_ref(),
+            entry.last.as_ref(),
             self.counted_by(),
-            wall_ns,
+            wall_ns(),
         ));
-    }
-
-    /// Takes an entry out and gives its slot back.
-    fn drop_entry(
-        &mut self,
-        node: u32,
-    ) -> Option<(u64, Option<ClientFacts>, Option<SlotSnapshot>)> {
-        let mut entry = self.by_node.remove(&node)?;
-        if let Place::Here(Account {
-            slot: Some(writer), ..
-        }) = entry.place
-        {
-            entry.last = self.ledger.release(writer).or(entry.last);
-        }
-        Some((entry.id, entry.client, entry.last))
     }
 
     /// The caller has taken the final counts of these clients.
@@ -328,6 +357,13 @@ impl Clients {
             .filter_map(|entry| Some((entry.id, entry.client.as_ref()?)))
     }
 
+    fn leaving_clients(&self) -> impl Iterator<Item = u64> {
+        self.leaving
+            .values()
+            .filter(|entry| entry.client.is_some())
+            .map(|entry| entry.id)
+    }
+
     fn counted_by(&self) -> CountedBy {
         match self.estimate {
             Some(_) => CountedBy::Profiler,
@@ -337,7 +373,9 @@ impl Clients {
 
     /// Whether this is the number of a client, connected or gone.
     pub(crate) fn knows(&self, id: u64) -> bool {
-        self.present().any(|(known, _)| known == id) || self.gone.iter().any(|gone| gone.id == id)
+        self.present().any(|(known, _)| known == id)
+            || self.leaving_clients().any(|known| known == id)
+            || self.gone.iter().any(|gone| gone.id == id)
     }
 
     /// Whether any client is connected.
@@ -353,21 +391,24 @@ impl Clients {
 
     /// Who is there and in what state, to see whether something changed.
     pub(crate) fn summary(&self) -> Vec<(u64, ClientState)> {
+        let leaving = self.leaving_clients().map(|id| (id, ClientState::Gone));
         self.present()
             .map(|(id, client)| (id, client.state))
+            .chain(leaving)
             .collect()
     }
 
     /// All clients with their counts, those that left included.
     pub(crate) fn observe(&mut self, wall_ns: u64) -> Vec<Client> {
-        for entry in self.by_node.values_mut() {
+        for entry in self.by_node.values_mut().chain(self.leaving.values_mut()) {
             // A writer that was interrupted inside its slot leaves the last look standing.
             if let Some(Ok(seen)) = entry.slot.map(|slot| self.ledger.snapshot(slot)) {
                 entry.last = Some(seen);
             }
         }
         let counted_by = self.counted_by();
-        let present = self.by_node.values().filter_map(|entry| {
+        let entries = self.by_node.values().chain(self.leaving.values());
+        let there = entries.filter_map(|entry| {
             Some(observed(
                 entry.id,
                 entry.client.as_ref()?,
@@ -376,7 +417,7 @@ impl Clients {
                 wall_ns,
             ))
         });
-        present.chain(self.gone.iter().cloned()).collect()
+        there.chain(self.gone.iter().cloned()).collect()
     }
 }
 

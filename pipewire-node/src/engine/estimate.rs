@@ -71,8 +71,19 @@ impl Estimate {
         self.counts.follow(node, account, joined_ns);
     }
 
-    pub(super) fn unfollow(&mut self, node: u32) -> Option<Account> {
-        self.counts.unfollow(node)
+    /// The node was unlinked: counts on what it did before, until [`Self::settled`] gives the account back.
+    pub(super) fn leave(&mut self, node: u32, left_ns: u64) {
+        self.counts.leave(node, left_ns);
+    }
+
+    /// The accounts of those who have left and of whom everything is told.
+    pub(super) fn settled(&mut self, now_ns: u64) -> Vec<Account> {
+        self.counts.settled(now_ns)
+    }
+
+    /// When the next account is settled at the latest, whatever the profiler says.
+    pub(super) fn settles_at_ns(&self) -> Option<u64> {
+        self.counts.settles_at_ns()
     }
 
     /// Counts from one message.

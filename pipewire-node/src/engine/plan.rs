@@ -42,7 +42,7 @@ impl Plan {
         };
         let on_peer = {
             let inbox = self.inbox.clone();
-            move |change| inbox.put(Note::Peer(change))
+            move |change| inbox.peer(change)
         };
         let events = Box::new(StreamNotes(self.inbox.clone()));
         let path = SamplePath::connect(&self.core, channels, parts, events, on_peer)?;

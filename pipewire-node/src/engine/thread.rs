@@ -76,6 +76,20 @@ pub(super) fn run(
         move |command| inbox.put(Note::Command(command))
     });
     let engine = Rc::new(RefCell::new(engine));
+    inbox.on_peer({
+        let engine = Rc::downgrade(&engine);
+        // A turn under way takes it as a note.
+        move |change| {
+            let Some(engine) = engine.upgrade() else {
+                return Err(change);
+            };
+            let Ok(mut engine) = engine.try_borrow_mut() else {
+                return Err(change);
+            };
+            engine.peer(change);
+            Ok(())
+        }
+    });
     let take_turn = {
         let (engine, main_loop) = (engine.clone(), main_loop.clone());
         // Not re-entered: nothing that a turn calls dispatches the loop.

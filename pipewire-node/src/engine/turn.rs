@@ -119,6 +119,7 @@ impl Engine {
             self.fit_channels();
         }
         self.choose_counter();
+        self.parts.clients.settle(monotonic_ns());
         self.answer();
         self.keep_mic();
         self.mirror();
@@ -215,7 +216,8 @@ impl Engine {
         false
     }
 
-    fn peer(&mut self, change: PeerChange) {
+    /// A peer of the virtual mic came or went.
+    pub(super) fn peer(&mut self, change: PeerChange) {
         let Parts {
             clients, data_loop, ..
         } = &mut self.parts;
@@ -469,6 +471,7 @@ impl Engine {
             .map(Pending::deadline_ns)
             .chain(self.mirror_due_ns)
             .chain(self.trace_due_ns)
+            .chain(self.parts.clients.settles_at_ns())
             .min();
         self.timer.set(due);
     }

@@ -77,16 +77,20 @@ fn the_profiler_comes_close() {
         .collect();
     let settled = RefCell::new(BTreeMap::new());
     stage.wait_for("the last messages", || {
-        settled
-            .borrow_mut()
-            .extend(estimator.borrow_mut().settled(monotonic_ns()));
+        settled.borrow_mut().extend(
+            estimator
+                .borrow_mut()
+                .settled(monotonic_ns())
+                .into_iter()
+                .map(|account| (account.client, account)),
+        );
         settled.borrow().len() == CLIENTS
     });
     drop(feed);
 
     assert_eq!(damaged.get(), 0);
     for (node_id, told) in told {
-        let account = settled.borrow_mut().remove(&node_id).unwrap();
+        let account = settled.borrow_mut().remove(&u64::from(node_id)).unwrap();
         let counted = ledger.release(account.slot.unwrap()).unwrap();
         let pulls = counted.live.pulls + counted.muted.pulls;
         println!(
