@@ -28,7 +28,7 @@ use spa::pod::{Object, Pod, Value};
 use spa::utils::{Direction, SpaTypes};
 use truemute_pipewire::rehearsal::{Format, PrivateServer};
 
-use crate::tape::{DriverRecord, Tape};
+use crate::tape::{DriverRecord, Tape, monotonic_ns};
 
 /// What client to be.
 #[derive(Clone, Debug)]
@@ -283,6 +283,14 @@ impl Recorder {
         found
     }
 
+    /// Disconnects the stream. What it saw stays.
+    pub fn end(self) -> Ended {
+        let asked_ns = monotonic_ns();
+        let tape = self.tape.clone();
+        drop(self);
+        Ended { tape, asked_ns }
+    }
+
     /// The kept sound, channels interleaved, as floats (an S16 is divided by 32768, which is exact).
     pub fn samples(&self) -> Vec<f32> {
         let bytes = self.tape.bytes_from(0);
@@ -301,6 +309,14 @@ impl Recorder {
                 .collect(),
         }
     }
+}
+
+/// A client that has gone.
+pub struct Ended {
+    /// What it saw.
+    pub tape: Arc<Tape>,
+    /// When it began to disconnect, nanoseconds of the monotonic clock.
+    pub asked_ns: u64,
 }
 
 impl Drop for Recorder {

@@ -62,6 +62,8 @@ pub struct Scene {
     pub config: String,
     /// What the mic can play; it begins with the first.
     pub signals: Vec<Signal>,
+    /// Limit of open files for server and daemon, if not the usual.
+    pub open_files: Option<u64>,
 }
 
 impl Default for Scene {
@@ -73,6 +75,7 @@ impl Default for Scene {
             while_muted: WhileMuted::Release,
             config: String::new(),
             signals: vec![Signal::Ramp { bits: 23 }],
+            open_files: None,
         }
     }
 }
@@ -97,6 +100,7 @@ impl Stage {
     pub fn set(scene: &Scene) -> Option<Self> {
         let options = scene.version.options(ServerOptions {
             clock: Some(Clock::fixed(scene.quantum)),
+            open_files: scene.open_files,
             ..ServerOptions::default()
         })?;
         let server = PrivateServer::start(options).unwrap_or_else(|error| panic!("{error}"));

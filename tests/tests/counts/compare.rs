@@ -1,0 +1,90 @@
+//! When a count is right: it is what the client itself counted, or it is flagged and off by no more than its flags.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use pipewire::spa::sys::SPA_CHUNK_FLAG_EMPTY;
+use truemute::clock::{Stamp, rfc3339};
+use truemute::protocol::{ClientStats, Figures, Stats};
+use truemute_tests::recorder::Ended;
+
+/// The figures of each stream, by its name.
+///
+/// # Panics
+/// If two clients have one name.
+pub(crate) fn by_stream(stats: &Stats) -> BTreeMap<&str, &ClientStats> {
+    let mut found = BTreeMap::new();
+    for client in &stats.clients {
+        let former = found.insert(client.stream.as_str(), client);
+        assert!(former.is_none(), "{} is there twice", client.stream);
+    }
+    found
+}
+
+/// What a client of ours counted itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    /// Callbacks that brought sound.
+    live: u64,
+    /// Callbacks that brought zeros.
+    muted: u64,
+    /// Of these, those at the start that brought nothing of the virtual mic's: no buffer, or one that the client's own
+    /// converter filled because the link did not carry anything yet.
+    unfed: u64,
+    /// When it began to disconnect, by the wall clock.
+    asked_ns: u64,
+}
+
+impl Own {
+    /// From a client that has gone.
+    ///
+    /// # Panics
+    /// If its tape is not whole.
+    pub(crate) fn new(ended: &Ended) -> Self {
+        let tape = &ended.tape;
+        assert_eq!(tape.lost(), 0);
+        let cycles = tape.cycles_from(0);
+        let zero = cycles.iter().filter(|cycle| cycle.is_zero()).count() as u64;
+        let unfed = cycles
+            .iter()
+            .take_while(|cycle| cycle.chunk_flags & SPA_CHUNK_FLAG_EMPTY.cast_signed() != 0);
+        Self {
+            live: cycles.len() as u64 - zero,
+            muted: zero + tape.empty(),
+            unfed: unfed.count() as u64 + tape.empty(),
+            asked_ns: Stamp::now().wall_of(ended.asked_ns),
+        }
+    }
+
+    /// Callbacks in all.
+    pub(crate) fn pulls(&self) -> u64 {
+        self.live + self.muted
+    }
+
+    /// What is wrong with `counted`, if anything is.
+    ///
+    /// Two edges are no error (see pipewire-node/src/count). A client runs before its link carries anything, and the
+    /// virtual mic may not know of the link then. And a cycle that runs while the client disconnects is completed, though
+    /// its callback is not called in it any more.
+    pub(crate) fn disagrees(&self, counted: &ClientStats, quantum: u32) -> Option<String> {
+        let asked = rfc3339(self.asked_ns);
+        let last = counted.last_pull.as_deref().unwrap_or_default();
+        let after = u64::from(last >= asked.as_str());
+        let off = counted.xruns;
+        let around = |own: u64, unfed: u64| -> RangeInclusive<u64> {
+            own.saturating_sub(unfed + off)..=own + after + off
+        };
+        let (live, muted) = (&counted.live, &counted.muted);
+        let whole = |it: &Figures| it.frames == it.pulls * u64::from(quantum);
+        let fine = around(self.pulls(), self.unfed).contains(&(live.pulls + muted.pulls))
+            && around(self.live, 0).contains(&live.pulls)
+            && around(self.muted, self.unfed).contains(&muted.pulls)
+            && whole(live)
+            && whole(muted)
+            && counted.lost == 0
+            && counted.exact == (counted.xruns == 0);
+        (!fine).then(|| {
+            format!("{self:?} with {after} while leaving, asked at {asked}, is not {counted:?}")
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! Native clients, one to 256, each compared with its own process callbacks: in all, while live and while muted.
+
+use std::sync::{PoisonError, RwLock};
+
+use truemute::protocol::Stats;
+use truemute_core::observed::{ClientState, CountedBy};
+use truemute_pipewire::VIRTUAL_MIC;
+use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
+use truemute_tests::servers::Version;
+use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
+
+use crate::compare::{Own, by_stream};
+
+/// Buffers that each client gets in each state of the gate, at least.
+const STRETCH: u64 = 30;
+/// The cell with 256 clients runs alone.
+static ALONE: RwLock<()> = RwLock::new(());
+
+/// How many clients, and where.
+#[derive(Clone, Debug)]
+struct Cell {
+    clients: usize,
+    scene: Scene,
+}
+
+fn cell(clients: usize, quantum: u32, while_muted: WhileMuted) -> Cell {
+    Cell {
+        clients,
+        scene: Scene {
+            quantum,
+            while_muted,
+            open_files: Some(20_000),
+            ..Scene::default()
+        },
+    }
+}
+
+fn cells() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for clients in [1, 8, 64] {
+        cells.push(cell(clients, 256, WhileMuted::Hold));
+        cells.push(cell(clients, 1024, WhileMuted::Release));
+    }
+    cells
+}
+
+#[test]
+fn each_client_is_counted_as_it_counts_itself() {
+    let _shared = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    each(&cells(), check);
+}
+
+#[test]
+fn so_it_is_on_the_server_of_debian_13() {
+    let _shared = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let mut cells = cells();
+    for cell in &mut cells {
+        cell.scene.version = Version::Debian13;
+    }
+    each(&cells, check);
+}
+
+#[test]
+fn so_are_256_at_once() {
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    check(&cell(256, 1024, WhileMuted::Hold));
+}
+
+fn check(cell: &Cell) {
+    let Some(stage) = Stage::set(&cell.scene) else {
+        return;
+    };
+    let mut clients: Vec<_> = (0..cell.clients).map(|n| (n, add(&stage, n))).collect();
+    pulls(&stage, &clients);
+    // Live and muted in turn; a third of the clients leaves while live, another while muted, the rest at the end.
+    let mut left = Vec::new();
+    for turn in 0..3 {
+        stage.unmute();
+        pulls(&stage, &clients);
+        leave(
+            &mut clients,
+            &mut left,
+            if turn == 1 { 3 } else { usize::MAX },
+        );
+        stage.mute();
+        pulls(&stage, &clients);
+        leave(
+            &mut clients,
+            &mut left,
+            if turn == 1 { 2 } else { usize::MAX },
+        );
+    }
+    leave(&mut clients, &mut left, 1);
+
+    let stats = gone(&stage, cell.clients);
+    let counted = by_stream(&stats);
+    let (mut sum, mut exact) = (0, 0);
+    for (n, own) in &left {
+        let name = name(*n);
+        let counted = counted[name.as_str()];
+        if let Some(why) = own.disagrees(counted, cell.scene.quantum) {
+            panic!("{name}: {why}\n{}", stage.logs());
+        }
+        assert_eq!(counted.counted_by, CountedBy::ActivationRecord);
+        assert!(
+            counted.live.pulls >= STRETCH && counted.muted.pulls >= STRETCH,
+            "{counted:?}"
+        );
+        sum += own.pulls();
+        exact += usize::from(counted.exact);
+    }
+    assert_eq!(stats.unattributed.pulls, 0);
+    println!(
+        "{:?}, quantum {}: {} clients, {sum} pulls, {exact} clients exact",
+        cell.scene.version, cell.scene.quantum, cell.clients
+    );
+}
+
+fn name(n: usize) -> String {
+    format!("client-{n}")
+}
+
+fn add(stage: &Stage, n: usize) -> Recorder {
+    stage.add(RecorderOptions {
+        name: name(n),
+        target: Some(VIRTUAL_MIC.to_owned()),
+        ..RecorderOptions::default()
+    })
+}
+
+fn pulls(stage: &Stage, clients: &[(usize, Recorder)]) {
+    stage.pulls(STRETCH, clients.iter().map(|(_, client)| client));
+}
+
+/// Every `nth` client leaves.
+fn leave(clients: &mut Vec<(usize, Recorder)>, left: &mut Vec<(usize, Own)>, nth: usize) {
+    let (go, stay) = clients
+        .drain(..)
+        .partition::<Vec<_>, _>(|(n, _)| n % nth == nth - 1);
+    *clients = stay;
+    left.extend(
+        go.into_iter()
+            .map(|(n, client)| (n, Own::new(&client.end()))),
+    );
+}
+
+/// The figures once `count` clients have come and gone.
+fn gone(stage: &Stage, count: usize) -> Stats {
+    let mut stats = None;
+    let all = wait_until(LIMIT, || {
+        let now = stage.daemon.stats();
+        let now = now.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+        let gone = now
+            .clients
+            .iter()
+            .filter(|it| it.state == ClientState::Gone);
+        let all = gone.count() == count && now.clients.len() == count;
+        stats = Some(now);
+        all
+    });
+    let stats = stats.expect("asked at least once");
+    assert!(
+        all,
+        "{count} clients have not all come and gone: {stats:?}\n{}",
+        stage.logs()
+    );
+    stats
+}
