@@ -94,9 +94,17 @@ impl PeerTable {
         Some(entry.peer)
     }
 
-    /// Our output stops or goes on: until its next cycle a peer may run more than once unseen.
-    pub(crate) fn pause(&mut self) {
+    /// Our output stops: counts who completed `delivered`, our latest cycle. Until the next one a peer may run more than
+    /// once unseen.
+    pub(crate) fn pause<const N: usize>(
+        &mut self,
+        delivered: Option<&CycleFacts>,
+        books: &mut Books<'_, N>,
+    ) {
         for entry in &mut self.entries {
+            if let Some(delivered) = delivered {
+                entry.scan(u64::MAX, delivered, Some(delivered), books);
+            }
             entry.fresh = true;
         }
     }
@@ -262,6 +270,14 @@ mod tests {
             };
             self.table
                 .remove(n as u32, self.delivered.as_ref(), &mut books)
+        }
+
+        fn pause(&mut self) {
+            let mut books = Books {
+                ledger: &self.ledger,
+                trace: &mut self.trace,
+            };
+            self.table.pause(self.delivered.as_ref(), &mut books);
         }
 
         fn counts(&self, n: usize) -> SlotSnapshot {
@@ -437,12 +453,16 @@ mod tests {
             graph.pulls(0);
         }
         assert_eq!(graph.live_and_flagged(0), (1, 0));
-        graph.table.pause();
+        graph.pause();
+        // What it completed before is no reason for doubt.
+        assert_eq!(graph.live_and_flagged(0), (2, 0));
+        graph.cycle += 1;
+        graph.pulls(0);
         for _ in 0..3 {
             graph.callback(true);
             graph.pulls(0);
         }
-        assert_eq!(graph.live_and_flagged(0), (4, 1));
+        assert_eq!(graph.live_and_flagged(0), (5, 1));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Cycle {
     /// Whether the stream is up, so that it may be triggered.
     streaming: bool,
     block: Block,
+    /// The filter's callback came since our last delivery: a new cycle.
+    begun: bool,
     /// Blocks of a newly linked mic that are still to be dropped.
     settling: u32,
     /// The block's sound: each channel's samples, [`PLANE`] bytes apart. A copy, for what the ports hold is unmapped by the
@@ -64,6 +66,9 @@ pub(crate) struct Cycle {
 /// told otherwise (`default.clock.quantum-limit`). Larger ones are silent.
 const PLANE: usize = 8192 * SAMPLE;
 const SAMPLE: usize = size_of::<f32>();
+
+/// How late a new driver may begin and still be taken to have followed the former one at once.
+const SWITCH_JITTER_NS: u64 = 500_000;
 
 /// What the real mic gave for one cycle.
 #[derive(Clone, Copy)]
@@ -106,6 +111,7 @@ impl Cycle {
             stream: ptr::null_mut(),
             streaming: false,
             block: NO_BLOCK,
+            begun: false,
             settling: 0,
             // Written, so that its pages are there before the first cycle.
             sound: vec![0xff; channels.min(MAX_CHANNELS) * PLANE].into(),
@@ -130,7 +136,14 @@ impl Cycle {
     /// The stream went to or from streaming. By the main loop's blocking invoke on this thread.
     pub(crate) fn set_streaming(&mut self, streaming: bool) {
         self.streaming = streaming;
-        self.peers.pause();
+        if !streaming {
+            let mut books = Books {
+                ledger: &*self.ledger,
+                trace: &mut self.trace,
+            };
+            let delivered = self.last.as_ref().map(|(_, facts)| facts);
+            self.peers.pause(delivered, &mut books);
+        }
     }
 
     /// The stream, if it may be triggered. A library of 0.3 runs a triggered stream at once, in whatever state it is;
@@ -186,6 +199,7 @@ impl Cycle {
 
     /// The filter's process callback: what the mic captured for this cycle.
     pub(crate) fn take_block(&mut self, position: Option<&spa_sys::spa_io_position>) {
+        self.begun = true;
         let Some(position) = position else {
             self.block = NO_BLOCK;
             return;
@@ -281,11 +295,9 @@ impl Cycle {
         let block = self.block;
         // No sound is delivered twice. But the converter asks again within a cycle when it expected another quantum.
         self.block.source = Source::Missing;
-        let again = self.last.is_some_and(|(clock, last)| {
-            (clock, last.position, last.started_ns) == (block.clock, block.position, block.nsec)
-        });
+        let again = !std::mem::take(&mut self.begun);
         let now = monotonic_ns();
-        let this = self.facts(&block);
+        let (this, unplaced) = self.facts(&block, now);
         if !again && block.frames > 0 {
             self.check_layout(now);
             let mut books = Books {
@@ -334,7 +346,9 @@ impl Cycle {
         if again || quantum == 0 {
             return;
         }
-        self.report(&block, decision, now);
+        if !unplaced {
+            self.report(&block, decision, now);
+        }
         let live = matches!(decision.1, Decision::Live(_));
         let facts = CycleFacts { live, ..this };
         if let Some(told) = &mut self.told {
@@ -407,21 +421,38 @@ impl Cycle {
         (epoch, decision)
     }
 
-    /// This cycle, before the gate has decided.
-    fn facts(&self, block: &Block) -> CycleFacts {
-        // A change of the clock is no discontinuity: it is how mute releases the mic, and no client misses a cycle.
-        let jumped = self.last.is_some_and(|(clock, last)| {
-            clock == block.clock
-                && last.position.wrapping_add(u64::from(last.frames)) != block.position
-        });
-        CycleFacts {
+    /// This cycle, before the gate has decided, and whether its place is unknown. The first cycle of another driver finds
+    /// the place of the former's last one (measured with 0.3.65: the main thread has yet to give us the new clock): it is
+    /// a cycle like others, in which clients pull.
+    fn facts(&self, block: &Block, now: u64) -> (CycleFacts, bool) {
+        let mut this = CycleFacts {
             started_ns: block.nsec,
             position: block.position,
             frames: block.frames,
             rate: block.rate,
             live: false,
-            flagged: jumped,
+            flagged: false,
+        };
+        let Some((clock, last)) = self.last else {
+            return (this, false);
+        };
+        if clock != block.clock {
+            // How mute releases the mic, and no discontinuity. But clients can run in the new driver's first cycle before we
+            // do (seen with 64 of them on 1.4: one pull less, without any other sign); then our own come later than one
+            // quantum after another.
+            let period = u64::from(last.frames) * 1_000_000_000 / u64::from(last.rate.max(1));
+            let gap = block.nsec.saturating_sub(last.started_ns);
+            this.flagged = gap > period + SWITCH_JITTER_NS;
+            return (this, false);
         }
+        let next = last.position.wrapping_add(u64::from(last.frames));
+        let unplaced = block.position == last.position;
+        if unplaced {
+            this.started_ns = now;
+            this.position = next;
+        }
+        this.flagged = this.position != next;
+        (this, unplaced)
     }
 
     /// Tells the main loop; wakes it only for what it may be waiting for.
