@@ -28,8 +28,8 @@ pub(crate) struct Own {
     live: u64,
     /// Callbacks that brought zeros.
     muted: u64,
-    /// Of these, those at the start that brought nothing of the virtual mic's: no buffer, or one that the client's own
-    /// converter filled because the link did not carry anything yet.
+    /// Of these, those at the start that may have brought nothing of the virtual mic's: no buffer, or one that is marked as
+    /// empty. The client's own converter fills it so before the link carries anything, and the virtual mic while silent.
     unfed: u64,
     /// When it began to disconnect, by the wall clock.
     asked_ns: u64,
@@ -63,22 +63,28 @@ impl Own {
 
     /// What is wrong with `counted`, if anything is.
     ///
-    /// Two edges are no error (see pipewire-node/src/count). A client runs before its link carries anything, and the
-    /// virtual mic may not know of the link then. And a cycle that runs while the client disconnects is completed, though
+    /// Two edges are no error (see pipewire-node/src/count). A client runs before its link carries anything: the virtual
+    /// mic may not know of the link then, and if it does it counts what the gate said. And a cycle that runs while the client disconnects is completed, though
     /// its callback is not called in it any more.
     pub(crate) fn disagrees(&self, counted: &ClientStats, quantum: u32) -> Option<String> {
         let asked = rfc3339(self.asked_ns);
         let last = counted.last_pull.as_deref().unwrap_or_default();
         let after = u64::from(last >= asked.as_str());
         let off = counted.xruns;
-        let around = |own: u64, unfed: u64| -> RangeInclusive<u64> {
-            own.saturating_sub(unfed + off)..=own + after + off
+        let around = |least: u64, most: u64| -> RangeInclusive<u64> {
+            least.saturating_sub(off)..=most + after + off
         };
+        let Self {
+            live: own_live,
+            muted: own_muted,
+            unfed,
+            ..
+        } = *self;
         let (live, muted) = (&counted.live, &counted.muted);
         let whole = |it: &Figures| it.frames == it.pulls * u64::from(quantum);
-        let fine = around(self.pulls(), self.unfed).contains(&(live.pulls + muted.pulls))
-            && around(self.live, 0).contains(&live.pulls)
-            && around(self.muted, self.unfed).contains(&muted.pulls)
+        let fine = around(self.pulls() - unfed, self.pulls()).contains(&(live.pulls + muted.pulls))
+            && around(own_live, own_live + unfed).contains(&live.pulls)
+            && around(own_muted - unfed, own_muted).contains(&muted.pulls)
             && whole(live)
             && whole(muted)
             && counted.lost == 0

@@ -70,6 +70,8 @@ fn check(cell: &Cell) {
     let Some(stage) = Stage::set(&cell.scene) else {
         return;
     };
+    // Live from the start, so that the silence which a client's own converter makes is told from ours.
+    stage.unmute();
     let mut clients: Vec<_> = (0..cell.clients).map(|n| (n, add(&stage, n))).collect();
     pulls(&stage, &clients);
     // Live and muted in turn; a third of the clients leaves while live, another while muted, the rest at the end.
