@@ -291,7 +291,7 @@ pub struct Switched {
 pub enum AppliedHow {
     /// In a cycle of the graph.
     Cycle,
-    /// Nothing was running.
+    /// Nothing was running, or the real mic has not delivered since the unmute; what comes next comes in the new state.
     Idle,
 }
 

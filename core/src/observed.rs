@@ -233,7 +233,8 @@ record! {
             /// How long it took from the command to that cycle's end, in microseconds.
             took_us: u64,
         },
-        /// Nothing was running; whatever starts next starts in the new state.
+        /// Nothing was running, or (after an unmute) the real mic has not delivered yet: whatever comes next comes in the
+        /// new state.
         Idle {
             /// How long it took, in microseconds.
             took_us: u64,

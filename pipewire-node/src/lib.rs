@@ -7,6 +7,7 @@
 mod count;
 mod engine;
 mod graph;
+mod monotonic;
 pub mod rehearsal;
 mod sample;
 pub mod who;

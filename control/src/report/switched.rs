@@ -24,7 +24,7 @@ pub(crate) fn sentence(switched: &Switched) -> String {
         }
         (AppliedHow::Cycle, _, _) => format!("applied in a cycle, after {took}"),
         (AppliedHow::Idle, _, _) => {
-            format!("applied while idle (nothing was running), after {took}")
+            format!("applied while idle (no sound was running), after {took}")
         }
     };
     if switched.changed {

@@ -2,7 +2,6 @@
 //! How pulls are found is `table.rs` and `profiler.rs`; who reads the counts is not known here.
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use truemute_core::ledger::{Ledger, Pull, SlotWriter};
@@ -156,12 +155,6 @@ impl TraceReceiver {
         pulls.extend(std::iter::from_fn(|| self.queue.pop().ok()));
         (pulls, lost)
     }
-}
-
-/// Now, in nanoseconds of the monotonic clock, as PipeWire stamps its records. Any thread, real-time safe.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! Source of the events: PipeWire's src/pipewire/extensions/client-node.h and module-client-node/{client,remote}-node.c.
 
 use super::activation::{ActivationRecord, RecordError};
-use super::books::monotonic_ns;
+use crate::monotonic::monotonic_ns;
 use pipewire::core::Core;
 use pipewire::spa::sys as spa_sys;
 use pipewire::spa::utils::hook;

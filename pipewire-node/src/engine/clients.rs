@@ -20,7 +20,7 @@ use crate::{
         table::Peer,
     },
     graph::model::{Model, NodeState, Props},
-    sample::monotonic_ns,
+    monotonic::monotonic_ns,
     who::{Claims, Who, identify, system::System},
 };
 
@@ -119,7 +119,10 @@ impl Clients {
         };
         match rt.run(|cycle| cycle.add_peer(peer)) {
             Some(Ok(())) => entry.place = Place::Counting { _record: record },
-            Some(Err(full)) => tracing::warn!("{full}"),
+            Some(Err(full)) => {
+                tracing::warn!("{full}");
+                entry.place = Place::Here(full.0.account);
+            }
             None => tracing::error!(
                 node,
                 "the audio thread does not answer: a client is not counted"

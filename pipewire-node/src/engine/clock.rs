@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sample::monotonic_ns;
+use crate::monotonic::monotonic_ns;
 
 /// The wall clock, nanoseconds since 1970.
 pub(super) fn wall_ns() -> u64 {

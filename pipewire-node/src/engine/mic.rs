@@ -15,6 +15,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct MicKeeper {
     linked: Option<Linked>,
+    /// The mic that we linked last: only what we opened is ours to close.
+    opened: Option<u32>,
     /// The mic that was asked to close its device, so that it is asked once.
     closed: Option<u32>,
 }
@@ -86,17 +88,19 @@ impl MicKeeper {
             })
             .collect::<Result<Vec<_>, pipewire::Error>>()?;
         if !pairs.is_empty() {
+            self.opened = Some(mic);
             self.linked = Some(Linked { mic, pairs });
         }
         Ok(())
     }
 
-    /// Closes the device of a released mic (`None` if no mic is to be closed), unless somebody else uses it. The server
+    /// Closes the device of a mic that was linked and is released (`None` if none is to be closed), unless somebody else
+    /// uses it. The server
     /// obeys in any state (`suspend_node`, src/pipewire/impl-node.c), and 0.3.65 then leaves whoever records from the mic
     /// with silence (measured), so only an idle mic without other links is asked. What cannot be excluded is a link that is
     /// made while the request is under way; the session manager's own timeout has the same gap.
     pub(crate) fn close(&mut self, mic: Option<u32>, capture: u32, model: &Model, watch: &Watch) {
-        let Some(mic) = mic.filter(|_| self.linked.is_none()) else {
+        let Some(mic) = mic.filter(|mic| self.linked.is_none() && self.opened == Some(*mic)) else {
             self.closed = None;
             return;
         };

@@ -29,7 +29,7 @@ use truemute_core::{
 };
 
 pub use self::server::ServerFacts;
-use crate::sample::monotonic_ns;
+use crate::monotonic::monotonic_ns;
 
 /// What to do with the real mic while muted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,10 +69,15 @@ impl Pending {
                 position: at.position,
                 took_us,
             })),
-            None if facts.now_ns >= self.deadline_ns() => Some(Err(Failure::NotConfirmed {
+            None if facts.now_ns < self.deadline_ns() => None,
+            // The audio thread runs in the new state; only the mic has not delivered, and some take seconds to open
+            // (Bluetooth). The gate stays open for what it delivers then.
+            None if self.wanted != Wanted::Muted && seen.epoch == epoch => {
+                Some(Ok(Applied::Idle { took_us }))
+            }
+            None => Some(Err(Failure::NotConfirmed {
                 waited_ms: PATIENCE.as_millis() as u64,
             })),
-            None => None,
         }
     }
 
@@ -204,6 +209,32 @@ mod tests {
         };
         assert_eq!(
             pending(Wanted::Muted).judge(late),
+            Some(Err(Failure::NotConfirmed { waited_ms: 900 }))
+        );
+    }
+
+    #[test]
+    fn a_mic_that_opens_slowly_leaves_the_gate_open() {
+        let seen = Seen {
+            cycles: 9,
+            epoch: 5,
+            epoch_at: AT,
+            ..Seen::default()
+        };
+        let late = Facts {
+            now_ns: 1_000_000 + 900_000_000,
+            ..facts(&seen)
+        };
+        assert_eq!(
+            pending(Wanted::Live { mic: true }).judge(late),
+            Some(Ok(Applied::Idle { took_us: 900_000 }))
+        );
+        let unseen = Seen { epoch: 4, ..seen };
+        assert_eq!(
+            pending(Wanted::Live { mic: true }).judge(Facts {
+                seen: &unseen,
+                ..late
+            }),
             Some(Err(Failure::NotConfirmed { waited_ms: 900 }))
         );
     }

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     count::{books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
     graph::{model::Model, watch::Watch},
-    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES, monotonic_ns},
+    monotonic::monotonic_ns,
+    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES},
 };
 
 /// How often traced pulls are handed on.
@@ -413,7 +414,10 @@ impl Engine {
             let node = mic.and_then(|mic| model.nodes.get(&mic));
             let hardware = node.is_some_and(|node| node.props.contains_key("device.id"));
             let blocks = if hardware { 0 } else { VIRTUAL_SETTLES };
-            data_loop.run(|cycle| cycle.drop_first(blocks));
+            data_loop.run(|cycle| {
+                cycle.set_mic(mic.unwrap_or(u32::MAX));
+                cycle.drop_first(blocks);
+            });
         };
         if let Err(error) = self.mic.keep(mic, capture, &model, &plan.core, settle) {
             tracing::warn!(%error, "the real microphone could not be linked");

@@ -18,6 +18,7 @@ use crate::count::{
     layout::{LayoutCheck, Verdict},
     table::{Peer, PeerTable, TableFull},
 };
+use crate::monotonic::monotonic_ns;
 
 /// What a [`Cycle`] is made of; everything shared is shared with the main loop.
 pub(crate) struct CycleParts {
@@ -186,6 +187,11 @@ impl Cycle {
         self.told = Some(to);
     }
 
+    /// The node id of the mic that is about to be linked. By the main loop's blocking invoke on this thread.
+    pub(crate) fn set_mic(&mut self, node: u32) {
+        self.latency.set_mic(node);
+    }
+
     /// A mic is about to be linked whose first `blocks` blocks can be of a time before it was (see [`VIRTUAL_SETTLES`]).
     /// By the main loop's blocking invoke on this thread.
     pub(crate) fn drop_first(&mut self, blocks: u32) {
@@ -283,6 +289,10 @@ impl Cycle {
         let delay = u64::try_from(clock.delay)
             .unwrap_or(0)
             .max(u64::from(frames));
+        let delay = match self.latency.mic_drives(clock.id) {
+            true => delay,
+            false => delay.saturating_add(u64::from(frames)),
+        };
         let own = delay.saturating_mul(1_000_000_000) / u64::from(rate);
         clock
             .nsec
@@ -490,12 +500,4 @@ impl Cycle {
             self.progress.wake();
         }
     }
-}
-
-/// The clock that PipeWire stamps its cycles with. A vDSO call without a system call (about 25 ns).
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    (now.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(now.tv_nsec as u64)
 }

@@ -1,7 +1,7 @@
 //! How old a block of the real mic is before it reaches us: what the ports in front of us report (`SPA_PARAM_Latency`,
 //! spa/param/latency-utils.h), shared between the main loop, which learns it, and the real-time thread.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use pipewire::spa::sys as spa_sys;
 
@@ -22,6 +22,8 @@ pub(crate) struct Latency {
 pub(crate) struct SharedLatency {
     quanta_and_frames: AtomicU64,
     nanoseconds: AtomicU64,
+    /// Node id of the mic that is linked.
+    mic: AtomicU32,
 }
 
 impl SharedLatency {
@@ -31,6 +33,18 @@ impl SharedLatency {
         self.quanta_and_frames.store(packed, Ordering::Relaxed);
         self.nanoseconds
             .store(latency.nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Main-loop thread: which mic is linked from now on.
+    pub(crate) fn set_mic(&self, node: u32) {
+        self.mic.store(node, Ordering::Relaxed);
+    }
+
+    /// Real-time thread: whether the linked mic is the graph's driver, whose clock has its node id
+    /// (src/pipewire/impl-node.c). If another device drives, the mic's samples have waited for up to a quantum in the
+    /// buffer that matches the two clocks, which no port reports.
+    pub(crate) fn mic_drives(&self, clock: u32) -> bool {
+        self.mic.load(Ordering::Relaxed) == clock
     }
 
     /// Real-time thread: nanoseconds, for a quantum of `frames` at `rate` Hz. `rate` 0 gives the absolute part.
@@ -91,6 +105,14 @@ mod tests {
     fn a_negative_latency_is_none() {
         assert_eq!(not_negative::<i32, u32>(-1), 0);
         assert_eq!(not_negative::<u64, u64>(7), 7);
+    }
+
+    #[test]
+    fn a_mic_drives_only_with_its_own_clock() {
+        let shared = SharedLatency::default();
+        shared.set_mic(42);
+        assert!(shared.mic_drives(42));
+        assert!(!shared.mic_drives(28));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use pipewire::{core::Core, spa::sys as spa_sys};
 pub(crate) use self::progress::At;
 use self::{capture::Capture, latency::SharedLatency, source::Source};
 pub(crate) use self::{
-    cycle::{Cycle, CycleParts, VIRTUAL_SETTLES, monotonic_ns},
+    cycle::{Cycle, CycleParts, VIRTUAL_SETTLES},
     progress::{Progress, Seen},
     source::{NODE_NAME, SourceEvents},
 };

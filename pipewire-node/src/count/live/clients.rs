@@ -1,7 +1,7 @@
 //! Clients that know themselves how often they pulled.
 
-use super::super::books::monotonic_ns;
 use super::{NAME, mono_float};
+use crate::monotonic::monotonic_ns;
 use pipewire as pw;
 use pw::core::CoreRc;
 use pw::properties::properties;

@@ -1,11 +1,12 @@
 //! The profiler's estimate against the clients' own counts.
 
-use super::super::books::{Books, monotonic_ns, trace_queue};
+use super::super::books::{Books, trace_queue};
 use super::super::profiler::ProfilerCounts;
 use super::super::profiler_feed::ProfilerFeed;
 use super::clients::Capture;
 use super::output::{Output, Shape};
 use super::{Stage, pw_sys};
+use crate::monotonic::monotonic_ns;
 use crate::rehearsal::ServerOptions;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

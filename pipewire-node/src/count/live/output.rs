@@ -1,12 +1,13 @@
 //! An output of ours that counts, with what its main and its real-time thread have.
 
 use super::super::activation::ActivationRecord;
-use super::super::books::{Account, Books, CycleFacts, TraceSender, monotonic_ns, trace_queue};
+use super::super::books::{Account, Books, CycleFacts, TraceSender, trace_queue};
 use super::super::layout::{LayoutCheck, Verdict};
 use super::super::peers_feed::{PeerChange, PeerFeed};
 use super::super::profiler::ProfilerCounts;
 use super::super::table::{Peer, PeerTable};
 use super::{Connection, NAME, mono_float};
+use crate::monotonic::monotonic_ns;
 use pipewire as pw;
 use pw::core::CoreRc;
 use pw::properties::properties;
