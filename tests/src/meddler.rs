@@ -20,7 +20,8 @@ use pw::registry::RegistryRc;
 use pw::spa::node::command::{NodeCommand, NodeCommandId};
 use pw::spa::param::ParamType;
 use pw::spa::pod::serialize::PodSerializer;
-use pw::spa::pod::{Pod, Value};
+use pw::spa::pod::{Object, Pod, Property, Value, ValueArray};
+use pw::spa::sys as spa_sys;
 use pw::types::ObjectType;
 use truemute_pipewire::rehearsal::PrivateServer;
 
@@ -266,6 +267,24 @@ impl Meddler {
             .into_inner();
         let pod = Pod::from_bytes(&bytes).expect("a pod");
         self.proxy(node).set_param(id, 0, pod);
+    }
+
+    /// Takes the effect from a node's mute flag, without clearing it: soft volumes, once set, are used instead of the channels'
+    /// volumes and flag (spa/plugins/audioconvert/audioconvert.c).
+    ///
+    /// # Panics
+    /// As [`Meddler::set_param`].
+    pub fn overrule_mute_flag(&self, node: u32, channels: usize) {
+        let volumes = Value::ValueArray(ValueArray::Float(vec![1.0; channels]));
+        let object = Object {
+            type_: spa_sys::SPA_TYPE_OBJECT_Props,
+            id: spa_sys::SPA_PARAM_Props,
+            properties: vec![
+                Property::new(spa_sys::SPA_PROP_softMute, Value::Bool(false)),
+                Property::new(spa_sys::SPA_PROP_softVolumes, volumes),
+            ],
+        };
+        self.set_param(node, ParamType::Props, &Value::Object(object));
     }
 
     /// Sends a command to a node.
