@@ -414,10 +414,7 @@ impl Engine {
             let node = mic.and_then(|mic| model.nodes.get(&mic));
             let hardware = node.is_some_and(|node| node.props.contains_key("device.id"));
             let blocks = if hardware { 0 } else { VIRTUAL_SETTLES };
-            data_loop.run(|cycle| {
-                cycle.set_mic(mic.unwrap_or(u32::MAX));
-                cycle.drop_first(blocks);
-            });
+            data_loop.run(|cycle| cycle.expect_mic(mic.unwrap_or(u32::MAX), blocks));
         };
         if let Err(error) = self.mic.keep(mic, capture, &model, &plan.core, settle) {
             tracing::warn!(%error, "the real microphone could not be linked");

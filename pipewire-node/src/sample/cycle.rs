@@ -1,5 +1,5 @@
-//! One cycle of the graph, on the real-time thread: take the real mic's block, ask the gate, write what every client will
-//! read, count what the clients of the last cycle did. Nothing here allocates, locks, blocks, logs or panics (P6).
+//! One cycle of the graph, on the real-time thread: ask the gate about the real mic's block (`block.rs`), write what every
+//! client will read, count what the clients of the last cycle did. Nothing here allocates, locks, blocks, logs or panics (P6).
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
@@ -8,6 +8,7 @@ use truemute_core::gate::{Decision, Gate, Source};
 
 use super::{
     MAX_CHANNELS,
+    block::{Block, Intake},
     latency::SharedLatency,
     progress::{At, Progress, Seen},
 };
@@ -39,20 +40,13 @@ pub(crate) struct Cycle {
     peers: PeerTable,
     ledger: Arc<Clients>,
     trace: TraceSender,
-    latency: Arc<SharedLatency>,
-    channels: usize,
-    ports: [*mut c_void; MAX_CHANNELS],
+    intake: Intake,
     stream: *mut pw_sys::pw_stream,
     /// Whether the stream is up, so that it may be triggered.
     streaming: bool,
     block: Block,
     /// The filter's callback came since our last delivery: a new cycle.
     begun: bool,
-    /// Blocks of a newly linked mic that are still to be dropped.
-    settling: u32,
-    /// The block's sound: each channel's samples, [`PLANE`] bytes apart. A copy, for what the ports hold is unmapped by the
-    /// main thread when a link goes, and the stream's callback may come after that.
-    sound: Box<[u8]>,
     /// Our own record, until it has shown whether records can be counted from.
     own: Option<(ActivationRecord, LayoutCheck)>,
     verdict: Verdict,
@@ -63,40 +57,8 @@ pub(crate) struct Cycle {
     seen: Seen,
 }
 
-/// Bytes of one channel in [`Cycle::sound`]: as many samples as the largest quantum has that a server allows unless it is
-/// told otherwise (`default.clock.quantum-limit`). Larger ones are silent.
-const PLANE: usize = 8192 * SAMPLE;
-const SAMPLE: usize = size_of::<f32>();
-
 /// How late a new driver may begin and still be taken to have followed the former one at once.
 const SWITCH_JITTER_NS: u64 = 500_000;
-
-/// What the real mic gave for one cycle.
-#[derive(Clone, Copy)]
-struct Block {
-    clock: u32,
-    position: u64,
-    /// Start of the cycle, monotonic nanoseconds.
-    nsec: u64,
-    frames: u32,
-    rate: u32,
-    /// A block only if the sound of all channels was copied.
-    source: Source,
-}
-
-/// Blocks that a mic without hardware of its own (an echo canceller, a filter chain) can hold from before it was let go
-/// of. The graph stands still while nobody listens, with a block in each link that goes on as soon as it is linked again.
-/// Measured with a null sink behind a filter: the first whole block was of the moment before the suspend.
-pub(crate) const VIRTUAL_SETTLES: u32 = 2;
-
-const NO_BLOCK: Block = Block {
-    clock: 0,
-    position: 0,
-    nsec: 0,
-    frames: 0,
-    rate: 0,
-    source: Source::Missing,
-};
 
 impl Cycle {
     pub(crate) fn new(parts: CycleParts, channels: usize, latency: Arc<SharedLatency>) -> Self {
@@ -106,16 +68,11 @@ impl Cycle {
             peers: PeerTable::new(),
             ledger: parts.ledger,
             trace: parts.trace,
-            latency,
-            channels: channels.min(MAX_CHANNELS),
-            ports: [ptr::null_mut(); MAX_CHANNELS],
+            intake: Intake::new(channels, latency),
             stream: ptr::null_mut(),
             streaming: false,
-            block: NO_BLOCK,
+            block: Block::NONE,
             begun: false,
-            settling: 0,
-            // Written, so that its pages are there before the first cycle.
-            sound: vec![0xff; channels.min(MAX_CHANNELS) * PLANE].into(),
             own: None,
             verdict: Verdict::Open,
             told: None,
@@ -125,9 +82,7 @@ impl Cycle {
     }
 
     pub(crate) fn set_port(&mut self, index: usize, port: *mut c_void) {
-        if let Some(slot) = self.ports.get_mut(index) {
-            *slot = port;
-        }
+        self.intake.set_port(index, port);
     }
 
     pub(crate) fn set_stream(&mut self, stream: *mut pw_sys::pw_stream) {
@@ -187,15 +142,10 @@ impl Cycle {
         self.told = Some(to);
     }
 
-    /// The node id of the mic that is about to be linked. By the main loop's blocking invoke on this thread.
-    pub(crate) fn set_mic(&mut self, node: u32) {
-        self.latency.set_mic(node);
-    }
-
-    /// A mic is about to be linked whose first `blocks` blocks can be of a time before it was (see [`VIRTUAL_SETTLES`]).
-    /// By the main loop's blocking invoke on this thread.
-    pub(crate) fn drop_first(&mut self, blocks: u32) {
-        self.settling = blocks;
+    /// The mic with this node id is about to be linked, and its first `dropped` blocks can be of a time before it was (see
+    /// [`VIRTUAL_SETTLES`](super::VIRTUAL_SETTLES)). By the main loop's blocking invoke on this thread.
+    pub(crate) fn expect_mic(&mut self, node: u32, dropped: u32) {
+        self.intake.expect_mic(node, dropped);
     }
 
     /// Whether activation records can be counted from.
@@ -206,98 +156,9 @@ impl Cycle {
     /// The filter's process callback: what the mic captured for this cycle.
     pub(crate) fn take_block(&mut self, position: Option<&spa_sys::spa_io_position>) {
         self.begun = true;
-        let Some(position) = position else {
-            self.block = NO_BLOCK;
-            return;
-        };
-        let clock = &position.clock;
-        let frames = u32::try_from(clock.duration).unwrap_or(0);
-        let rate = clock.rate.denom;
-        let mut block = Block {
-            clock: clock.id,
-            position: clock.position,
-            nsec: clock.nsec,
-            frames,
-            rate,
-            source: Source::Missing,
-        };
-        let wanted = u64::from(frames) * SAMPLE as u64;
         // What is not heard is not even read: the time of a muted cycle tells nothing of the room (P4).
         let open = self.gate.state().1;
-        let mut linked = 0;
-        let mut whole = 0;
-        let planes = self.sound.chunks_exact_mut(PLANE);
-        for (port, plane) in self.ports.iter().zip(planes) {
-            // SAFETY: a port of our filter, dequeued on the filter's own data loop (pipewire/filter.h).
-            let buffer = unsafe { pw_sys::pw_filter_dequeue_buffer(*port) };
-            if buffer.is_null() {
-                continue;
-            }
-            // SAFETY: a dequeued buffer has at least one data with a chunk (DSP format: one plane), and stays readable
-            // during this callback: the main thread takes it back by a call on this thread first.
-            unsafe {
-                let spa_buffer = (*buffer).buffer;
-                if (*spa_buffer).n_datas > 0 {
-                    let data = &*(*spa_buffer).datas;
-                    let chunk = &*data.chunk;
-                    let end = u64::from(chunk.offset) + wanted;
-                    let flags = chunk.flags as u32;
-                    let corrupt = flags & spa_sys::SPA_CHUNK_FLAG_CORRUPTED != 0;
-                    // In the first cycle of a link the mic may not have run before us. The mixer of our port then makes
-                    // silence of its own, of the largest size; silence of the mic's has the cycle's size
-                    // (spa/plugins/audiomixer/mixer-dsp.c).
-                    let unfed = flags & spa_sys::SPA_CHUNK_FLAG_EMPTY != 0
-                        && u64::from(chunk.size) > wanted;
-                    linked += usize::from(!unfed);
-                    if !data.data.is_null()
-                        && u64::from(chunk.size) >= wanted
-                        && end <= u64::from(data.maxsize)
-                        && !corrupt
-                        && !unfed
-                        && let Some(plane) = plane.get_mut(..wanted as usize)
-                    {
-                        if open {
-                            let from = data.data.cast::<u8>().add(chunk.offset as usize);
-                            ptr::copy_nonoverlapping(from, plane.as_mut_ptr(), plane.len());
-                        }
-                        whole += 1;
-                    }
-                }
-                pw_sys::pw_filter_queue_buffer(*port, buffer);
-            }
-        }
-        block.source = if linked < self.channels {
-            Source::Missing
-        } else if whole < self.channels || frames == 0 || rate == 0 {
-            Source::Unhealthy
-        } else if self.settling > 0 {
-            self.settling -= 1;
-            Source::Unhealthy
-        } else if !open {
-            Source::Missing
-        } else {
-            Source::Block {
-                began_ns: self.capture_began(clock, frames, rate),
-            }
-        };
-        self.block = block;
-    }
-
-    /// When the mic began to capture a block that the graph processes now: a quantum before the cycle (or the device's
-    /// whole delay, which for ALSA includes that quantum: spa/node/io.h), and earlier by what stands in front of us.
-    fn capture_began(&self, clock: &spa_sys::spa_io_clock, frames: u32, rate: u32) -> u64 {
-        let delay = u64::try_from(clock.delay)
-            .unwrap_or(0)
-            .max(u64::from(frames));
-        let delay = match self.latency.mic_drives(clock.id) {
-            true => delay,
-            false => delay.saturating_add(u64::from(frames)),
-        };
-        let own = delay.saturating_mul(1_000_000_000) / u64::from(rate);
-        clock
-            .nsec
-            .saturating_sub(own)
-            .saturating_sub(self.latency.nanoseconds(frames, rate))
+        self.block = position.map_or(Block::NONE, |position| self.intake.take(position, open));
     }
 
     /// The stream's process callback: the last step of ours before the clients.
@@ -409,8 +270,7 @@ impl Cycle {
         }
         let planes = planes.get_mut(..count).unwrap_or(&mut []);
         let decision = delivery.fill_planes(planes, |index, plane| {
-            let sound = self.sound.chunks_exact(PLANE).nth(index);
-            match sound.and_then(|sound| sound.get(..plane.len())) {
+            match self.intake.sound(index, plane.len()) {
                 Some(sound) => plane.copy_from_slice(sound),
                 None => plane.fill(0),
             }

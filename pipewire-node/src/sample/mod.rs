@@ -1,6 +1,7 @@
 //! The way of a sample: real mic -> [`capture`] filter -> [`cycle`] (where the gate writes) -> [`source`] stream -> clients,
 //! all within one cycle of the graph. Which mic is linked, and when, is decided in [`crate::engine`].
 
+mod block;
 mod capture;
 mod cycle;
 mod latency;
@@ -13,12 +14,13 @@ use pipewire::{core::Core, spa::sys as spa_sys};
 
 #[cfg(test)]
 pub(crate) use self::progress::At;
-use self::{capture::Capture, latency::SharedLatency, source::Source};
 pub(crate) use self::{
-    cycle::{Cycle, CycleParts, VIRTUAL_SETTLES},
+    block::VIRTUAL_SETTLES,
+    cycle::{Cycle, CycleParts},
     progress::{Progress, Seen},
     source::{NODE_NAME, SourceEvents},
 };
+use self::{capture::Capture, latency::SharedLatency, source::Source};
 use crate::count::peers_feed::{PeerChange, PeerFeed};
 
 /// The data loop that both nodes run on (since 1.2 a context may have several): their callbacks share the [`Cycle`], so
