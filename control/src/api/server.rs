@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::RawPid;
+
 use super::connection;
-use super::socket::{OwnSocket, same_user};
+use super::socket::{OwnSocket, Peer};
 use crate::daemon::Handle;
 use crate::protocol::{ErrorCode, ErrorObject, Outcome, Reply};
 
@@ -50,6 +52,8 @@ struct Entry {
     /// When it was last idle since; absent while it is being served.
     idle_since: Option<Instant>,
     following: bool,
+    /// The process that opened it.
+    process: RawPid,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -114,7 +118,8 @@ impl Shared {
 
     fn admit(self: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
         stream.set_write_timeout(Some(WRITE_TIME))?;
-        if !same_user(&stream)? {
+        let peer = Peer::of(&stream)?;
+        if !peer.is_same_user() {
             return refuse(
                 &stream,
                 ErrorCode::Forbidden,
@@ -123,7 +128,7 @@ impl Shared {
             );
         }
         let mut table = self.table();
-        if table.entries.len() >= MAX_CONNECTIONS && !table.make_room() {
+        if table.entries.len() >= MAX_CONNECTIONS && !table.make_room(peer.process) {
             drop(table);
             return refuse(
                 &stream,
@@ -138,6 +143,7 @@ impl Shared {
             stream: stream.try_clone()?,
             idle_since: Some(Instant::now()),
             following: false,
+            process: peer.process,
             thread: None,
         };
         table.entries.insert(number, entry);
@@ -184,23 +190,48 @@ impl Shared {
 }
 
 impl Table {
-    /// Closes the connection that has been idle longest: idle ones must never keep a mute out.
-    fn make_room(&mut self) -> bool {
-        let longest = self
-            .entries
+    /// Closes a connection for a new one of `process`: neither idle connections nor one greedy process may keep a mute out.
+    fn make_room(&mut self, process: RawPid) -> bool {
+        let Some(number) = self
+            .longest_idle()
+            .or_else(|| self.of_the_greediest(process))
+        else {
+            return false;
+        };
+        if let Some(entry) = self.entries.remove(&number) {
+            let _ = entry.stream.shutdown(Shutdown::Both);
+        }
+        true
+    }
+
+    /// The connection that has been idle longest, if that is [`IDLE`] at least.
+    fn longest_idle(&self) -> Option<u64> {
+        self.for_commands()
+            .filter_map(|(number, entry)| Some((entry.idle_since?, number)))
+            .min()
+            .filter(|(since, _)| since.elapsed() >= IDLE)
+            .map(|(_, number)| number)
+    }
+
+    /// The oldest connection of the process that has the most, if those are at least two more than `process` has.
+    fn of_the_greediest(&self, process: RawPid) -> Option<u64> {
+        let mut held = BTreeMap::<RawPid, (usize, u64)>::new();
+        for (number, entry) in self.for_commands() {
+            held.entry(entry.process).or_insert((0, number)).0 += 1;
+        }
+        let own = held.get(&process).map_or(0, |(count, _)| *count);
+        held.into_values()
+            .max_by_key(|(count, _)| *count)
+            .filter(|(count, _)| *count >= own + 2)
+            .map(|(_, oldest)| oldest)
+    }
+
+    /// Connections that do not follow, by number.
+    fn for_commands(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.entries
             .iter()
             .filter(|(_, entry)| !entry.following)
-            .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
-            .min();
-        match longest {
-            Some((since, number)) if since.elapsed() >= IDLE => {
-                if let Some(entry) = self.entries.remove(&number) {
-                    let _ = entry.stream.shutdown(Shutdown::Both);
-                }
-                true
-            }
-            _ => false,
-        }
+            .map(|(number, entry)| (*number, entry))
     }
 }
 
@@ -218,4 +249,36 @@ fn refuse(mut stream: &UnixStream, code: ErrorCode, message: &str, remedy: &str)
     // The accepting thread must not wait for a peer; the line fits into an empty socket buffer.
     stream.set_nonblocking(true)?;
     stream.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of busy connections, one for each process in `processes`.
+    fn busy(processes: &[RawPid]) -> Table {
+        let entry = |process: &RawPid| Entry {
+            stream: UnixStream::pair().unwrap().0,
+            idle_since: None,
+            following: false,
+            process: *process,
+            thread: None,
+        };
+        Table {
+            next: 0,
+            entries: (0..).zip(processes.iter().map(entry)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_greedy_process_makes_room_for_others_only() {
+        let mut table = busy(&[7, 9, 9, 9]);
+        assert!(!table.make_room(9), "it would only take from itself");
+        assert!(table.make_room(8));
+        assert_eq!(table.entries.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
+        assert!(
+            !busy(&[7, 8, 9]).make_room(7),
+            "nobody has more than others"
+        );
+    }
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{RawPid, Uid};
+
 /// Why the daemon cannot have its socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,11 +98,27 @@ impl Drop for OwnSocket {
     }
 }
 
-/// Whether the peer is a process of the daemon's own user. Root is refused like everybody else: one rule without
-/// exceptions, and root can become the user (`runuser -u USER truemute ...`).
-pub(super) fn same_user(stream: &UnixStream) -> io::Result<bool> {
-    let peer = rustix::net::sockopt::socket_peercred(stream)?;
-    Ok(peer.uid == rustix::process::geteuid())
+/// The process at the other end of a connection, as the kernel vouches for it (SO_PEERCRED, unix(7)).
+pub(super) struct Peer {
+    user: Uid,
+    /// 0 if it is not visible from here (another pid namespace).
+    pub(super) process: RawPid,
+}
+
+impl Peer {
+    pub(super) fn of(stream: &UnixStream) -> io::Result<Peer> {
+        let peer = rustix::net::sockopt::socket_peercred(stream)?;
+        Ok(Peer {
+            user: peer.uid,
+            process: peer.pid.as_raw_pid(),
+        })
+    }
+
+    /// Whether it is of our own user. Root is no exception, on either side: one rule without exceptions, and root can become
+    /// the user (`runuser -u USER truemute ...`).
+    pub(super) fn is_same_user(&self) -> bool {
+        self.user == rustix::process::geteuid()
+    }
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
