@@ -142,6 +142,22 @@ fn idle_connections_never_keep_a_mute_out() {
     });
 }
 
+/// None of the connections has been idle long enough to be closed for that alone.
+#[test]
+fn one_process_with_every_connection_never_keeps_a_mute_out() {
+    let rig = Rig::start();
+    let mut greedy: Vec<Peer> = (0..MAX_CONNECTIONS).map(|_| Peer::of(&rig)).collect();
+    for peer in &mut greedy {
+        peer.send(b"{\"id\":1,\"method\":\"status\"}\n");
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_truemute"))
+        .arg("mute")
+        .env("TRUEMUTE_SOCKET", &rig.socket)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", support::stderr(&output));
+}
+
 #[test]
 fn followers_leave_room_for_commands() {
     let rig = Rig::start();
@@ -265,7 +281,15 @@ fn peers_of_another_user_are_refused() {
         assert!(!rig.server.script().open);
     };
     refused("is another user's");
-    // Open the way to the socket, so that only the check of the peer is left.
+    // Open the way to the socket, so that only the checks of the peer are left: the program's, and the daemon's.
     std::fs::set_permissions(&rig.socket, PermissionsExt::from_mode(0o666)).unwrap();
-    refused("own user only");
+    refused("is another user's");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Of this thread alone.
+            let nobody = rustix::process::Uid::from_raw(nobody);
+            rustix::thread::set_thread_uid(nobody).unwrap();
+            assert_eq!(Peer::of(&rig).error_code(), "forbidden");
+        });
+    });
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rustix::process::Signal;
@@ -179,6 +179,20 @@ fn without_a_runtime_directory_it_says_what_to_do() {
     let output = run_to_its_end(command);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--socket"));
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_told_as_that() {
+    let too_long = PathBuf::from("/tmp").join("x".repeat(200));
+    for path in [Path::new("/etc/passwd/x"), &too_long] {
+        let output = truemute(path, &["status"]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(
+            text.contains("cannot be a socket") && text.contains("--socket"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::socket::Peer;
 use crate::protocol::{Answer, Call, ErrorObject, Outcome, Reply, Request, RequestId};
 
 /// Longer than the daemon's own limit for an answer.
@@ -22,6 +23,14 @@ pub enum ClientError {
     /// The socket is another user's.
     #[error("The daemon at {} is another user's. Run the command as that user, or start a daemon of your own.", .0.display())]
     Denied(PathBuf),
+    /// Nothing can listen there.
+    #[error("{} cannot be a socket: {source}. Name the daemon's socket with --socket or TRUEMUTE_SOCKET.", path.display())]
+    NoSocket {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The daemon said no.
     #[error("{} {}", .0.message, .0.remedy)]
     Refused(ErrorObject),
@@ -48,6 +57,13 @@ impl Client {
     /// Connects to the daemon at `socket`.
     pub fn connect(socket: &Path) -> Result<Client, ClientError> {
         let stream = UnixStream::connect(socket).map_err(|error| not_connected(error, socket))?;
+        // Whoever can write to the folder of a socket could say "muted" in the daemon's place.
+        if !Peer::of(&stream)
+            .map_err(ClientError::Broken)?
+            .is_same_user()
+        {
+            return Err(ClientError::Denied(socket.to_owned()));
+        }
         stream
             .set_read_timeout(Some(ANSWER_WITHIN))
             .map_err(ClientError::Broken)?;
@@ -124,6 +140,10 @@ fn not_connected(error: io::Error, socket: &Path) -> ClientError {
             ClientError::NoDaemon(socket.to_owned())
         }
         io::ErrorKind::PermissionDenied => ClientError::Denied(socket.to_owned()),
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotADirectory => ClientError::NoSocket {
+            path: socket.to_owned(),
+            source: error,
+        },
         _ => ClientError::Broken(error),
     }
 }
