@@ -135,6 +135,14 @@ fn figures_live_from_the_history_and_without_a_daemon_are_the_same() {
     let offline: Stats = serde_json::from_slice(&offline.stdout).unwrap();
     assert_eq!(offline.clients[0].muted.pulls, 300);
     assert_eq!(daemon.truemute(&["stats"]).status.code(), Some(3));
+    let without_runtime_directory = daemon
+        .command(&["stats", "--since", "1h", "--json"])
+        .env_remove("TRUEMUTE_SOCKET")
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    let text = stderr(&without_runtime_directory);
+    assert!(text.contains("history alone"), "{text}");
 
     let table = daemon.truemute(&["stats", "--since", "1h", "--csv"]);
     let table = String::from_utf8(table.stdout).unwrap();

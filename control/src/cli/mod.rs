@@ -133,7 +133,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Unmute(format) => queries::switch(&socket()?, Want::Unmute, format),
         Command::Toggle(format) => queries::switch(&socket()?, Want::Toggle, format),
         Command::Clients(format) => queries::clients(&socket()?, format),
-        Command::Stats(args) => stats::run(&socket()?, args),
+        Command::Stats(args) => stats::run(socket(), args),
         Command::Watch => queries::watch(&socket()?),
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),

@@ -10,11 +10,13 @@ use crate::protocol::{Answer, By, Call, WatchEvent, WatchParams};
 use crate::report::{self, Page};
 
 pub(super) fn status(socket: &Path, format: Format) -> Result<(), Failure> {
+    let connected = Client::connect(socket);
     // Silence could be taken for "muted".
-    if let (false, Err(ClientError::NoDaemon(_))) = (format.json, Client::connect(socket)) {
+    if let (false, Err(ClientError::NoDaemon(_))) = (format.json, &connected) {
         output::text(&report::no_daemon(&Page::of_stdout()))?;
     }
-    show(socket, Call::Status, format, |answer, page| match answer {
+    let answer = connected?.call(Call::Status)?;
+    print(&answer, format, |answer, page| match answer {
         Answer::Status(status) => Some(report::status(status, page)),
         _ => None,
     })
@@ -65,18 +67,22 @@ fn show(
     format: Format,
     text: impl FnOnce(&Answer, &Page) -> Option<String>,
 ) -> Result<(), Failure> {
-    let answer = ask(socket, call)?;
+    let answer = Client::connect(socket)?.call(call)?;
+    print(&answer, format, text)
+}
+
+fn print(
+    answer: &Answer,
+    format: Format,
+    text: impl FnOnce(&Answer, &Page) -> Option<String>,
+) -> Result<(), Failure> {
     if format.json {
-        return output::json(&answer);
+        return output::json(answer);
     }
-    match text(&answer, &Page::of_stdout()) {
+    match text(answer, &Page::of_stdout()) {
         Some(text) => output::text(&text),
         None => Err(another_answer()),
     }
-}
-
-fn ask(socket: &Path, call: Call) -> Result<Answer, Failure> {
-    Ok(Client::connect(socket)?.call(call)?)
 }
 
 pub(super) fn another_answer() -> Failure {

@@ -1,29 +1,31 @@
 //! `truemute stats`: figures from the daemon, or, with `--since` and no daemon, from the history alone.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::output;
 use super::queries::another_answer;
 use super::{Failure, StatsArgs};
-use crate::api::{Client, ClientError};
+use crate::api::{Client, ClientError, SocketError};
 use crate::clock::{Stamp, rfc3339};
 use crate::protocol::{Answer, Call, Stats, StatsParams};
 use crate::report::{self, Page};
 use crate::stats::{parse_since, write_csv};
 use crate::store::{Reader, StoreError, default_path};
 
-pub(super) fn run(socket: &Path, args: StatsArgs) -> Result<(), Failure> {
+pub(super) fn run(socket: Result<PathBuf, SocketError>, args: StatsArgs) -> Result<(), Failure> {
     let since_ns = match &args.since {
         Some(text) => Some(since(text)?),
         None => None,
     };
-    let stats = match (Client::connect(socket), since_ns) {
-        (Ok(mut client), _) => ask(&mut client, since_ns)?,
-        (Err(ClientError::NoDaemon(_)), Some(since_ns)) => {
-            output::note("No daemon answers; these figures come from the history alone.");
-            read(since_ns)?
-        }
-        (Err(error), _) => return Err(error.into()),
+    let stats = match since_ns {
+        None => ask(&mut Client::connect(&socket?)?, None)?,
+        Some(since_ns) => match reach(socket)? {
+            Some(mut client) => ask(&mut client, Some(since_ns))?,
+            None => {
+                output::note("No daemon answers; these figures come from the history alone.");
+                read(since_ns)?
+            }
+        },
     };
     if args.csv {
         csv(&stats)
@@ -37,6 +39,17 @@ pub(super) fn run(socket: &Path, args: StatsArgs) -> Result<(), Failure> {
 /// In nanoseconds since 1970. What cannot be a time is wrong usage.
 fn since(text: &str) -> Result<u64, Failure> {
     parse_since(text, Stamp::now().wall_ns).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// The daemon, if one runs. Without a runtime directory (cron, `su`) the history can still be read.
+fn reach(socket: Result<PathBuf, SocketError>) -> Result<Option<Client>, Failure> {
+    match socket {
+        Err(SocketError::NoRuntimeDir) => Ok(None),
+        socket => match Client::connect(&socket?) {
+            Err(ClientError::NoDaemon(_)) => Ok(None),
+            connected => Ok(Some(connected?)),
+        },
+    }
 }
 
 fn ask(client: &mut Client, since_ns: Option<u64>) -> Result<Stats, Failure> {
