@@ -1,6 +1,7 @@
 //! Reads TOML files and says, in words, what is wrong and in which line.
 
 use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -72,22 +73,35 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    read_from(std::fs::File::open(path).map_err(unreadable)?, path)
+    read_from(open(path).map_err(unreadable)?, path)
+}
+
+/// Opens a file to read. A pipe is not waited for: that could last for ever, and nobody would know why.
+pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
 }
 
 /// Reads the open file; `path` is for the error only.
 pub(super) fn read_from(file: std::fs::File, path: &Path) -> Result<String, ConfigError> {
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
     let not_text = |why| ConfigError::NotText {
         path: path.to_owned(),
         why,
     };
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.file_type().is_fifo() {
+        return Err(not_text("it is a pipe"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(not_text("it is longer than 64 KiB"));
     }

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_huge_file_is_an_error() {
+    fn what_is_no_small_text_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let missing = Config::read(&dir.path().join("none.toml")).unwrap_err();
         assert!(missing.to_string().contains("none.toml"), "{missing}");
@@ -279,5 +279,9 @@ mod tests {
         std::fs::write(&huge, b"start = \"\xff\"").unwrap();
         let error = Config::read(&huge).unwrap_err();
         assert!(error.to_string().contains("UTF-8"), "{error}");
+        let pipe = dir.path().join("pipe.toml");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        let error = Config::read(&pipe).unwrap_err();
+        assert!(error.to_string().contains("a pipe"), "{error}");
     }
 }

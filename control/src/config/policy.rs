@@ -44,7 +44,7 @@ impl Policy {
             path: path.to_owned(),
             source,
         };
-        let opened = match std::fs::File::open(path) {
+        let opened = match file::open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Policy::default());
             }
