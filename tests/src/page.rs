@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::recorder::wait_until;
-
+/// How often the page reports, or a little longer.
+const REPORTS_EVERY: Duration = Duration::from_millis(20);
 /// Larger than any report of the page.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -150,15 +150,19 @@ impl Page {
         limit: Duration,
         mut condition: impl FnMut(&Recording) -> bool,
     ) -> Result<Recording, String> {
-        let mut last = Ok(None);
-        let held = wait_until(limit, || {
-            last = self.recording();
-            match &last {
+        let deadline = Instant::now() + limit;
+        let (last, held) = loop {
+            let last = self.recording();
+            let held = match &last {
                 Ok(Some(recording)) => condition(recording),
                 Ok(None) => false,
                 Err(_) => true,
+            };
+            if held || Instant::now() >= deadline {
+                break (last, held);
             }
-        });
+            thread::sleep(REPORTS_EVERY);
+        };
         match last? {
             Some(recording) if held => Ok(recording),
             Some(mut recording) => {

@@ -5,21 +5,23 @@
 //! A browser keeps some sound in buffers of its own, and a page cannot see the graph's clock. So zeros are asked for from
 //! the moment on when these buffers have run dry, which may take [`SETTLED_WITHIN`] of sound and not more.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
-use truemute::protocol::{Behaviour, ClientStats, Figures};
+use truemute::protocol::{Behaviour, ClientStats, Figures, GateState};
 use truemute_core::observed::{Api, ClientState, CountedBy, Identity, Purpose};
 use truemute_pipewire::rehearsal::Signal;
 use truemute_tests::browser::{Browser, RunningBrowser};
 use truemute_tests::page::{Page, Recording, Window};
-use truemute_tests::recorder::wait_until;
 use truemute_tests::stage::{LIMIT, Scene, Stage};
 
 /// Seconds of sound in which everything must be as it should, in each state.
 const STRETCH: f64 = 1.5;
 /// Seconds of sound that a browser may still have in its own buffers when the mute is acknowledged.
 const SETTLED_WITHIN: f64 = 1.0;
+/// How often the daemon is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A browser may take this long to start and to open the microphone on a loaded machine.
 const START: Duration = Duration::from_secs(60);
 
@@ -57,19 +59,23 @@ fn check(browser: Browser, app: &str, stream: &str) {
     println!("the page sees {:?} at {} Hz", first.label, first.rate);
 
     stage.unmute();
-    set.all_from(page.order(true), sounding);
-    set.keeps_pulling("live", |it| it.live);
-
+    set.live(|| {
+        set.all_from(page.order(true), sounding)?;
+        set.keeps_pulling("live", |it| it.live)
+    });
     // The page's own mute: the page gets nothing, the browser goes on.
-    let own_mute = page.order(false);
-    set.all_from(own_mute, silent);
-    set.keeps_pulling("muted by the page", |it| it.live);
-
-    set.all_from(page.order(true), sounding);
-    stage.mute();
+    set.live(|| {
+        set.all_from(page.order(false), silent)?;
+        set.keeps_pulling("muted by the page", |it| it.live)
+    });
+    set.live(|| {
+        set.all_from(page.order(true), sounding)?;
+        stage.mute().reply.changed.then_some(())
+    });
     let muted = page.order(true);
-    set.all_from(muted, zeros);
-    set.keeps_pulling("muted by TrueMute", |it| it.muted);
+    set.all_from(muted, zeros).expect("muted by the test");
+    set.keeps_pulling("muted by TrueMute", |it| it.muted)
+        .expect("muted by the test");
     let client = set.pulls_continuously();
     let until_unmute = page.recording().expect("the page goes on").expect("still");
     set.settled(&until_unmute, muted);
@@ -77,7 +83,7 @@ fn check(browser: Browser, app: &str, stream: &str) {
     println!("track.muted is {} while muted", until_unmute.muted);
 
     stage.unmute();
-    set.all_from(page.order(true), sounding);
+    set.live(|| set.all_from(page.order(true), sounding));
 
     // The app's name is that of its executable; the stream's is the browser's own word.
     assert_eq!((client.app.as_str(), client.stream.as_str()), (app, stream));
@@ -108,9 +114,34 @@ impl Set<'_> {
             .unwrap_or_else(|error| self.fail(&error))
     }
 
-    /// Waits until every window of the last [`STRETCH`] since `order` is as `wanted`.
-    fn all_from(&self, order: u32, wanted: fn(&Window) -> bool) {
-        self.wait(LIMIT, |it| trailing(it, order, wanted) >= STRETCH);
+    /// Plays `phase`, which needs the gate live, until it goes through: on a loaded machine the daemon can fail to renew
+    /// its lease in time, and then it mutes.
+    fn live<T>(&self, phase: impl Fn() -> Option<T>) -> T {
+        const TIMES: u32 = 5;
+        for _ in 0..TIMES {
+            if let Some(outcome) = phase() {
+                return outcome;
+            }
+            println!("once more, for the lease ran out");
+            self.stage.unmute();
+        }
+        self.fail(&format!("the lease ran out {TIMES} times"))
+    }
+
+    fn lease_ran_out(&self) -> bool {
+        let status = self.stage.daemon.status().expect("the daemon answers");
+        status.gate == GateState::Muted && status.reason == "lease"
+    }
+
+    /// Waits until every window of the last [`STRETCH`] since `order` is as `wanted`; nothing if the lease ran out.
+    fn all_from(&self, order: u32, wanted: fn(&Window) -> bool) -> Option<()> {
+        let mut ran_out = false;
+        self.wait(LIMIT, |it| {
+            let held = trailing(it, order, wanted) >= STRETCH;
+            ran_out = !held && self.lease_ran_out();
+            held || ran_out
+        });
+        (!ran_out).then_some(())
     }
 
     /// Since `order` there was sound only at the very start, which the browser had already; then never again.
@@ -123,16 +154,15 @@ impl Set<'_> {
     }
 
     /// The browser's stream makes another [`STRETCH`] of pulls in the state that `figures` chooses, and in that only.
-    fn keeps_pulling(&self, what: &str, figures: impl Fn(&ClientStats) -> Figures) -> ClientStats {
+    /// Nothing if the lease ran out.
+    fn keeps_pulling(&self, what: &str, figures: fn(&ClientStats) -> Figures) -> Option<()> {
         let (before, since) = (self.client(), Instant::now());
         let wanted = figures(&before).seconds + STRETCH;
-        let mut now = before.clone();
-        let held = wait_until(LIMIT, || {
-            now = self.client();
-            figures(&now).seconds >= wanted
-        });
-        if !held {
-            self.fail(&format!("{what}: {before:?} became {now:?}"));
+        let held = self.client_until(|now| figures(now).seconds >= wanted || self.lease_ran_out());
+        let now =
+            held.unwrap_or_else(|now| self.fail(&format!("{what}: {before:?} became {now:?}")));
+        if self.lease_ran_out() {
+            return None;
         }
         let both = |it: &ClientStats| it.live.pulls + it.muted.pulls;
         let pulls = figures(&now).pulls - figures(&before).pulls;
@@ -142,18 +172,30 @@ impl Set<'_> {
             pulls as f64 / since.elapsed().as_secs_f64(),
             (figures(&now).frames - figures(&before).frames) as f64 / pulls as f64
         );
-        now
+        Some(())
     }
 
     /// Waits until the browser's first moments, before it pulled at all, are a small enough part of its time muted.
-    fn pulls_continuously(&self) -> ClientStats {
-        let mut now = self.client();
-        let held = wait_until(LIMIT, || {
-            now = self.client();
-            now.behaviour_while_muted == Behaviour::Continuous
-        });
-        assert!(held, "{now:?}");
-        now
+    fn pulls_continuously(&self) -> Box<ClientStats> {
+        let held = self.client_until(|now| now.behaviour_while_muted == Behaviour::Continuous);
+        held.unwrap_or_else(|now| self.fail(&format!("{now:?}")))
+    }
+
+    /// The client as soon as it fulfils `condition`; or as it was in the end, if it never did.
+    fn client_until(
+        &self,
+        condition: impl Fn(&ClientStats) -> bool,
+    ) -> Result<Box<ClientStats>, Box<ClientStats>> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let now = Box::new(self.client());
+            match condition(&now) {
+                true => return Ok(now),
+                false if Instant::now() >= deadline => return Err(now),
+                // To ask all the time would load the machine.
+                false => thread::sleep(LOOK_EVERY),
+            }
+        }
     }
 
     /// The only client there is.
