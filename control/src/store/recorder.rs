@@ -188,8 +188,9 @@ impl History for Recorder {
     }
 
     fn stats(&self, since: Option<Timestamp>) -> Result<Stats, ErrorObject> {
-        // What lies before 1970 means: everything.
-        let nanoseconds = |since: Timestamp| u64::try_from(since.as_nanosecond()).unwrap_or(0);
+        // What lies before 1970 means: everything. What lies after 2554, where 64 bits end, means: nothing.
+        let nanoseconds =
+            |since: Timestamp| u64::try_from(since.as_nanosecond().max(0)).unwrap_or(u64::MAX);
         Ok(self.sums(since.map(nanoseconds))?)
     }
 

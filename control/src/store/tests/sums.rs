@@ -395,3 +395,17 @@ fn a_lost_server_ends_its_clients() {
         .unwrap();
     assert_eq!(records[0].client.state, ClientState::Gone);
 }
+
+#[test]
+fn a_window_before_everything_holds_it_and_one_after_it_does_not() {
+    let (_directory, path) = place();
+    let recorder = start(&path);
+    recorder.snapshot_at(&snapshot(1, T0, &[client(1, "app")]), 0);
+    let clients = |since: &str| {
+        let since = since.parse().unwrap();
+        recorder.stats(Some(since)).unwrap().clients.len()
+    };
+    recorder.snapshot_at(&snapshot(1, T0 + SECOND, &[client(1, "app")]), SECOND);
+    assert_eq!(clients("-009998-01-01T00:00:00Z"), 1);
+    assert_eq!(clients("9998-01-01T00:00:00Z"), 0);
+}
