@@ -33,7 +33,7 @@ pub struct Request {
 
 /// A request's own name for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "the `id` is neither a whole number nor a text")]
 pub enum RequestId {
     /// A whole number.
     Number(u64),

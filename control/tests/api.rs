@@ -81,6 +81,12 @@ fn bad_lines_get_errors_and_the_connection_goes_on() {
         peer.send(bad);
         assert_eq!(peer.error_code(), "bad_request");
     }
+    let reply = peer.ask(&json!({"id": -1, "method": "status"}));
+    let message = reply["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("neither a whole number nor a text"),
+        "{message}"
+    );
     let reply = peer.ask(&json!({"id": 9, "method": "status"}));
     assert_eq!(reply["id"], 9);
     let reply = peer.ask(&json!({"id": 10, "method": "status", "surplus": 1}));
