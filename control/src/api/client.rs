@@ -34,7 +34,12 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{} {}", .0.message, .0.remedy)]
     Refused(ErrorObject),
-    /// The connection broke or stood still.
+    /// It took the connection and says nothing.
+    #[error(
+        "The daemon did not answer within 8 seconds. Restart it with `systemctl --user restart truemute`; its log may say why (journalctl --user -u truemute)."
+    )]
+    Silent,
+    /// The connection broke.
     #[error(
         "The connection to the daemon broke: {0}. Look at the daemon's log (journalctl --user -u truemute), and try again."
     )]
@@ -88,6 +93,9 @@ impl Client {
         // A daemon that refuses the connection writes why and closes: the answer is there although the write failed.
         let written = self.stream.get_mut().write_all(&line);
         let reply: Reply = match self.next_line() {
+            Err(ClientError::Broken(read)) if read.kind() == io::ErrorKind::WouldBlock => {
+                return Err(ClientError::Silent);
+            }
             Err(ClientError::Broken(read)) => {
                 return Err(ClientError::Broken(written.err().unwrap_or(read)));
             }
