@@ -7,6 +7,7 @@ use serde::Serialize;
 pub(crate) struct Spread {
     pub(crate) count: usize,
     pub(crate) lowest: f64,
+    pub(crate) p10: f64,
     pub(crate) median: f64,
     pub(crate) p99: f64,
     pub(crate) highest: f64,
@@ -20,6 +21,7 @@ impl Spread {
         Some(Self {
             count: values.len(),
             lowest: *values.first()?,
+            p10: nearest_rank(&values, 0.1),
             median: nearest_rank(&values, 0.5),
             p99: nearest_rank(&values, 0.99),
             highest: *values.last()?,
@@ -41,7 +43,10 @@ mod tests {
     fn percentiles_are_values_that_occurred() {
         let spread = Spread::of((1..=200).rev().map(f64::from)).expect("values");
         assert_eq!((spread.lowest, spread.highest), (1.0, 200.0));
-        assert_eq!((spread.median, spread.p99), (100.0, 198.0));
+        assert_eq!(
+            (spread.p10, spread.median, spread.p99),
+            (20.0, 100.0, 198.0)
+        );
         let five = Spread::of([5.0, 1.0, 4.0, 2.0, 3.0]).expect("values");
         assert_eq!((five.median, five.p99), (3.0, 5.0));
         assert!(Spread::of([]).is_none());

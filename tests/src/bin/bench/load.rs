@@ -2,7 +2,6 @@
 //! Each way has a server, a mic and clients of its own. The clients of one way run at a time, those of the others are
 //! corked: so the ways take turns without anybody having to connect anew.
 
-use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use truemute_tests::recorder::{
 };
 
 use crate::figures::Spread;
-use crate::process::{cpu_ns, has_realtime_thread, memory};
+use crate::process::{Cpu, memory};
 use crate::rival::{Ground, LIMIT, Running, Way};
 use crate::{Result, progress};
 
@@ -48,7 +47,7 @@ impl Plan {
                 (1024, 256),
             ],
             rounds: 5,
-            span: Duration::from_millis(1500),
+            span: Duration::from_millis(1000),
         }
     }
 }
@@ -91,10 +90,10 @@ impl Cell {
 pub(crate) struct Load {
     pub(crate) way: Way,
     pub(crate) rounds: Vec<Round>,
+    /// Why there are not more rounds.
+    pub(crate) failed: Option<String>,
     /// Resident memory of the process that moves the sound, in bytes: at the end, and at most.
     pub(crate) memory: (u64, u64),
-    /// Whether that process has a thread with real-time priority.
-    pub(crate) realtime: bool,
 }
 
 impl Load {
@@ -107,13 +106,17 @@ impl Load {
 #[derive(Debug, Serialize)]
 pub(crate) struct Round {
     /// Cycles that ran.
-    pub(crate) cycles: u64,
+    pub(crate) cycles: usize,
     /// Median time from the driver's trigger until all had finished and the driver was awake, in nanoseconds.
     pub(crate) busy_ns: f64,
+    /// The same of the cycles that were disturbed least: the 10th percentile.
+    pub(crate) calm_busy_ns: f64,
     /// CPU time of server and the process that moves the sound, per cycle, in nanoseconds.
     pub(crate) cpu_ns: f64,
     /// Of that, the server's.
     pub(crate) server_cpu_ns: f64,
+    /// And of that, what real-time threads of the process that moves the sound used.
+    pub(crate) audio_cpu_ns: f64,
     /// The same as a share of one core.
     pub(crate) cpu_share: f64,
 }
@@ -130,22 +133,33 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
         fields.push(Field::set(way, ground, quantum, clients)?);
     }
     let mut rounds = [const { Vec::new() }; Way::ALL.len()];
+    let mut failed = [const { None::<String> }; Way::ALL.len()];
     for _ in 0..plan.rounds {
-        for (field, rounds) in fields.iter().zip(&mut rounds) {
-            field.start()?;
-            rounds.push(field.measure(plan.span)?);
-            field.stop()?;
+        for ((field, rounds), failed) in fields.iter().zip(&mut rounds).zip(&mut failed) {
+            if failed.is_some() {
+                continue;
+            }
+            match field.turn(plan.span) {
+                Ok(round) => rounds.push(round),
+                // A rival may fail; that is a result too.
+                Err(error) if field.running.way != Way::TrueMute => {
+                    progress(format_args!("{error}"));
+                    *failed = Some(first_line(&error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     let ways = fields
         .iter()
         .zip(rounds)
-        .map(|(field, rounds)| {
+        .zip(failed)
+        .map(|((field, rounds), failed)| {
             Ok(Load {
                 way: field.running.way,
                 rounds,
+                failed,
                 memory: memory(field.running.process)?,
-                realtime: has_realtime_thread(field.running.process)?,
             })
         })
         .collect::<Result<_>>()?;
@@ -154,6 +168,10 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
         clients,
         ways,
     })
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A way with all that it needs. Its parts end in this order.
@@ -197,6 +215,13 @@ impl Field {
         Ok(field)
     }
 
+    fn turn(&self, span: Duration) -> Result<Round> {
+        self.start()?;
+        let round = self.measure(span)?;
+        self.stop()?;
+        Ok(round)
+    }
+
     /// Uncorks the clients and waits until all are served and sound comes.
     fn start(&self) -> Result<()> {
         for client in &self.clients {
@@ -237,18 +262,16 @@ impl Field {
     }
 
     fn measure(&self, span: Duration) -> Result<Round> {
-        let cpu = || {
-            Ok::<_, Box<dyn Error>>((
-                cpu_ns(self.server.pipewire_id())?,
-                cpu_ns(self.running.process)?,
-            ))
+        let cpu = || -> Result<(Cpu, Cpu)> {
+            let server = Cpu::of(self.server.pipewire_id())?;
+            Ok((server, Cpu::of(self.running.process)?))
         };
         let tape = self.clients[0].tape();
         let (from, before) = (tape.logged(), cpu()?);
         // This is the span that is measured, not a wait for something.
         thread::sleep(span);
         let (after, log) = (cpu()?, tape.cycles_from(from));
-        let (server, own) = (after.0 - before.0, after.1 - before.1);
+        let (server, own) = (after.0.since(before.0), after.1.since(before.1));
         if tape.lost() > 0 {
             return Err("the log of cycles is too small".into());
         }
@@ -258,14 +281,21 @@ impl Field {
         if busy.lowest == 0.0 {
             return Err("the driver's record cannot be read".into());
         }
-        let cycles = log.len() as u64;
-        let nanoseconds = log.len() as f64 * log[0].duration as f64 * 1e9 / 48_000.0;
+        let cycles = log.len() as f64;
+        // A session manager moves the clients of a source that is gone to the mic itself, and nothing would show it.
+        if own.all == 0 {
+            return Err(self.trouble("lost its source", &self.clients[0]).into());
+        }
+        let span_ns = cycles * log[0].duration as f64 * 1e9 / 48_000.0;
+        let cpu = (server.all + own.all) as f64;
         Ok(Round {
-            cycles,
+            cycles: log.len(),
             busy_ns: busy.median,
-            cpu_ns: (server + own) as f64 / cycles as f64,
-            server_cpu_ns: server as f64 / cycles as f64,
-            cpu_share: (server + own) as f64 / nanoseconds,
+            calm_busy_ns: busy.p10,
+            cpu_ns: cpu / cycles,
+            server_cpu_ns: server.all as f64 / cycles,
+            audio_cpu_ns: own.realtime as f64 / cycles,
+            cpu_share: cpu / span_ns,
         })
     }
 

@@ -22,7 +22,7 @@ const RATE: f64 = 48_000.0;
 /// Of the ramp that the simulated mic plays.
 const RAMP_BITS: u32 = 23;
 /// Cycles before a command that are looked at too: a late client logs them after it.
-const BEFORE: usize = 8;
+const BEFORE: usize = 4;
 
 pub(crate) struct Plan {
     quanta: Vec<u32>,

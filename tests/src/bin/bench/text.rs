@@ -151,14 +151,27 @@ finished and the driver is awake again, the median of a round's cycles. (pw-top 
 profiler, sends nothing from about 100 clients on, and doubles the server's CPU at 64; the record has neither fault.) *CPU*
 is that of PipeWire and of the process that moves the sound (`truemute`, `pw-loopback`, `pipewire-pulse`), by the kernel's
 account of their threads. TrueMute is live, counts every pull of every client and keeps its history meanwhile. Each
-figure is the median of the rounds; the ratio is the median of the rounds' ratios, TrueMute to pw-loopback.
+figure is the median of the rounds; the ratio is the median of the rounds' ratios, TrueMute to pw-loopback. *Undisturbed* is the
+10th percentile of a round's cycles instead of their median. The *audio thread's part* is that of the real-time thread of the
+process that moves the sound; the rest of its part is bookkeeping, which goes by seconds and not by cycles: TrueMute renews the
+lease of its gate 20 times a second, and once a second looks at all counts and writes them to its history. *Memory* is the
+most that process had resident, shared libraries included.
 
-| quantum | clients | way | time per cycle, us | of the quantum | ratio | CPU per cycle, us | the server's part | CPU, % of a core | ratio | memory, MB |
-|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| quantum | clients | way | time per cycle, us | ratio | undisturbed, us | of the quantum | CPU per cycle, us | ratio | PipeWire's part | audio thread's part | % of a core | memory, MB |
+|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ",
     );
     for cell in cells {
         for load in &cell.ways {
+            if let Some(why) = &load.failed {
+                let way = load.way.name();
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {way} | {why} |",
+                    cell.quantum, cell.clients
+                );
+                continue;
+            }
             let busy = load.median(|round| round.busy_ns);
             let ratio = |figure: fn(&crate::load::Round) -> f64| {
                 cell.ratio(figure)
@@ -167,22 +180,19 @@ figure is the median of the rounds; the ratio is the median of the rounds' ratio
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {}{} | {:.0} | {:.0} % | {} | {:.0} | {:.0} | {:.1} | {} | {:.1} |",
+                "| {} | {} | {} | {:.0} | {} | {:.0} | {:.0} % | {:.0} | {} | {:.0} | {:.0} | {:.1} | {:.1} |",
                 cell.quantum,
                 cell.clients,
                 load.way.name(),
-                if load.realtime {
-                    ""
-                } else {
-                    " (no real-time thread)"
-                },
                 busy / 1e3,
-                busy / cell.quantum_ns() * 100.0,
                 ratio(|round| round.busy_ns),
+                load.median(|round| round.calm_busy_ns) / 1e3,
+                busy / cell.quantum_ns() * 100.0,
                 load.median(|round| round.cpu_ns) / 1e3,
-                load.median(|round| round.server_cpu_ns) / 1e3,
-                load.median(|round| round.cpu_share) * 100.0,
                 ratio(|round| round.cpu_ns),
+                load.median(|round| round.server_cpu_ns) / 1e3,
+                load.median(|round| round.audio_cpu_ns) / 1e3,
+                load.median(|round| round.cpu_share) * 100.0,
                 load.memory.1 as f64 / f64::from(1 << 20)
             );
         }
