@@ -265,7 +265,11 @@ impl Stage {
     ) -> Result<(Engine, Option<i32>), Failure> {
         let channels = self.channels(&options);
         let instance = wall_ns();
-        let ledger = Arc::new(Ledger::new(instance));
+        // It comes by way of the stack and is nearly a megabyte. A thread's stack is given back when the thread ends; on this
+        // one the memory would stay in use for as long as the daemon runs.
+        let ledger = std::thread::spawn(move || Arc::new(Ledger::new(instance)))
+            .join()
+            .map_err(|_| Failure::Ended)?;
         let progress = Progress::new().map_err(|error| Failure::Refused(error.to_string()))?;
         let plan = Plan {
             core: self.core.clone(),

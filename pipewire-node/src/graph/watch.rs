@@ -20,7 +20,7 @@ use pipewire::{
     types::ObjectType,
 };
 
-use super::model::{Link, Model, Node, NodeState, Port, Props};
+use super::model::{KEPT, Link, Model, Node, NodeState, Port, Props};
 
 /// What a [`Watch`] calls after the model changed.
 pub(crate) type Changed = Rc<dyn Fn()>;
@@ -107,9 +107,19 @@ impl Watch {
 }
 
 fn props_of(dict: Option<&DictRef>) -> Props {
+    props_where(dict, |_| true)
+}
+
+/// Those that are worth their memory.
+fn kept_of(dict: Option<&DictRef>) -> Props {
+    props_where(dict, |key| KEPT.contains(&key))
+}
+
+fn props_where(dict: Option<&DictRef>, wanted: impl Fn(&str) -> bool) -> Props {
     dict.map(|d| {
         d.iter()
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .filter(|(key, _)| wanted(key))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect()
     })
     .unwrap_or_default()
@@ -129,7 +139,7 @@ fn add(
             model.borrow_mut().nodes.insert(
                 global.id,
                 Node {
-                    props,
+                    props: kept_of(global.props),
                     state: NodeState::Unknown,
                 },
             );
@@ -142,14 +152,17 @@ fn add(
         }
         ObjectType::Client => {
             let proxy: Client = registry.bind(global).ok()?;
-            model.borrow_mut().clients.insert(global.id, props);
+            model
+                .borrow_mut()
+                .clients
+                .insert(global.id, kept_of(global.props));
             let (id, model, changed) = (global.id, Rc::downgrade(model), changed.clone());
             let listener = proxy
                 .add_listener_local()
                 .info(move |info| {
                     let Some(model) = model.upgrade() else { return };
                     if let Some(client) = model.borrow_mut().clients.get_mut(&id) {
-                        client.extend(props_of(info.props()));
+                        client.extend(kept_of(info.props()));
                     }
                     model.borrow_mut().version += 1;
                     changed();
@@ -228,7 +241,7 @@ fn watch_node(
                     PwNodeState::Running => NodeState::Running,
                     _ => NodeState::Unknown,
                 };
-                node.props.extend(props_of(info.props()));
+                node.props.extend(kept_of(info.props()));
             }
             model.borrow_mut().version += 1;
             changed();
