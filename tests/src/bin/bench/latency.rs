@@ -27,8 +27,7 @@ pub(crate) struct Row {
     pub(crate) changed: usize,
 }
 
-pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+pub(crate) fn measure(ground: &Ground, rows: &mut Vec<Row>) -> Result<()> {
     for quantum in QUANTA {
         progress(format_args!("latency: q={quantum}"));
         let (server, mic) = ground.serve(quantum)?;
@@ -75,7 +74,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Vec<Row>> {
             });
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// For each block whose position is sure, how many frames ago its first sample was played; and how many blocks began with

@@ -96,16 +96,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         commands: None,
         targets: Vec::new(),
     };
+    // What one part could not measure does not take away what the others did.
+    let mut failures = Vec::new();
     if wants(Part::Latency) {
-        report.latency = latency::measure(&ground)?;
+        let measured = latency::measure(&ground, &mut report.latency);
+        failures.extend(measured.err());
     }
     if wants(Part::Switching) {
         let plan = switching::Plan::new(quick);
-        report.switching = switching::measure(&ground, &plan)?;
-        report.commands = Some(switching::commands(&ground, &plan)?);
+        let measured = switching::measure(&ground, &plan, &mut report.switching);
+        failures.extend(measured.err());
+        match switching::commands(&ground, &plan) {
+            Ok(commands) => report.commands = Some(commands),
+            Err(error) => failures.push(error),
+        }
     }
     if wants(Part::Load) {
-        report.load = load::measure(&ground, &load::Plan::new(quick))?;
+        let measured = load::measure(&ground, &load::Plan::new(quick), &mut report.load);
+        failures.extend(measured.err());
     }
     report.machine.finish()?;
     report.targets = targets::judge(&report);
@@ -118,7 +126,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         let json = serde_json::to_string_pretty(&report)?;
         fs::write(file, json + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    Ok(())
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    Err(format!("not everything could be measured:\n{}", failures.join("\n")).into())
 }
 
 /// Says on stderr what is being measured.

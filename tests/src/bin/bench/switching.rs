@@ -113,15 +113,14 @@ impl Row {
     }
 }
 
-pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+pub(crate) fn measure(ground: &Ground, plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
     for quantum in &plan.quanta {
         for mic in Mic::ALL {
             progress(format_args!("switching: q={quantum}, mic {mic:?}"));
             rows.push(Scene::set(ground, *quantum, mic)?.play(plan.tries)?);
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Its parts end in this order.
