@@ -2,6 +2,7 @@
 //! play many such sets side by side.
 
 use std::fmt::Debug;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +24,7 @@ use crate::truemute as program;
 /// How long anything may take that has to happen, on a machine that other tests load.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// Sets that run at once in one test program.
+/// Most sets that run at once in one test.
 const AT_ONCE: usize = 4;
 
 /// What to do with the real mic while muted.
@@ -228,6 +229,12 @@ impl Stage {
         }
     }
 
+    /// How often the daemon muted because a busy machine kept it from renewing its lease (P2).
+    pub fn leases_that_ran_out(&self) -> usize {
+        let log = self.daemon.log();
+        log.matches("could not renew its lease").count()
+    }
+
     /// What daemon and server wrote, for messages.
     pub fn logs(&self) -> String {
         format!("{}\n{}", self.daemon.log(), self.server.log())
@@ -257,15 +264,16 @@ impl Switch {
     }
 }
 
-/// Runs `check` on each cell, a few at once, and names the cells that failed.
+/// Runs `check` on each cell, at most as many at once as there are processors, and names the cells that failed.
 ///
 /// # Panics
 /// If a cell did.
 pub fn each<T: Debug + Sync>(cells: &[T], check: impl Fn(&T) + Sync) {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(cells.len()) {
+        for _ in 0..AT_ONCE.min(processors).min(cells.len()) {
             scope.spawn(|| {
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // The panic's own message has been printed by then.

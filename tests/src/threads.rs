@@ -16,6 +16,8 @@ pub struct Thread {
     pub policy: u32,
     /// Its real-time priority; 0 without.
     pub priority: u32,
+    /// Its nice value: -20 goes first among ordinary threads, 19 last.
+    pub nice: i32,
     /// How often it has gone to sleep by itself.
     pub waits: u64,
 }
@@ -63,7 +65,8 @@ fn read(task: &Path) -> Option<Thread> {
     let stat = text("stat")?;
     // The name may hold spaces; it ends with the last parenthesis, and field 3 follows.
     let (_, rest) = stat.rsplit_once(')')?;
-    let field = |number: usize| rest.split_whitespace().nth(number - 3)?.parse().ok();
+    let word = |number: usize| rest.split_whitespace().nth(number - 3);
+    let field = |number: usize| word(number)?.parse().ok();
     let status = text("status")?;
     let waits = status
         .lines()
@@ -73,6 +76,7 @@ fn read(task: &Path) -> Option<Thread> {
         name: text("comm")?.trim().to_owned(),
         policy: field(41)?,
         priority: field(40)?,
+        nice: word(19)?.parse().ok()?,
         waits: waits.trim().parse().ok()?,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use truemute::demo::{DemoError, RunningDaemon};
-use truemute::protocol::Status;
+use truemute::protocol::{GateState, Status};
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::wait_until;
@@ -58,6 +58,22 @@ pub fn start(server: &PrivateServer, config: &str) -> RunningDaemon {
     RunningDaemon::start(executable(), server, config, LIMIT).unwrap_or_else(|error| {
         panic!("{error}\nThe server's log:\n{}", server.log());
     })
+}
+
+/// Unmutes again if the daemon muted because a busy machine kept it from renewing its lease (P2); says whether it did.
+///
+/// # Panics
+/// If the daemon does not answer or refuses.
+pub fn unmute_after_lease(daemon: &RunningDaemon) -> bool {
+    let status = daemon.status();
+    let status = status.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
+    let ran_out = (status.gate, status.reason.as_str()) == (GateState::Muted, "lease");
+    if ran_out {
+        println!("the lease ran out on a busy machine: unmuted again");
+        let again = daemon.unmute();
+        again.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
+    }
+    ran_out
 }
 
 /// Waits at most `limit` until the daemon's status fulfils `condition`; gives that status.

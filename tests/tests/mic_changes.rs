@@ -2,7 +2,9 @@
 //! and never captures what comes from itself.
 
 use std::process::Command;
+use std::time::Duration;
 
+use truemute::demo::RunningDaemon;
 use truemute_core::observed::MicState as Mic;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
@@ -12,7 +14,7 @@ use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, State, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
-use truemute_tests::truemute::wait_for;
+use truemute_tests::truemute::{unmute_after_lease, wait_for};
 
 #[test]
 fn a_mic_that_vanishes_is_silence_until_it_is_back() {
@@ -31,7 +33,7 @@ fn a_mic_that_vanishes_is_silence_until_it_is_back() {
         } = stage;
         let name = mic.name().to_owned();
         for _ in 0..2 {
-            heard(&clients);
+            heard(&daemon, &clients);
         }
         drop(mic);
         wait_for(&daemon, LIMIT, |it| it.real_mic.state == Mic::Missing).unwrap();
@@ -51,7 +53,7 @@ fn a_mic_that_vanishes_is_silence_until_it_is_back() {
             ..MicOptions::default()
         };
         let mic = SimulatedMic::start(&server, options).unwrap();
-        heard(&clients);
+        heard(&daemon, &clients);
         wait_for(&daemon, LIMIT, |it| {
             (it.real_mic.state, &it.real_mic.name) == (Mic::Capturing, &name)
         })
@@ -68,7 +70,7 @@ fn the_better_mic_is_followed_and_the_other_when_it_goes() {
         };
         let clients = [settled_client(&stage)];
         stage.unmute();
-        heard(&clients);
+        heard(&stage.daemon, &clients);
         captures(&stage, stage.mic.name());
         let better = SimulatedMic::start(
             &stage.server,
@@ -80,16 +82,16 @@ fn the_better_mic_is_followed_and_the_other_when_it_goes() {
         )
         .unwrap();
         captures(&stage, better.name());
-        heard(&clients);
+        heard(&stage.daemon, &clients);
         // The user prefers the other.
         pactl(&stage, &["set-default-source", stage.mic.name()]);
         captures(&stage, stage.mic.name());
-        heard(&clients);
+        heard(&stage.daemon, &clients);
         pactl(&stage, &["set-default-source", better.name()]);
         captures(&stage, better.name());
         drop(better);
         captures(&stage, stage.mic.name());
-        heard(&clients);
+        heard(&stage.daemon, &clients);
         assert_eq!(clients[0].state(), State::Streaming);
     });
 }
@@ -102,7 +104,7 @@ fn it_never_captures_itself() {
         };
         let clients = [settled_client(&stage)];
         stage.unmute();
-        heard(&clients);
+        heard(&stage.daemon, &clients);
         make_default(&stage, VIRTUAL_MIC);
         captures(&stage, stage.mic.name());
 
@@ -137,7 +139,7 @@ fn it_never_captures_itself() {
             assert!(listener.wait_for_pulls(10, LIMIT), "{source}");
             stage.pulls(50, &clients);
             captures(&stage, stage.mic.name());
-            heard(&clients);
+            heard(&stage.daemon, &clients);
         }
         drop(loopback);
     });
@@ -170,11 +172,22 @@ fn settled_client(stage: &Stage) -> Recorder {
 }
 
 /// Sound comes, from now on.
-fn heard(clients: &[Recorder]) {
+fn heard(daemon: &RunningDaemon, clients: &[Recorder]) {
     for client in clients {
         let from = client.tape().logged();
-        let sound = client.wait_for_sound(true, from, LIMIT);
-        assert!(sound.is_some(), "{} hears nothing", client.name());
+        let sound = wait_until(LIMIT, || {
+            unmute_after_lease(daemon);
+            let came = client.wait_for_sound(true, from, Duration::from_secs(1));
+            came.is_some()
+        });
+        let name = client.name();
+        assert!(
+            sound,
+            "{name} hears nothing and is {:?}: {:?}\n{}",
+            client.state(),
+            daemon.status(),
+            daemon.log()
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The daemon's audio thread runs under a real-time policy wherever the machine grants one to this user.
+//! The daemon's audio thread runs under a real-time policy wherever the machine grants one to this user, and no other
+//! thread does. Those that it takes to mute, unmute and renew the lease go first among ordinary threads.
 
 use rustix::process::{Resource, getrlimit};
 use truemute_pipewire::rehearsal::Format;
@@ -30,5 +31,11 @@ fn the_audio_thread_is_a_real_time_thread() {
         // No other may be: a busy main loop would starve the machine.
         let real_time = threads.iter().filter(|thread| thread.is_real_time());
         assert_eq!(real_time.count(), 1, "{version:?}: {threads:?}");
+        if rustix::process::geteuid().is_root() {
+            for name in ["actor", "lease", "truemute-graph"] {
+                let mut named = threads.iter().filter(|thread| thread.name == name);
+                assert!(named.any(|it| it.nice < 0), "{version:?}: {threads:?}");
+            }
+        }
     }
 }

@@ -13,6 +13,10 @@ use crate::workspace::{Workspace, program};
 
 const NAME: &str = "nobody";
 
+/// What Debian's pipewire package grants its group in limits.d: real-time priority 95, nice -19. On a desktop rtkit grants
+/// the like to everybody. Without it a busy machine delays every cycle. (setrlimit(2): nice is counted from 20 down.)
+const LIMITS: [&str; 3] = ["prlimit", "--rtprio=95", "--nice=39"];
+
 /// Arguments: the folders to show, "--", the folders in the way, "--", the command.
 /// Everything is mounted in the namespace that `unshare` made, over folders that every Debian has, and ends with it.
 const SCRIPT: &str = r#"
@@ -42,6 +46,8 @@ exec "$@"
 pub(crate) struct OrdinaryUser {
     uid: u32,
     gid: u32,
+    /// [`LIMITS`], or nothing where root may not raise limits.
+    limits: &'static [&'static str],
     /// A home of their own, removed with this value.
     home: PathBuf,
     /// What the user must be able to read.
@@ -94,7 +100,13 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Result<OrdinaryUser, String>
     fs::create_dir(&home).with_context(|| format!("cannot make {}", home.display()))?;
     fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
     std::os::unix::fs::chown(&home, Some(uid), Some(gid))?;
+    let may_raise = Command::new(LIMITS[0])
+        .args(&LIMITS[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
     Ok(Ok(OrdinaryUser {
+        limits: if may_raise { &LIMITS } else { &[] },
         uid,
         gid,
         home,
@@ -115,7 +127,7 @@ impl OrdinaryUser {
     /// `program` as this user, with an environment of its own.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = if self.blocked.is_empty() {
-            Command::new("setpriv")
+            Command::new("env")
         } else {
             let mut command = Command::new("unshare");
             command.args([
@@ -132,10 +144,12 @@ impl OrdinaryUser {
                 .arg("--")
                 .args(&self.blocked)
                 .arg("--")
-                .arg("setpriv");
+                .arg("env");
             command
         };
         command
+            .args(self.limits)
+            .arg("setpriv")
             .args([
                 format!("--reuid={}", self.uid),
                 format!("--regid={}", self.gid),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::priority::go_first;
 use crate::backend::Backend;
 
 /// After so long without a renewal the gate may be silent: [`Backend::renew_lease`] allows 250 ms, the Linux backend's
@@ -57,7 +58,10 @@ impl Lease {
         });
         let thread = std::thread::Builder::new().name("lease".into()).spawn({
             let shared = shared.clone();
-            move || shared.renew(ran_out)
+            move || {
+                go_first();
+                shared.renew(ran_out);
+            }
         })?;
         Ok(Lease {
             shared,

@@ -7,6 +7,7 @@ mod history;
 mod lease;
 mod observer;
 mod opening;
+mod priority;
 pub mod service;
 mod state;
 mod status;
@@ -100,7 +101,10 @@ impl Daemon {
         };
         let acting = std::thread::Builder::new()
             .name("actor".into())
-            .spawn(move || actor.run(&messages))?;
+            .spawn(move || {
+                priority::go_first();
+                actor.run(&messages);
+            })?;
         Ok(Daemon {
             handle: Handle {
                 actor: sender,

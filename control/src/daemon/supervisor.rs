@@ -10,6 +10,7 @@ use truemute_core::observed::Event;
 
 use super::actor::Message;
 use super::feed::{Note, Publisher};
+use super::priority::go_first;
 use crate::backend::{Backend, BackendError};
 
 /// Where a backend's events go. It never blocks; any thread but the audio thread may call it.
@@ -50,7 +51,11 @@ impl Supervisor {
         };
         let thread = std::thread::Builder::new()
             .name("backend-start".into())
-            .spawn(move || starter.run())?;
+            .spawn(move || {
+                // The backend's threads inherit it.
+                go_first();
+                starter.run();
+            })?;
         let supervisor = Supervisor {
             orders: Some(orders),
             thread: Some(thread),
