@@ -250,7 +250,7 @@ pub enum Event {
     DesktopMute(bool),
     /// The real mic, the virtual mic's format, or the set or state of clients changed: take a snapshot.
     Changed,
-    /// Single pulls, in order of time, while tracing is on.
+    /// Single pulls while tracing is on, in order of time, but for the first ones of a client that just came.
     Pulls {
         /// The pulls.
         pulls: Vec<Pull>,

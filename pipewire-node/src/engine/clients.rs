@@ -19,7 +19,7 @@ use crate::{
         books::{Account, TraceReceiver},
         table::Peer,
     },
-    graph::model::{Model, NodeState, Props},
+    graph::model::{Model, Node, NodeState, Props},
     monotonic::monotonic_ns,
     who::{Claims, Who, identify, system::System},
 };
@@ -243,6 +243,18 @@ impl Clients {
                 left: false,
             }
         })
+    }
+
+    /// A node is about to leave: if no turn has seen its link, this is the last moment to learn who it was. (A client can
+    /// come and go within one turn.) The graph's driver is told like a client and is no stream.
+    pub(crate) fn recognise(&mut self, node: u32, model: &Model, wall_ns: u64) {
+        let unknown = |entry: &Entry| entry.client.is_none();
+        let records = |node: &Node| node.prop("media.class") == "Stream/Input/Audio";
+        if self.by_node.get(&node).is_some_and(unknown)
+            && model.nodes.get(&node).is_some_and(records)
+        {
+            self.learn(node, model, wall_ns);
+        }
     }
 
     fn learn(&mut self, node: u32, model: &Model, wall_ns: u64) {

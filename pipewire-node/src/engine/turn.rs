@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use truemute_core::observed::{ClientState, Event, MicState, RealMic, Snapshot, VirtualMic};
+use truemute_core::observed::{ClientState, Event, MicState, Pull, RealMic, Snapshot, VirtualMic};
 
 use super::{
     Command, Counting, Failure, Options, WhileMuted,
@@ -30,6 +30,10 @@ const TRACE_EVERY_NS: u64 = 20_000_000;
 /// its configuration lets the desktop do so.
 const MIRROR_GRACE_NS: u64 = 300_000_000;
 
+/// How long a traced pull waits for the registry to show whose it is. The graph's driver is counted like a client and is
+/// none: its never find an owner.
+const UNNAMED_NS: u64 = 2_000_000_000;
+
 /// What an [`Engine`] is made of.
 pub(super) struct Parts {
     pub(super) options: Options,
@@ -54,6 +58,8 @@ pub(super) struct Engine {
     model_version: u64,
     mirror_due_ns: Option<u64>,
     trace_due_ns: Option<u64>,
+    /// Traced pulls of nodes that the registry has not shown as clients yet.
+    unnamed_pulls: Vec<Pull>,
     shown: Option<Shown>,
     timer: Timer,
     verdict: Verdict,
@@ -82,6 +88,7 @@ impl Engine {
             model_version: 0,
             mirror_due_ns: None,
             trace_due_ns: None,
+            unnamed_pulls: Vec::new(),
             shown: None,
             timer: Timer::new()?,
             verdict: Verdict::Open,
@@ -124,7 +131,7 @@ impl Engine {
         self.answer();
         self.keep_mic();
         self.mirror();
-        self.hand_on_pulls();
+        self.hand_on_pulls_in_time();
         self.tell_changes();
         self.arm();
         false
@@ -204,7 +211,11 @@ impl Engine {
                 let snapshot = self.snapshot();
                 let _ = reply.send(snapshot);
             }
-            Command::ForgetGone(ids) => self.parts.clients.forget_gone(&ids),
+            Command::ForgetGone(ids) => {
+                // Their last pulls are still in the queue, and belong to nobody afterwards.
+                self.hand_on_pulls();
+                self.parts.clients.forget_gone(&ids);
+            }
             Command::SetTracing(on) => {
                 self.parts.trace.switch(on);
                 if let Some(trace) = self.parts.clients.estimated_trace() {
@@ -220,7 +231,10 @@ impl Engine {
     /// A peer of the virtual mic came or went.
     pub(super) fn peer(&mut self, change: PeerChange) {
         let Parts {
-            clients, data_loop, ..
+            clients,
+            data_loop,
+            model,
+            ..
         } = &mut self.parts;
         match change {
             PeerChange::Joined {
@@ -228,7 +242,10 @@ impl Engine {
                 record,
                 joined_ns,
             } => clients.joined(node_id, record, joined_ns, data_loop),
-            PeerChange::Left { node_id } => clients.left(node_id, data_loop),
+            PeerChange::Left { node_id } => {
+                clients.recognise(node_id, &model.borrow(), wall_ns());
+                clients.left(node_id, data_loop);
+            }
             PeerChange::Own(record) => drop(data_loop.run(|cycle| cycle.set_own_record(record))),
             PeerChange::Unreadable { node_id, error } => {
                 tracing::warn!(node_id, %error, "a client cannot be counted from its activation record");
@@ -434,21 +451,32 @@ impl Engine {
         }
     }
 
-    fn hand_on_pulls(&mut self) {
+    fn hand_on_pulls_in_time(&mut self) {
         let now_ns = monotonic_ns();
         if self.trace_due_ns.is_some_and(|due| now_ns >= due) {
             self.trace_due_ns = Some(now_ns.saturating_add(TRACE_EVERY_NS));
-            let (mut pulls, mut lost) = self.parts.trace.take();
-            if let Some(trace) = self.parts.clients.estimated_trace() {
-                let (estimated, more) = trace.take();
-                pulls.extend(estimated);
-                lost += more;
-            }
-            // The graph's driver is told like a client and is none.
-            pulls.retain(|pull| self.parts.clients.knows(pull.client));
-            if !pulls.is_empty() || lost > 0 {
-                (self.parts.events)(Event::Pulls { pulls, lost });
-            }
+            self.hand_on_pulls();
+        }
+    }
+
+    fn hand_on_pulls(&mut self) {
+        let mut found = std::mem::take(&mut self.unnamed_pulls);
+        let (more, mut lost) = self.parts.trace.take();
+        found.extend(more);
+        if let Some(trace) = self.parts.clients.estimated_trace() {
+            let (estimated, more) = trace.take();
+            found.extend(estimated);
+            lost += more;
+        }
+        let (pulls, unnamed) = found
+            .into_iter()
+            .partition::<Vec<_>, _>(|pull| self.parts.clients.knows(pull.client));
+        let since_ns = monotonic_ns().saturating_sub(UNNAMED_NS);
+        self.unnamed_pulls = unnamed;
+        self.unnamed_pulls
+            .retain(|pull| pull.monotonic_ns >= since_ns);
+        if !pulls.is_empty() || lost > 0 {
+            (self.parts.events)(Event::Pulls { pulls, lost });
         }
     }
 
