@@ -1,24 +1,49 @@
 //! When a count is right: it is what the client itself counted, or it is flagged and off by no more than its flags.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use pipewire::spa::sys::SPA_CHUNK_FLAG_EMPTY;
 use truemute::clock::{Stamp, rfc3339};
 use truemute::protocol::{ClientStats, Figures, Stats};
-use truemute_tests::recorder::Ended;
+use truemute_core::observed::ClientState;
+use truemute_tests::recorder::{Ended, wait_until};
+use truemute_tests::stage::{LIMIT, Stage};
 
-/// The figures of each stream, by its name.
+/// The figures of the stream with this name.
 ///
 /// # Panics
-/// If two clients have one name.
-pub(crate) fn by_stream(stats: &Stats) -> BTreeMap<&str, &ClientStats> {
-    let mut found = BTreeMap::new();
-    for client in &stats.clients {
-        let former = found.insert(client.stream.as_str(), client);
-        assert!(former.is_none(), "{} is there twice", client.stream);
-    }
-    found
+/// If there are two.
+pub(crate) fn of_stream<'a>(stats: &'a Stats, name: &str) -> Option<&'a ClientStats> {
+    let mut found = stats.clients.iter().filter(|it| it.stream == name);
+    let first = found.next();
+    assert!(found.next().is_none(), "{name} is there twice: {stats:?}");
+    first
+}
+
+/// The figures once `count` clients have come and gone.
+///
+/// # Panics
+/// If they do not.
+pub(crate) fn gone(stage: &Stage, count: usize) -> Stats {
+    let mut stats = None;
+    let all = wait_until(LIMIT, || {
+        let now = stage.daemon.stats();
+        let now = now.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+        let gone = now
+            .clients
+            .iter()
+            .filter(|it| it.state == ClientState::Gone);
+        let all = gone.count() == count && now.clients.len() == count;
+        stats = Some(now);
+        all
+    });
+    let stats = stats.expect("asked at least once");
+    assert!(
+        all,
+        "{count} clients have not all come and gone: {stats:?}\n{}",
+        stage.logs()
+    );
+    stats
 }
 
 /// What a client of ours counted itself.

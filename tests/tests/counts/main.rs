@@ -1,5 +1,10 @@
 //! Whether what `truemute` counts is what its clients did (P5), through the real daemon: native clients that count
-//! themselves ([`native`]). The rule by which both are compared is [`compare`].
+//! themselves ([`native`]), people's programs ([`apps`]), the single pulls ([`traced`]), the history ([`history`]), and
+//! what the profiler estimates ([`estimated`]). The rule by which two counts are compared is [`compare`].
 
+mod apps;
 mod compare;
+mod estimated;
+mod history;
 mod native;
+mod traced;

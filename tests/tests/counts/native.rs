@@ -2,14 +2,13 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use truemute::protocol::Stats;
-use truemute_core::observed::{ClientState, CountedBy};
+use truemute_core::observed::CountedBy;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
 
-use crate::compare::{Own, by_stream};
+use crate::compare::{Own, gone, of_stream};
 
 /// Buffers that each client gets in each state of the gate, at least.
 const STRETCH: u64 = 30;
@@ -77,7 +76,7 @@ fn check(cell: &Cell) {
     // Live and muted in turn; a third of the clients leaves while live, another while muted, the rest at the end.
     let mut left = Vec::new();
     for turn in 0..3 {
-        stage.unmute();
+        unmute(&stage);
         pulls(&stage, &clients);
         leave(
             &mut clients,
@@ -95,11 +94,10 @@ fn check(cell: &Cell) {
     leave(&mut clients, &mut left, 1);
 
     let stats = gone(&stage, cell.clients);
-    let counted = by_stream(&stats);
     let (mut sum, mut exact) = (0, 0);
     for (n, own) in &left {
         let name = name(*n);
-        let counted = counted[name.as_str()];
+        let counted = of_stream(&stats, &name).expect("each has come");
         if let Some(why) = own.disagrees(counted, cell.scene.quantum) {
             panic!("{name}: {why}\n{}", stage.logs());
         }
@@ -146,25 +144,8 @@ fn leave(clients: &mut Vec<(usize, Recorder)>, left: &mut Vec<(usize, Own)>, nth
     );
 }
 
-/// The figures once `count` clients have come and gone.
-fn gone(stage: &Stage, count: usize) -> Stats {
-    let mut stats = None;
-    let all = wait_until(LIMIT, || {
-        let now = stage.daemon.stats();
-        let now = now.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
-        let gone = now
-            .clients
-            .iter()
-            .filter(|it| it.state == ClientState::Gone);
-        let all = gone.count() == count && now.clients.len() == count;
-        stats = Some(now);
-        all
-    });
-    let stats = stats.expect("asked at least once");
-    assert!(
-        all,
-        "{count} clients have not all come and gone: {stats:?}\n{}",
-        stage.logs()
-    );
-    stats
+/// The mic may take more than the second that an unmute waits, where 256 clients come on a loaded machine.
+fn unmute(stage: &Stage) {
+    let done = wait_until(LIMIT, || stage.daemon.unmute().is_ok());
+    assert!(done, "no unmute is confirmed\n{}", stage.logs());
 }
