@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use truemute::protocol::GateState;
@@ -96,6 +97,7 @@ fn check_change(version: Version) {
         assert!(client.wait_for_sound(true, 0, LIMIT).is_some());
     }
     stage.mute();
+    quiet(&stage, &onlooker, &clients);
 
     let mut seen = Vec::new();
     for room in [0, 1, 2] {
@@ -213,6 +215,8 @@ fn in_room(version: Version, room: Signal) -> Option<Outcome> {
     stage.pulls(10, clients.values().chain([&witness]));
     let passing = client(&stage, "passing", Format::F32, None);
     stage.pulls(10, [&passing]);
+    // An object that goes before it was looked at has no name.
+    onlooker.mark();
     drop(passing);
 
     let capturing = wait_until(LIMIT, || {
@@ -221,7 +225,7 @@ fn in_room(version: Version, room: Signal) -> Option<Outcome> {
     });
     assert!(capturing, "hold means that the mic is heard");
     assert_eq!(stage.mic.state(), MicState::Running);
-    let start = onlooker.mark();
+    let start = quiet(&stage, &onlooker, &clients);
     let first = witness.tape().logged();
     let got = stretches(&stage, &clients);
     let end = onlooker.mark();
@@ -263,6 +267,22 @@ fn client(stage: &Stage, name: &str, format: Format, rate: Option<u32>) -> Recor
         rate,
         ..RecorderOptions::default()
     })
+}
+
+/// Waits until what the test did has had all its effects: until nothing was seen for a while.
+fn quiet(stage: &Stage, onlooker: &Onlooker<'_>, clients: &BTreeMap<String, Recorder>) -> Mark {
+    let deadline = Instant::now() + LIMIT;
+    let mut last = onlooker.mark();
+    loop {
+        stage.pulls(20, clients.values());
+        let now = onlooker.mark();
+        let events = onlooker.between(last, now);
+        if events.is_empty() {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "there is no quiet: {events:?}");
+        last = now;
+    }
 }
 
 /// From now on, for each client, [`STRETCH`] buffers in a row that it got in as many cycles of the graph. A stretch in
