@@ -398,6 +398,9 @@ impl Engine {
                 now_ns,
             }) {
                 Some(reply) => {
+                    if let Err(failure) = &reply {
+                        tracing::warn!(wanted = ?pending.wanted, epoch = pending.epoch.get(), ?seen, now_ns, "{failure}");
+                    }
                     let _ = pending.reply.send(reply);
                     false
                 }
