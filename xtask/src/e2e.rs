@@ -79,12 +79,29 @@ fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command
         .filter(|program| Group::of(&program.name) == group)
     {
         run.progress.say(&format!("  {}", program.name));
-        let mut command = command(&program.file);
-        command
-            .arg("--show-output")
-            .env("TRUEMUTE_BUILT", "1")
-            .current_dir(run.workspace.root.join("tests"));
-        tally.add(run.tests(command, RUN_LIMIT)?);
+        let folder = run.workspace.root.join("tests");
+        let tests = |names: &[String]| {
+            let mut command = command(&program.file);
+            command
+                .arg("--show-output")
+                .args(names)
+                .env("TRUEMUTE_BUILT", "1")
+                .current_dir(&folder);
+            if !names.is_empty() {
+                command.args(["--exact", "--test-threads=1"]);
+            }
+            command
+        };
+        let mut outcome = run.tests(tests(&[]), RUN_LIMIT)?;
+        if let Some(names) = outcome.to_try_again() {
+            run.progress.say(&format!(
+                "  {}: once more, alone: {}",
+                program.name,
+                names.join(", ")
+            ));
+            outcome.second_try(&run.tests(tests(&names), RUN_LIMIT)?);
+        }
+        tally.add(outcome);
         ran += 1;
     }
     if ran == 0 {

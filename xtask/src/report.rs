@@ -169,6 +169,19 @@ pub(crate) fn summary(rows: &[Row], took: Duration) -> Tally {
             }
         }
     }
+    if !sum.unsteady.is_empty() {
+        println!(
+            "\nPassed only when run again alone (a busy machine upset them, or a fault that comes and goes):"
+        );
+        for row in rows.iter().filter(|row| !row.tally.unsteady.is_empty()) {
+            println!(
+                "  {}: {} (log: {})",
+                row.name,
+                row.tally.unsteady.join(", "),
+                row.log.display()
+            );
+        }
+    }
     if sum.failed > 0 {
         println!("\nFailed:");
         for row in rows.iter().filter(|row| row.tally.failed > 0) {

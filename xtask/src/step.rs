@@ -110,7 +110,18 @@ fn unit(run: &mut Run<'_>) -> Result<Tally> {
     let command = run.workspace.cargo(
         "test --workspace --exclude truemute-tests --lib --bins --tests --locked --no-fail-fast -- --show-output",
     );
-    run.tests(debian13::required(run.workspace, command), 25 * MINUTE)
+    let mut tally = run.tests(debian13::required(run.workspace, command), 25 * MINUTE)?;
+    if let Some(names) = tally.to_try_again() {
+        run.progress
+            .say(&format!("  once more, alone: {}", names.join(", ")));
+        let mut command = run.workspace.cargo(
+            "test --workspace --exclude truemute-tests --lib --bins --tests --locked --no-fail-fast -- --show-output --exact --test-threads=1",
+        );
+        command.args(names);
+        let second = run.tests(debian13::required(run.workspace, command), 25 * MINUTE)?;
+        tally.second_try(&second);
+    }
+    Ok(tally)
 }
 
 fn docs(run: &mut Run<'_>) -> Result<Tally> {

@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: Vec<Skip>,
     /// Names of what failed, as far as they are known.
     pub(crate) failures: Vec<String>,
+    /// What failed first and passed when it was run again alone: a test, or the product, that a busy machine upsets.
+    pub(crate) unsteady: Vec<String>,
     /// How many "test result:" lines were read: none means that no test program came to its end.
     pub(crate) results: usize,
     /// The test whose output is being read (the runner prints it under "---- NAME stdout ----").
@@ -71,7 +73,21 @@ impl Tally {
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
         self.failures.extend(other.failures);
+        self.unsteady.extend(other.unsteady);
         self.results += other.results;
+    }
+
+    /// The tests to run again alone: those that failed, if all of them are known by name.
+    pub(crate) fn to_try_again(&self) -> Option<Vec<String>> {
+        (self.failed > 0 && self.failed == self.failures.len()).then(|| self.failures.clone())
+    }
+
+    /// Takes in how the failed ones did the second time, alone. They count as passed if all did, and are named.
+    pub(crate) fn second_try(&mut self, second: &Self) {
+        if second.failed == 0 && second.passed > 0 {
+            self.passed += std::mem::take(&mut self.failed);
+            self.unsteady.append(&mut self.failures);
+        }
     }
 
     /// Reads one line of a test program's output.
@@ -157,6 +173,25 @@ mod tests {
         let mut tally = Tally::default();
         output.lines().for_each(|line| tally.read(line));
         tally
+    }
+
+    #[test]
+    fn a_second_try_counts_and_is_named() {
+        let first = read(
+            "test a::c ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!(first.to_try_again(), Some(vec!["a::c".to_owned()]));
+        let again = |output: &str| {
+            let mut tally = first.clone();
+            tally.second_try(&read(output));
+            (tally.passed, tally.failed, tally.unsteady)
+        };
+        let ok = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out\n";
+        assert_eq!(again(ok), (3, 0, vec!["a::c".to_owned()]));
+        let failed =
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 2 filtered out\n";
+        assert_eq!(again(failed), (2, 1, vec![]));
+        assert_eq!(again(""), (2, 1, vec![]));
     }
 
     #[test]
