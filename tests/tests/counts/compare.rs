@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 
-use pipewire::spa::sys::SPA_CHUNK_FLAG_EMPTY;
 use truemute::clock::{Stamp, rfc3339};
 use truemute::protocol::{ClientStats, Figures, Stats};
 use truemute_core::observed::ClientState;
@@ -46,6 +45,9 @@ pub(crate) fn gone(stage: &Stage, count: usize) -> Stats {
     stats
 }
 
+/// Cycles at the start of a client in which its link may carry nothing yet. 15 were seen.
+pub(crate) const UNFED: u64 = 32;
+
 /// What a client of ours counted itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Own {
@@ -53,8 +55,8 @@ pub(crate) struct Own {
     live: u64,
     /// Callbacks that brought zeros.
     muted: u64,
-    /// Of these, those at the start that may have brought nothing of the virtual mic's: no buffer, or one that is marked as
-    /// empty. The client's own converter fills it so before the link carries anything, and the virtual mic while silent.
+    /// Of these, those at the start that may have brought nothing of the virtual mic's: the client's own converter makes
+    /// silence before the link carries anything. At most [`UNFED`].
     unfed: u64,
     /// When it began to disconnect, by the wall clock.
     asked_ns: u64,
@@ -70,13 +72,11 @@ impl Own {
         assert_eq!(tape.lost(), 0);
         let cycles = tape.cycles_from(0);
         let zero = cycles.iter().filter(|cycle| cycle.is_zero()).count() as u64;
-        let unfed = cycles
-            .iter()
-            .take_while(|cycle| cycle.chunk_flags & SPA_CHUNK_FLAG_EMPTY.cast_signed() != 0);
+        let silent = cycles.iter().take_while(|cycle| cycle.is_zero()).count() as u64;
         Self {
             live: cycles.len() as u64 - zero,
             muted: zero + tape.empty(),
-            unfed: unfed.count() as u64 + tape.empty(),
+            unfed: (silent + tape.empty()).min(UNFED),
             asked_ns: Stamp::now().wall_of(ended.asked_ns),
         }
     }

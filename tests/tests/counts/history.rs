@@ -11,7 +11,7 @@ use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
 use truemute_tests::truemute::executable;
 
-use crate::compare::{Own, of_stream};
+use crate::compare::{Own, UNFED, of_stream};
 
 /// Short clients.
 const CLIENTS: usize = 40;
@@ -24,9 +24,6 @@ const LOST_AT_MOST: Duration = Duration::from_secs(2);
 fn forty_short_clients_are_all_in_the_history() {
     each(&[Signal::TERM, Signal::KILL], |signal| check(*signal));
 }
-
-/// Cycles at the start of a client that may not be counted (see [`Own`]): 15 were seen.
-const UNFED: u64 = 20;
 
 enum Client {
     Own(String, Recorder),
