@@ -66,8 +66,15 @@ fn records_the_ramp(options: ServerOptions) {
         let start = samples.iter().position(|sample| *sample != 0.0).unwrap();
         let live = &samples[start - start % channels..];
         let mut jumps = 0;
+        let mut silent = 0;
         let mut expected = ramp_phase(23, 0, live[0]).unwrap();
         for frame in live.chunks_exact(channels) {
+            // A busy machine may skip whole cycles (an ordinary user has no real-time thread) or leave them silent.
+            if frame.iter().all(|sample| *sample == 0.0) {
+                silent += 1;
+                expected = (expected + 1) % ((1 << 23) - 1);
+                continue;
+            }
             let phases: Vec<_> = (0..)
                 .zip(frame)
                 .map(|(channel, sample)| ramp_phase(23, channel, *sample))
@@ -78,7 +85,6 @@ fn records_the_ramp(options: ServerOptions) {
                 "channels come together: {phases:?}"
             );
             if position != expected {
-                // A busy machine may skip whole cycles (an ordinary user has no real-time thread), never parts of one.
                 assert_eq!(
                     position.abs_diff(expected) % 256,
                     0,
@@ -88,6 +94,7 @@ fn records_the_ramp(options: ServerOptions) {
             }
             expected = (position + 1) % ((1 << 23) - 1);
         }
+        jumps += silent / 256;
         let cycles = live.len() / channels / 256;
         assert!(jumps * 4 < cycles, "{jumps} jumps in {cycles} cycles");
         assert!(mic.wait_for_state(MicState::Suspended, Duration::from_secs(20)));
