@@ -237,6 +237,11 @@ impl PrivateServer {
         self.pipewire.id()
     }
 
+    /// Process id of pipewire-pulse.
+    pub fn pulse_id(&self) -> u32 {
+        self.pulse.id()
+    }
+
     /// The last lines of every program's log, for messages about failures.
     pub fn log(&self) -> String {
         self.place.log()

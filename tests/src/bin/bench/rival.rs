@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use truemute::demo::RunningDaemon;
+use truemute::protocol::GateState;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
     Clock, Debian13, MicOptions, PrivateServer, Program, ServerOptions, SimulatedMic,
@@ -167,6 +168,20 @@ impl Running {
         }
         Ok(())
     }
+
+    /// Whether sound may pass.
+    pub(crate) fn is_live(&self) -> Result<bool> {
+        self.daemon.as_ref().map_or(Ok(true), |daemon| {
+            Ok(daemon.status()?.gate == GateState::Live)
+        })
+    }
+
+    /// What the daemon wrote.
+    pub(crate) fn log(&self) -> String {
+        self.daemon
+            .as_ref()
+            .map_or_else(String::new, RunningDaemon::log)
+    }
 }
 
 /// Passive on the mic's side, as module-remap-source is: the mic runs only for the clients.
@@ -209,6 +224,5 @@ fn remap(server: &PrivateServer, mic: &SimulatedMic) -> Result<u32> {
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("module-remap-source was not loaded: {why}").into());
     }
-    // In the order that `process_ids` documents: the bus, PipeWire, pipewire-pulse.
-    Ok(server.process_ids()[2])
+    Ok(server.pulse_id())
 }

@@ -197,6 +197,14 @@ most that process had resident, shared libraries included.
             );
         }
     }
+    let relapses: u32 = cells.iter().map(|cell| cell.relapses).sum();
+    if relapses > 0 {
+        let _ = writeln!(
+            text,
+            "\nTrueMute muted by itself {relapses} times in this part: other work kept it from renewing the lease of its gate for \
+             200 ms. Those rounds were made again."
+        );
+    }
 }
 
 fn switching(text: &mut String, rows: &[Row]) {
