@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal as Posix, test_kill_process};
 use truemute_pipewire::rehearsal::{
-    Clock, MicOptions, MicState, PrivateServer, Program, ServerOptions, Signal, SimulatedMic, User,
-    debian13_root, ramp_phase,
+    Clock, MicOptions, MicState, PrivateServer, Program, ServerOptions, Service, Signal,
+    SimulatedMic, User, debian13_root, ramp_phase,
 };
 
 #[test]
@@ -154,4 +154,32 @@ fn record(server: &PrivateServer, mic: &SimulatedMic, channels: u32) -> Vec<f32>
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
         .collect()
+}
+
+#[test]
+fn programs_of_the_server_end_stop_and_start_again() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let roots = [None, debian13_root(target).ok().filter(|_| is_root)];
+    for root in roots {
+        let mut server = PrivateServer::start(ServerOptions {
+            root,
+            ..ServerOptions::default()
+        })
+        .unwrap();
+        let ids = |server: &PrivateServer| server.process_ids();
+        let at_start = ids(&server);
+        for service in Service::ALL {
+            server.signal(service, Posix::STOP).unwrap();
+            server.signal(service, Posix::CONT).unwrap();
+            server.end(service, Posix::KILL).unwrap();
+            assert!(server.signal(service, Posix::CONT).is_err());
+            server.revive().unwrap();
+            assert!(server.ended(service).is_none());
+        }
+        let now = ids(&server);
+        assert_eq!(now[0], at_start[0], "the bus stays");
+        assert!(now[1..].iter().all(|id| !at_start.contains(id)));
+        let _mic = SimulatedMic::start(&server, MicOptions::default()).unwrap();
+    }
 }

@@ -18,7 +18,7 @@ pub use apps::{App, AppRecording, Wanted};
 pub use mic::{MicOptions, MicState, SimulatedMic};
 pub use program::{Program, find_program};
 pub use recording::{Format, Recording, Stretch};
-pub use server::{Clock, Debian13, PrivateServer, ServerOptions, User, debian13_root};
+pub use server::{Clock, Debian13, PrivateServer, ServerOptions, Service, User, debian13_root};
 pub use signal::{Signal, ramp_phase, ramp_value};
 
 use std::io;

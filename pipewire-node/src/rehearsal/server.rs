@@ -6,8 +6,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use super::confinement::{Confinement, become_user};
 use super::place::Place;
@@ -106,6 +108,31 @@ pub fn debian13_root(target: &Path) -> Result<Debian13, RehearsalError> {
     }
 }
 
+/// One of the server's programs, which a test may signal, end and start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// PipeWire itself.
+    Pipewire,
+    /// The session manager.
+    Wireplumber,
+    /// What PulseAudio's clients speak to.
+    Pulse,
+}
+
+impl Service {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 3] = [Self::Pipewire, Self::Wireplumber, Self::Pulse];
+
+    /// Its program, and the name of its log.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Pipewire => "pipewire",
+            Self::Wireplumber => "wireplumber",
+            Self::Pulse => "pipewire-pulse",
+        }
+    }
+}
+
 /// A running private server. Dropping it ends its programs and removes its directory.
 #[derive(Debug)]
 pub struct PrivateServer {
@@ -136,12 +163,27 @@ impl PrivateServer {
         place.wait_for("bus", deadline, &mut [("dbus-daemon", &mut bus)])?;
         let mut pipewire = run("pipewire", &[])?;
         place.wait_for("pipewire-0", deadline, &mut [("pipewire", &mut pipewire)])?;
-        let mut wireplumber = run("wireplumber", &[])?;
-        let mut pulse = run("pipewire-pulse", &[])?;
+        let wireplumber = run("wireplumber", &[])?;
+        let pulse = run("pipewire-pulse", &[])?;
+        let mut server = Self {
+            pulse,
+            wireplumber,
+            pipewire,
+            bus,
+            options,
+            place,
+        };
+        server.wait_until_ready(deadline)?;
+        Ok(server)
+    }
+
+    /// Waits until WirePlumber has made its metadata and the PulseAudio socket answers; checks the clock.
+    fn wait_until_ready(&mut self, deadline: Instant) -> Result<(), RehearsalError> {
+        let (started, place) = (Instant::now(), &self.place);
         let mut children = [
-            ("pipewire", &mut pipewire),
-            ("wireplumber", &mut wireplumber),
-            ("pipewire-pulse", &mut pulse),
+            ("pipewire", &mut self.pipewire),
+            ("wireplumber", &mut self.wireplumber),
+            ("pipewire-pulse", &mut self.pulse),
         ];
         let settings =
             probe::wait_for_session_manager(&place.file("pipewire-0"), deadline, || {
@@ -149,17 +191,88 @@ impl PrivateServer {
             })?
             .ok_or_else(|| place.not_ready("WirePlumber did not make its metadata", started))?;
         place.wait_for("pulse/native", deadline, &mut children)?;
-        if let Some(clock) = options.clock {
-            check_clock(clock, &settings)?;
+        self.options
+            .clock
+            .map_or(Ok(()), |clock| check_clock(clock, &settings))
+    }
+
+    /// Sends any signal to one of the programs, and does not wait.
+    ///
+    /// # Errors
+    /// `ESRCH` if it has ended.
+    pub fn signal(&self, service: Service, signal: Signal) -> Result<(), RehearsalError> {
+        let doing = format!("sending a signal to {}", service.program());
+        self.program(service)
+            .signal(signal)
+            .map_err(RehearsalError::io(doing))
+    }
+
+    /// Ends one of the programs with `signal` and says how it ended; killed if that takes over 1.5 s.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn end(&mut self, service: Service, signal: Signal) -> Result<ExitStatus, RehearsalError> {
+        let doing = format!("ending {}", service.program());
+        self.program_mut(service)
+            .stop(signal)
+            .map_err(RehearsalError::io(doing))
+    }
+
+    /// How one of the programs ended, if it has.
+    pub fn ended(&mut self, service: Service) -> Option<ExitStatus> {
+        self.program_mut(service).ended()
+    }
+
+    /// Starts again, with their configuration and state, the programs that have ended, and returns when clients can record,
+    /// as [`PrivateServer::start`]. WirePlumber and pipewire-pulse go with the PipeWire that they were connected to, as
+    /// they do under systemd.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::start`].
+    pub fn revive(&mut self) -> Result<(), RehearsalError> {
+        let deadline = Instant::now() + START_LIMIT;
+        if self.pipewire.ended().is_some() {
+            for service in [Service::Pulse, Service::Wireplumber] {
+                self.end(service, Signal::KILL)?;
+            }
+            self.start_program(Service::Pipewire)?;
+            let mut running = [("pipewire", &mut self.pipewire)];
+            self.place.wait_for("pipewire-0", deadline, &mut running)?;
         }
-        Ok(Self {
-            pulse,
-            wireplumber,
-            pipewire,
-            bus,
-            options,
-            place,
-        })
+        for service in [Service::Wireplumber, Service::Pulse] {
+            if self.ended(service).is_some() {
+                self.start_program(service)?;
+            }
+        }
+        self.wait_until_ready(deadline)
+    }
+
+    /// Starts one of the programs again without waiting until it can be used. Does nothing if it runs.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_program(&mut self, service: Service) -> Result<(), RehearsalError> {
+        if self.ended(service).is_some() {
+            let program = self.place.run(&self.options, service.program(), &[])?;
+            *self.program_mut(service) = program;
+        }
+        Ok(())
+    }
+
+    fn program(&self, service: Service) -> &Program {
+        match service {
+            Service::Pipewire => &self.pipewire,
+            Service::Wireplumber => &self.wireplumber,
+            Service::Pulse => &self.pulse,
+        }
+    }
+
+    fn program_mut(&mut self, service: Service) -> &mut Program {
+        match service {
+            Service::Pipewire => &mut self.pipewire,
+            Service::Wireplumber => &mut self.wireplumber,
+            Service::Pulse => &mut self.pulse,
+        }
     }
 
     /// The private runtime directory (XDG_RUNTIME_DIR), with the sockets. Ends with the server.
