@@ -21,11 +21,12 @@ pub trait Backend: Send + Sync {
     /// 250 ms while live.
     fn renew_lease(&self);
 
-    /// One look at everything. Clients that left stay in the snapshots until [`Backend::forget_gone`] names them.
+    /// One look at everything. Clients that left, and bypasses that ended, stay in the snapshots until
+    /// [`Backend::forget_gone`] names them.
     fn snapshot(&self) -> Result<Snapshot, BackendError>;
 
-    /// The caller has recorded the final counts of these clients (by `Client::id`).
-    fn forget_gone(&self, ids: &[u64]);
+    /// The caller has recorded the final counts of these clients (by `Client::id`) and bypasses (by `Bypass::id`).
+    fn forget_gone(&self, clients: &[u64], bypasses: &[u64]);
 
     /// What it runs on, with its version as the server tells it: `pipewire 1.4.2`.
     fn description(&self) -> String;

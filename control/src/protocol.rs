@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use truemute_core::observed::{
-    Api, ClientState, CountedBy, Identity, MicState, Puller, Purpose, VirtualMic,
+    Api, ClientState, CountedBy, Countermeasure, Identity, MicState, Puller, Purpose, VirtualMic,
 };
 
 pub use schemas::schemas;
@@ -221,7 +221,7 @@ pub struct Status {
     pub virtual_mic: VirtualMic,
     /// Clients connected now, corked ones included.
     pub clients: u32,
-    /// Clients that record from a real mic and not from the virtual one. Always empty so far: nothing looks for them yet.
+    /// Clients that a real mic's sound reaches now by another way than through the gate.
     pub bypasses: Vec<Bypass>,
     /// Configuration keys that the administrator's policy forces, with their values as text.
     pub forced: Vec<Forced>,
@@ -244,15 +244,61 @@ pub struct RealMic {
     pub state: MicState,
 }
 
-/// A client that records from a real mic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A client that a real mic's sound reaches by another way than through the gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bypass {
+    /// The daemon's number for this bypass; no other bypass of the same `instance` has it.
+    pub id: u64,
+    /// The backend's instance that saw it.
+    pub instance: u64,
     /// The app's name.
     pub app: String,
+    /// The stream's own name.
+    pub stream: String,
     /// Its process.
     pub pid: Option<u32>,
+    /// Its executable.
+    pub executable: Option<PathBuf>,
+    /// How far the four above can be believed.
+    pub identity: Identity,
+    /// Which process did the pulling.
+    pub puller: Option<Puller>,
+    /// Through which interface; `alsa_device` for a device that was opened behind the audio server's back.
+    pub api: Api,
+    /// Recording, or a desktop tool's level meter.
+    pub purpose: Purpose,
+    /// Running, corked or gone.
+    pub state: ClientState,
     /// The real mic's name.
     pub real_mic: String,
+    /// Whether it is linked to the real mic itself.
+    pub path: BypassPath,
+    /// The nodes between the real mic and the client, in the order of the sound's way; empty if `path` is `direct`.
+    pub through: Vec<String>,
+    /// When it was first seen (RFC 3339, UTC).
+    pub since: String,
+    /// When it ended; absent while it is there.
+    pub until: Option<String>,
+    /// Seconds in which sound could flow: linked and running.
+    pub seconds: f64,
+    /// Frames that it got.
+    pub frames: u64,
+    /// Whether `frames` was counted; otherwise it is estimated from the time and the sample rate.
+    pub frames_exact: bool,
+    /// What was done about it.
+    pub done: Countermeasure,
+    /// How often it was cut off; it may have been linked again each time.
+    pub cuts: u64,
+}
+
+/// How a real mic's sound gets to a client past the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BypassPath {
+    /// The client is linked to the real mic.
+    Direct,
+    /// Other nodes are between: a loopback, a filter, a sink whose monitor it records.
+    Indirect,
 }
 
 /// A value that the administrator's policy forces.
@@ -308,6 +354,9 @@ pub struct Stats {
     pub clients: Vec<ClientStats>,
     /// Pulls that could not be given to any client.
     pub unattributed: Unattributed,
+    /// Who got a real mic's sound past the gate in that time, the latest first. Absent in what older versions wrote.
+    #[serde(default)]
+    pub bypasses: Vec<Bypass>,
 }
 
 /// Pulls without a client.
@@ -492,6 +541,15 @@ pub enum TraceLine {
         time: String,
         /// Who it is, and its counts up to now.
         client: Box<TraceClient>,
+    },
+    /// A real mic's sound reaches a client past the gate: it came, changed, ended, or was there at the start.
+    Bypass {
+        /// Monotonic clock, nanoseconds.
+        monotonic_ns: u64,
+        /// Wall clock (RFC 3339, UTC).
+        time: String,
+        /// Who it is, by what way, and its figures up to now.
+        bypass: Box<Bypass>,
     },
     /// The gate changed, or this is its state at the start.
     Gate {

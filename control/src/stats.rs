@@ -4,11 +4,14 @@
 mod csv;
 mod since;
 
-use truemute_core::observed::{Client, CountedBy, Tally};
+use std::path::{Path, PathBuf};
+
+use truemute_core::observed::{self, Client, CountedBy, Tally};
 
 use crate::clock;
 use crate::protocol::{
-    Behaviour, ClientStats, Connected, Figures, IntervalUs, SCHEMA, Stats, Unattributed,
+    Behaviour, Bypass, BypassPath, ClientStats, Connected, Figures, IntervalUs, SCHEMA, Stats,
+    Unattributed,
 };
 use crate::store::{ClientRecord, ConnectedNs};
 
@@ -40,6 +43,7 @@ pub fn of_records(
             pulls: unattributed.pulls,
             frames: unattributed.frames,
         },
+        bypasses: Vec::new(),
     }
 }
 
@@ -68,10 +72,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
         app: app.clone(),
         stream: stream.clone(),
         pid,
-        // A path that is not UTF-8 cannot be written as JSON and must not spoil the report.
-        executable: executable
-            .as_ref()
-            .map(|path| path.to_string_lossy().into_owned().into()),
+        executable: executable.as_deref().map(presentable),
         identity,
         puller: puller.clone(),
         api,
@@ -96,6 +97,63 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
         },
         behaviour_while_muted: behaviour(&counts.muted, record.connected),
     }
+}
+
+/// One bypass, as the contract writes it.
+pub fn of_bypass(instance: u64, bypass: &observed::Bypass) -> Bypass {
+    let observed::Bypass {
+        id,
+        ref app,
+        ref stream,
+        pid,
+        ref executable,
+        identity,
+        ref puller,
+        api,
+        purpose,
+        state,
+        ref real_mic,
+        ref through,
+        since_ns,
+        until_ns,
+        duration_ns,
+        frames,
+        frames_exact,
+        done,
+        cuts,
+    } = *bypass;
+    Bypass {
+        id,
+        instance,
+        app: app.clone(),
+        stream: stream.clone(),
+        pid,
+        executable: executable.as_deref().map(presentable),
+        identity,
+        puller: puller.clone(),
+        api,
+        purpose,
+        state,
+        real_mic: real_mic.clone(),
+        path: if through.is_empty() {
+            BypassPath::Direct
+        } else {
+            BypassPath::Indirect
+        },
+        through: through.clone(),
+        since: clock::rfc3339(since_ns),
+        until: until_ns.map(clock::rfc3339),
+        seconds: seconds(duration_ns),
+        frames,
+        frames_exact,
+        done,
+        cuts,
+    }
+}
+
+/// A path that is not UTF-8 cannot be written as JSON and must not spoil the report.
+fn presentable(executable: &Path) -> PathBuf {
+    executable.to_string_lossy().into_owned().into()
 }
 
 /// What a client did while the gate was muted.
@@ -133,7 +191,6 @@ fn seconds(nanoseconds: u64) -> f64 {
 pub(crate) mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
-    use std::path::PathBuf;
 
     use truemute_core::observed::{Api, ClientState, Counts, Identity, Intervals, Puller, Purpose};
 

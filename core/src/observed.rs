@@ -43,6 +43,8 @@ record! {
         Alsa,
         /// Through PipeWire's JACK library.
         Jack,
+        /// The sound device itself, behind the audio server's back.
+        AlsaDevice,
         /// Could not be told.
         Unknown,
     }
@@ -201,6 +203,62 @@ record! {
 }
 
 record! {
+    /// What was done about a bypass.
+    #[derive(Copy, Hash)]
+    pub enum Countermeasure {
+        /// It was reported, and goes on.
+        Reported,
+        /// Its way to the real mic was cut.
+        Cut,
+    }
+}
+
+record! {
+    /// A client that a real mic's sound reaches by another way than through the gate.
+    pub struct Bypass {
+        /// Number that no other bypass of the same backend instance ever had.
+        pub id: u64,
+        /// The app's name for people.
+        pub app: String,
+        /// The stream's own name, where it has one (`node.name`).
+        pub stream: String,
+        /// The app's process, in our pid namespace, where it is known.
+        pub pid: Option<u32>,
+        /// The app's executable, through /proc.
+        pub executable: Option<PathBuf>,
+        /// How far `pid`, `executable` and `app` can be believed, as for a [`Client`].
+        pub identity: Identity,
+        /// Who did the pulling.
+        pub puller: Option<Puller>,
+        /// Through what interface.
+        pub api: Api,
+        /// Recording, or a desktop tool's meter.
+        pub purpose: Purpose,
+        /// Running, corked, or gone: then its figures are final.
+        pub state: ClientState,
+        /// `node.name` of the real mic; the device's name where the audio server does not know of it.
+        pub real_mic: String,
+        /// The nodes between the real mic and the client, in the order of the sound's way; empty if it is linked to the mic
+        /// itself.
+        pub through: Vec<String>,
+        /// When the way was first seen, in nanoseconds of the wall clock since 1970.
+        pub since_ns: u64,
+        /// When it was last seen, once it is gone, in nanoseconds of the wall clock since 1970.
+        pub until_ns: Option<u64>,
+        /// How long sound could flow: the time in which the client was linked and running, in nanoseconds.
+        pub duration_ns: u64,
+        /// Frames that it got.
+        pub frames: u64,
+        /// Whether `frames` was counted; otherwise it is estimated, as `duration_ns` times the sample rate.
+        pub frames_exact: bool,
+        /// What was done about it.
+        pub done: Countermeasure,
+        /// How often its way was cut: a session manager may link it again.
+        pub cuts: u64,
+    }
+}
+
+record! {
     /// One consistent look at the backend.
     pub struct Snapshot {
         /// Differs after each start of the backend, so that counts which begin anew never look negative.
@@ -214,6 +272,9 @@ record! {
         /// Clients that are connected, and those that left since the last snapshot that was taken with
         /// `take_gone` (their state is `Gone`).
         pub clients: Vec<Client>,
+        /// Who gets a real mic's sound past the gate now, and those that ended since the last snapshot after which they were
+        /// forgotten (their state is `Gone`).
+        pub bypasses: Vec<Bypass>,
         /// Pulls that happened but could not be given to any client.
         pub unattributed: Tally,
         /// Whether the graph is running cycles for us now.

@@ -67,8 +67,8 @@ impl Backend for VirtualMic {
         Ok(VirtualMic::snapshot(self)?)
     }
 
-    fn forget_gone(&self, ids: &[u64]) {
-        VirtualMic::forget_gone(self, ids);
+    fn forget_gone(&self, clients: &[u64], _: &[u64]) {
+        VirtualMic::forget_gone(self, clients);
     }
 
     fn description(&self) -> String {

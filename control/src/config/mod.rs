@@ -48,6 +48,19 @@ pub enum Counting {
     Profiler,
 }
 
+/// What is done about clients that get a real mic's sound past the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guard {
+    /// Nothing; nobody looks for them.
+    Off,
+    /// They are reported.
+    #[default]
+    Report,
+    /// They are kept off the real mics as far as the audio server allows, and reported.
+    Enforce,
+}
+
 /// The user's configuration file. Keys that are absent have their defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -73,6 +86,16 @@ pub struct Config {
     pub retention_days: u32,
     /// From what pulls are counted.
     pub counting: Counting,
+    /// What is done about clients that get a real mic's sound past the gate.
+    pub guard: Guard,
+    /// Who may read a real mic and is no bypass by itself: a `node.name`, or the path of an executable where there is a slash in
+    /// it. A trailing `*` stands for any ending.
+    #[serde(deserialize_with = "names")]
+    pub trusted_processors: Vec<String>,
+    /// Whether the real mic's device is kept busy while it is released, so that no program can open it.
+    pub hold_device: bool,
+    /// Whether a mute also mutes the real mic in hardware, which lights its LED where it has one.
+    pub mute_hardware: bool,
 }
 
 impl Default for Config {
@@ -86,6 +109,10 @@ impl Default for Config {
             hotkey: None,
             retention_days: 90,
             counting: Counting::default(),
+            guard: Guard::default(),
+            trusted_processors: Vec::new(),
+            hold_device: false,
+            mute_hardware: false,
         }
     }
 }
@@ -124,13 +151,21 @@ pub fn default_path() -> Option<PathBuf> {
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(from)?;
+    checked_name(String::deserialize(from)?).map(Some)
+}
+
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    names.into_iter().map(checked_name).collect()
+}
+
+fn checked_name<E: serde::de::Error>(text: String) -> Result<String, E> {
     if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-        return Err(serde::de::Error::custom(
+        return Err(E::custom(
             "a name has 1 to 256 bytes and no control characters",
         ));
     }
-    Ok(Some(text))
+    Ok(text)
 }
 
 fn hotkey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -252,6 +287,10 @@ mod tests {
             ("channels = 9", 1, "1 to 8"),
             ("channels = -1", 1, "1 to 8"),
             ("real_mic = \"\"", 1, "1 to 256"),
+            ("guard = \"on\"", 1, "enforce"),
+            ("trusted_processors = [\"\"]", 1, "1 to 256"),
+            ("trusted_processors = \"x\"", 1, "x"),
+            ("hold_device = \"yes\"", 1, "yes"),
             ("unmute_origins = [\"cli\", \"policy\"]", 1, "policy"),
             ("unmute_origins = \"cli\"", 1, "cli"),
             ("hotkey = \"ctrl+nonsense\"", 1, "nonsense"),

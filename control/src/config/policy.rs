@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Fault, Start, WhileMuted, file};
+use super::{ConfigError, Fault, Guard, Start, WhileMuted, file};
 
 /// Where the policy is. No variable or flag changes that: a user could use one to escape the policy.
 pub const POLICY_PATH: &str = "/etc/truemute/policy.toml";
@@ -25,15 +25,22 @@ pub struct Policy {
     /// Days that the history is kept, 1 to 3650.
     #[serde(deserialize_with = "retention_days")]
     pub retention_days: Option<u32>,
+    /// What is done about clients that get a real mic's sound past the gate.
+    pub guard: Option<Guard>,
+    /// Who may read a real mic and is no bypass by itself, in place of the user's list.
+    #[serde(deserialize_with = "trusted_processors")]
+    pub trusted_processors: Option<Vec<String>>,
 }
 
 impl Policy {
     /// Every key.
-    pub const KEYS: [&'static str; 4] = [
+    pub const KEYS: [&'static str; 6] = [
         "start",
         "while_muted",
         "allowed_real_mics",
         "retention_days",
+        "guard",
+        "trusted_processors",
     ];
 
     /// Reads the policy at `path`; an absent file is an empty policy. The file and its folder must belong to the user
@@ -86,6 +93,12 @@ fn allowed_real_mics<'de, D: serde::Deserializer<'de>>(
     Ok(Some(names))
 }
 
+fn trusted_processors<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    super::names(from).map(Some)
+}
+
 fn retention_days<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     super::retention_days(from).map(Some)
 }
@@ -134,6 +147,8 @@ mod tests {
             "start = 1",
             "allowed_real_mics = \"x\"",
             "allowed_real_mics = [\"\"]",
+            "guard = \"none\"",
+            "trusted_processors = [\"\"]",
         ] {
             assert_eq!(Policy::parse(text).unwrap_err().line, 1, "{text}");
         }

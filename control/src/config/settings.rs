@@ -1,6 +1,6 @@
 //! What holds after the policy has overridden the configuration, and which values it forced.
 
-use super::{Config, Policy, Start, WhileMuted};
+use super::{Config, Guard, Policy, Start, WhileMuted};
 use crate::protocol::Forced;
 
 /// The values that the daemon works with.
@@ -44,11 +44,7 @@ impl Settings {
         }
         let mut warnings = Vec::new();
         if let Some(allowed) = &policy.allowed_real_mics {
-            let list = allowed.iter().map(|name| toml::Value::from(name.as_str()));
-            force(
-                "allowed_real_mics",
-                toml::Value::Array(list.collect()).to_string(),
-            );
+            force("allowed_real_mics", as_toml(allowed));
             if let Some(name) = config
                 .real_mic
                 .take_if(|name| !allowed.iter().any(|pattern| may_allow(pattern, name)))
@@ -62,6 +58,19 @@ impl Settings {
             config.retention_days = days;
             force("retention_days", days.to_string());
         }
+        if let Some(guard) = policy.guard {
+            config.guard = guard;
+            let text = match guard {
+                Guard::Off => "\"off\"",
+                Guard::Report => "\"report\"",
+                Guard::Enforce => "\"enforce\"",
+            };
+            force("guard", text.to_owned());
+        }
+        if let Some(trusted) = policy.trusted_processors {
+            force("trusted_processors", as_toml(&trusted));
+            config.trusted_processors = trusted;
+        }
         Settings {
             config,
             allowed_real_mics: policy.allowed_real_mics,
@@ -69,6 +78,11 @@ impl Settings {
             warnings,
         }
     }
+}
+
+fn as_toml(names: &[String]) -> String {
+    let list = names.iter().map(|name| toml::Value::from(name.as_str()));
+    toml::Value::Array(list.collect()).to_string()
 }
 
 /// Whether `pattern` allows mics that `name` stands for; in both, a trailing `*` stands for any ending. The backend keeps to the
@@ -99,7 +113,7 @@ mod tests {
             Config::parse("start = \"live\"\nreal_mic = \"theirs\"\nretention_days = 3650")
                 .unwrap();
         let policy = Policy::parse(
-            "start = \"muted\"\nallowed_real_mics = [\"a\\\"b\"]\nretention_days = 7\nwhile_muted = \"hold\"",
+            "start = \"muted\"\nallowed_real_mics = [\"a\\\"b\"]\nretention_days = 7\nwhile_muted = \"hold\"\nguard = \"enforce\"\ntrusted_processors = [\"/usr/bin/easyeffects\"]",
         )
         .unwrap();
         let settings = Settings::new(config, policy);
@@ -107,6 +121,7 @@ mod tests {
         assert_eq!(settings.config.while_muted, WhileMuted::Hold);
         assert_eq!(settings.config.retention_days, 7);
         assert_eq!(settings.config.real_mic, None);
+        assert_eq!(settings.config.guard, Guard::Enforce);
         assert_eq!(settings.warnings.len(), 1);
         let text: String = settings
             .forced
@@ -120,6 +135,8 @@ mod tests {
                 while_muted: Some(WhileMuted::Hold),
                 allowed_real_mics: Some(vec!["a\"b".to_owned()]),
                 retention_days: Some(7),
+                guard: Some(Guard::Enforce),
+                trusted_processors: Some(vec!["/usr/bin/easyeffects".to_owned()]),
             }
         );
     }

@@ -383,7 +383,8 @@ impl Actor {
             return;
         }
         let status = self.status();
-        if self.published.as_deref() != Some(&status) {
+        let same = |published: &Arc<Status>| status::same(published, &status);
+        if !self.published.as_ref().is_some_and(same) {
             let status = Arc::new(status);
             self.published = Some(status.clone());
             self.publisher.publish(&Note::State(status));

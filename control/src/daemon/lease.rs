@@ -167,7 +167,7 @@ mod tests {
         fn snapshot(&self) -> Result<Snapshot, BackendError> {
             unreachable!()
         }
-        fn forget_gone(&self, _: &[u64]) {}
+        fn forget_gone(&self, _: &[u64], _: &[u64]) {}
         fn description(&self) -> String {
             unreachable!()
         }

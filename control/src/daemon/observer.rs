@@ -1,4 +1,4 @@
-//! Looks at the backend: each second while anybody is connected, after each change, and when somebody asks. Each look goes
+//! Looks at the backend: each second while anybody is connected (or records past the gate), after each change, and when somebody asks. Each look goes
 //! to the history first, then to the actor.
 
 use std::sync::mpsc::Sender;
@@ -12,7 +12,7 @@ use super::History;
 use super::actor::Message;
 use crate::backend::Backend;
 
-/// Time between two looks while anybody is connected.
+/// Time between two looks while anybody is connected, or records past the gate.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Looks at whatever backend runs now. Any thread but the audio thread may call it.
@@ -96,12 +96,17 @@ impl Observer {
         let (gone, connected): (Vec<_>, Vec<_>) = look
             .clients
             .iter()
-            .partition(|client| client.state == ClientState::Gone);
-        if !gone.is_empty() {
-            let ids: Vec<u64> = gone.iter().map(|client| client.id).collect();
-            backend.forget_gone(&ids);
+            .map(|client| (client.id, client.state))
+            .partition(|(_, state)| *state == ClientState::Gone);
+        let (ended, recording): (Vec<_>, Vec<_>) = look
+            .bypasses
+            .iter()
+            .map(|bypass| (bypass.id, bypass.state))
+            .partition(|(_, state)| *state == ClientState::Gone);
+        if !gone.is_empty() || !ended.is_empty() {
+            backend.forget_gone(&ids(&gone), &ids(&ended));
         }
-        lock(&self.wake).connected = !connected.is_empty();
+        lock(&self.wake).connected = !connected.is_empty() || !recording.is_empty();
         let _ = self.actor.send(Message::Looked(generation, look));
     }
 
@@ -133,6 +138,10 @@ impl Observer {
             self.look();
         }
     }
+}
+
+fn ids(records: &[(u64, ClientState)]) -> Vec<u64> {
+    records.iter().map(|(id, _)| *id).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use truemute_core::observed::{ClientState, MicState, Snapshot, VirtualMic};
 
 use super::state::Reason;
-use crate::protocol::{Forced, GateState, Origin, RealMic, SCHEMA, Status};
+use crate::protocol::{Bypass, Forced, GateState, Origin, RealMic, SCHEMA, Status};
+use crate::stats;
 
 /// What a status is made of.
 pub(super) struct Facts<'a> {
@@ -39,12 +40,24 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
         real_mic: real_mic(facts.look),
         virtual_mic: virtual_mic(facts.look),
         clients,
-        bypasses: Vec::new(),
+        bypasses: facts.look.map_or_else(Vec::new, bypasses),
         forced: facts.forced.to_vec(),
         warnings: facts.warnings,
         daemon_pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
     }
+}
+
+/// Whether two say the same but for the figures of bypasses, which grow all the time: those alone are no change of the state.
+pub(super) fn same(one: &Status, other: &Status) -> bool {
+    let still = |status: &Status| {
+        let mut status = status.clone();
+        for bypass in &mut status.bypasses {
+            (bypass.seconds, bypass.frames) = (0.0, 0);
+        }
+        status
+    };
+    one == other || still(one) == still(other)
 }
 
 /// A reason as the contract writes it.
@@ -91,6 +104,14 @@ fn real_mic(look: Option<&Snapshot>) -> RealMic {
             state: MicState::Missing,
         },
     }
+}
+
+fn bypasses(look: &Snapshot) -> Vec<Bypass> {
+    look.bypasses
+        .iter()
+        .filter(|bypass| bypass.state != ClientState::Gone)
+        .map(|bypass| stats::of_bypass(look.instance, bypass))
+        .collect()
 }
 
 fn virtual_mic(look: Option<&Snapshot>) -> VirtualMic {

@@ -2,13 +2,13 @@
 
 use jiff::tz::{Offset, TimeZone};
 use truemute_core::observed::{
-    Api, ClientState, CountedBy, Identity, MicState, Puller, Purpose, VirtualMic,
+    Api, ClientState, CountedBy, Countermeasure, Identity, MicState, Puller, Purpose, VirtualMic,
 };
 
 use super::Page;
 use crate::protocol::{
-    AppliedHow, Behaviour, Bypass, ClientStats, Connected, Figures, Forced, GateState, IntervalUs,
-    RealMic, SCHEMA, Stats, Status, Switched, Unattributed,
+    AppliedHow, Behaviour, Bypass, BypassPath, ClientStats, Connected, Figures, Forced, GateState,
+    IntervalUs, RealMic, SCHEMA, Stats, Status, Switched, Unattributed,
 };
 
 /// A page at 09:04:07 in a zone one hour east.
@@ -72,11 +72,7 @@ pub(crate) fn trouble() -> Status {
     };
     status.virtual_mic.quantum = 0;
     status.clients = 0;
-    status.bypasses = vec![Bypass {
-        app: "ZOOM VoiceEngine".into(),
-        pid: Some(4242),
-        real_mic: "alsa_input.usb-Yeti-00.analog-stereo".into(),
-    }];
+    status.bypasses = vec![bypass()];
     status.forced = vec![Forced {
         key: "while_muted".into(),
         value: "\"release\"".into(),
@@ -86,6 +82,33 @@ pub(crate) fn trouble() -> Status {
         "The hotkey ctrl+alt+m belongs to another program.".into(),
     ];
     status
+}
+
+/// One that came through pipewire-pulse and is linked to the mic itself.
+pub(crate) fn bypass() -> Bypass {
+    Bypass {
+        id: 1,
+        instance: 1,
+        app: "ZOOM VoiceEngine".into(),
+        stream: "recStream".into(),
+        pid: Some(4242),
+        executable: Some("/opt/zoom/zoom".into()),
+        identity: Identity::Corroborated,
+        puller: None,
+        api: Api::Pulse,
+        purpose: Purpose::Recording,
+        state: ClientState::Running,
+        real_mic: "alsa_input.usb-Yeti-00.analog-stereo".into(),
+        path: BypassPath::Direct,
+        through: Vec::new(),
+        since: "2026-11-22T08:59:00Z".into(),
+        until: None,
+        seconds: 61.5,
+        frames: 2_952_000,
+        frames_exact: false,
+        done: Countermeasure::Reported,
+        cuts: 0,
+    }
 }
 
 pub(crate) fn hostile_status() -> Status {
@@ -196,6 +219,7 @@ pub(crate) fn stats() -> Stats {
             pulls: 2,
             frames: 2_048,
         },
+        bypasses: Vec::new(),
     }
 }
 

@@ -175,6 +175,7 @@ pub(crate) fn api(api: Api) -> &'static str {
         Api::Pulse => "pulse",
         Api::Alsa => "alsa",
         Api::Jack => "jack",
+        Api::AlsaDevice => "alsa device",
         Api::Unknown => "unknown",
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn snapshot(instance: u64, at_ns: u64, clients: &[Client]) -> Snapsho
             quantum: 480,
         },
         clients: clients.to_vec(),
+        bypasses: Vec::new(),
         unattributed: Tally::default(),
         running: true,
     }

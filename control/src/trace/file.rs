@@ -182,7 +182,10 @@ fn copy<R: Read>(
                     .map_err(|cause| Failure::Write(cause, summary))?;
                 return Ok(summary);
             }
-            TraceLine::Start { .. } | TraceLine::Client { .. } | TraceLine::Gate { .. } => {}
+            TraceLine::Start { .. }
+            | TraceLine::Client { .. }
+            | TraceLine::Bypass { .. }
+            | TraceLine::Gate { .. } => {}
         }
         if stopped {
             return end(out, summary);

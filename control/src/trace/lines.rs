@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use truemute_core::observed::{Applied, Client, Counts, Pull, Snapshot};
+use truemute_core::observed::{Applied, Bypass, Client, Counts, Pull, Snapshot};
 
 use crate::clock::{Stamp, rfc3339, rfc3339_us};
 use crate::daemon::GateChange;
 use crate::daemon::feed::{Feed, Item, Note, Quiet};
 use crate::protocol::{SCHEMA, TraceClient, TraceLine};
-use crate::stats::figures;
+use crate::stats::{figures, of_bypass};
 
 /// One listener's lines. Dropping it ends its trace.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct Lines {
     instance: Option<u64>,
     /// As last told, by id.
     clients: BTreeMap<u64, Client>,
+    bypasses: BTreeMap<u64, Bypass>,
     pulls_told: u64,
     lost: u64,
     over: bool,
@@ -49,6 +50,7 @@ impl Lines {
             pulls: None,
             instance: None,
             clients: BTreeMap::new(),
+            bypasses: BTreeMap::new(),
             pulls_told: 0,
             lost: 0,
             over: false,
@@ -141,10 +143,11 @@ impl Lines {
         })
     }
 
-    /// Tells of clients that are new, changed or gone; counts alone are no change.
+    /// Tells of clients and bypasses that are new, changed or gone; counts alone are no change.
     fn look(&mut self, look: &Snapshot) {
         if self.instance != Some(look.instance) {
             self.clients.clear();
+            self.bypasses.clear();
             self.instance = Some(look.instance);
             self.start(look.instance);
         }
@@ -164,6 +167,23 @@ impl Lines {
         // A gone client stays in the looks until the backend was told to forget it.
         self.clients
             .retain(|id, _| look.clients.iter().any(|client| client.id == *id));
+        for bypass in &look.bypasses {
+            let who = Bypass {
+                duration_ns: 0,
+                frames: 0,
+                ..bypass.clone()
+            };
+            if self.bypasses.get(&bypass.id) != Some(&who) {
+                self.ready.push_back(TraceLine::Bypass {
+                    monotonic_ns: seen.monotonic_ns,
+                    time: rfc3339_us(seen.wall_ns),
+                    bypass: Box::new(of_bypass(look.instance, bypass)),
+                });
+                self.bypasses.insert(bypass.id, who);
+            }
+        }
+        self.bypasses
+            .retain(|id, _| look.bypasses.iter().any(|bypass| bypass.id == *id));
     }
 
     fn start(&mut self, instance: u64) {
@@ -293,6 +313,7 @@ mod tests {
         let shape = |line: &TraceLine| match line {
             TraceLine::Start { instance, .. } => format!("start {instance}"),
             TraceLine::Client { client, .. } => format!("client {} {:?}", client.id, client.state),
+            TraceLine::Bypass { bypass, .. } => format!("bypass {} {:?}", bypass.id, bypass.state),
             TraceLine::Gate { position, .. } => format!("gate {position:?}"),
             TraceLine::Pull { position, .. } => format!("pull {position}"),
             TraceLine::Lost { lines } => format!("lost {lines}"),

@@ -18,8 +18,8 @@ use truemute::config::Settings;
 use truemute::daemon::{BackendFactory, Daemon, EventSink, GateChange, History};
 use truemute::protocol::{ErrorObject, SCHEMA, Stats, Unattributed};
 use truemute_core::observed::{
-    Api, Applied, Client as Observed, ClientState, CountedBy, Counts, Event, Identity, MicState,
-    Purpose, RealMic, Snapshot, VirtualMic,
+    Api, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event, Identity,
+    MicState, Purpose, RealMic, Snapshot, VirtualMic,
 };
 
 /// Long enough for any state on a busy machine.
@@ -60,6 +60,7 @@ pub struct Script {
     /// What mute says instead of being confirmed.
     pub mute_fails: Option<BackendError>,
     pub clients: Vec<Observed>,
+    pub bypasses: Vec<Bypass>,
     pub mic_missing: bool,
     pub position: u64,
     sink: Option<Arc<EventSink>>,
@@ -171,15 +172,19 @@ impl Backend for ScriptedBackend {
                 quantum: 1024,
             },
             clients: script.clients.clone(),
+            bypasses: script.bypasses.clone(),
             unattributed: Default::default(),
             running: !script.clients.is_empty(),
         })
     }
 
-    fn forget_gone(&self, ids: &[u64]) {
+    fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
         let mut script = self.server.script();
-        script.forgotten.extend(ids);
-        script.clients.retain(|client| !ids.contains(&client.id));
+        script.forgotten.extend(clients);
+        script
+            .clients
+            .retain(|client| !clients.contains(&client.id));
+        script.bypasses.retain(|it| !bypasses.contains(&it.id));
     }
 
     fn description(&self) -> String {
@@ -252,6 +257,7 @@ impl History for Told {
             until: now.to_string(),
             clients: Vec::new(),
             unattributed: Unattributed::default(),
+            bypasses: Vec::new(),
         })
     }
     fn clients(&self) -> Stats {

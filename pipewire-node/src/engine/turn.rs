@@ -211,10 +211,10 @@ impl Engine {
                 let snapshot = self.snapshot();
                 let _ = reply.send(snapshot);
             }
-            Command::ForgetGone(ids) => {
+            Command::ForgetGone(clients) => {
                 // Their last pulls are still in the queue, and belong to nobody afterwards.
                 self.hand_on_pulls();
-                self.parts.clients.forget_gone(&ids);
+                self.parts.clients.forget_gone(&clients);
             }
             Command::SetTracing(on) => {
                 self.parts.trace.switch(on);
@@ -516,6 +516,7 @@ impl Engine {
             real_mic: self.real_mic(),
             virtual_mic: self.virtual_mic(),
             clients: self.parts.clients.observe(at_ns),
+            bypasses: Vec::new(),
             unattributed: self.parts.plan.ledger.unattributed(),
             running: self.streaming,
         }
