@@ -33,6 +33,9 @@ struct Entry {
     peer: Peer,
     /// Not scanned since it was added, or since our output paused.
     fresh: bool,
+    /// Something was delivered since it was added. By the order of things and not by `joined_ns`: a peer can be added after a
+    /// cycle began and before its delivery.
+    served: bool,
     finish_ns: u64,
     xruns: u32,
     /// The peer was still at an older cycle at the last scan.
@@ -66,6 +69,7 @@ impl PeerTable {
         let entry = Entry {
             peer,
             fresh: true,
+            served: false,
             finish_ns: now.finish_ns,
             xruns: now.xruns,
             late: false,
@@ -120,6 +124,7 @@ impl PeerTable {
     ) {
         for entry in &mut self.entries {
             entry.scan(this.started_ns, this, delivered, books);
+            entry.served = true;
         }
     }
 }
@@ -146,13 +151,12 @@ impl Entry {
         let unseen = pulled && self.fresh;
         let flagged = newly_late || after_the_start || stumbled || irregular || unseen;
         if pulled {
-            // A link can run its target once before our first cycle with it: that got nothing of ours, so silence.
+            // A link can run its target once before our first delivery to it: that got nothing of ours, so silence.
             let nothing = CycleFacts {
                 live: false,
                 ..*this
             };
-            let got = delivered.filter(|cycle| cycle.started_ns >= self.peer.joined_ns);
-            let cycle = got.unwrap_or(&nothing);
+            let cycle = delivered.filter(|_| self.served).unwrap_or(&nothing);
             books.pull(&mut self.peer.account, now.finish_ns, cycle, flagged);
         } else if flagged {
             books.flag(&mut self.peer.account);

@@ -52,6 +52,10 @@ impl Graph {
     }
 
     fn join(&mut self, n: usize, slot: Option<SlotWriter>) {
+        self.join_at(self.now() + 1, n, slot);
+    }
+
+    fn join_at(&mut self, joined_ns: u64, n: usize, slot: Option<SlotWriter>) {
         let account = Account {
             client: n as u64,
             slot,
@@ -61,7 +65,7 @@ impl Graph {
                 node_id: n as u32,
                 account,
                 record: self.peers[n].record(),
-                joined_ns: self.now() + 1,
+                joined_ns,
             })
             .unwrap();
     }
@@ -239,6 +243,26 @@ fn counts_as_silent_what_a_peer_completes_between_link_and_our_first_cycle_with_
     );
     // Each time it may have been more than one.
     assert_eq!(graph.counts(0).xruns, 2);
+}
+
+#[test]
+fn books_what_a_peer_got_that_joined_between_the_start_of_a_cycle_and_its_delivery() {
+    for live in [true, false] {
+        let mut graph = Graph::new(1);
+        graph.callback(!live);
+        let slot = graph.leave(0).unwrap().account.slot;
+        // The driver has begun the next cycle, and our turn in it is still to come.
+        graph.join_at(graph.now() + CYCLE + 1_000, 0, slot);
+        graph.callback(live);
+        graph.pulls(0);
+        graph.callback(!live);
+        let counts = graph.counts(0);
+        let expected = (u64::from(live), u64::from(!live), 0);
+        assert_eq!(
+            (counts.live.pulls, counts.muted.pulls, counts.xruns),
+            expected
+        );
+    }
 }
 
 #[test]
