@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::debian13;
 use crate::ordinary_user;
+use crate::other_debian::{self, Release};
 use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::{is_root, program};
@@ -49,7 +49,7 @@ struct TestProgram {
 pub(crate) fn check(run: &mut Run<'_>, group: Group) -> Result<Tally> {
     let workspace = run.workspace;
     run_group(run, group, |test| {
-        let mut command = debian13::required(workspace, Command::new(test));
+        let mut command = other_debian::required(workspace, Release::Trixie, Command::new(test));
         if BROWSERS.into_iter().all(|it| program(it).is_some()) {
             command.env("TRUEMUTE_REQUIRE_BROWSERS", "1");
         }
@@ -69,6 +69,29 @@ pub(crate) fn check_as_ordinary_user(run: &mut Run<'_>) -> Result<Tally> {
         Ok(user) => run_group(run, Group::Common, |program| user.command(program)),
         Err(reason) => Ok(Tally::skip("all", reason)),
     }
+}
+
+/// The series of PipeWire that is wanted of Debian's coming release. Another one is news, not a fault of ours.
+const FORKY_SERIES: &str = "1.6.";
+
+/// Runs the common group with Debian's coming release in the place of Debian 13.
+pub(crate) fn check_on_forky(run: &mut Run<'_>) -> Result<Tally> {
+    let workspace = run.workspace;
+    let Some(root) = other_debian::whole(workspace, Release::Forky) else {
+        return Ok(Tally::skip(
+            "all",
+            "its root could not be made; setup says why",
+        ));
+    };
+    let version = other_debian::pipewire_version(&root).unwrap_or_default();
+    if !version.starts_with(FORKY_SERIES) {
+        let reason = format!("its PipeWire is {version}, and {FORKY_SERIES}x is wanted");
+        return Ok(Tally::skip("all", reason));
+    }
+    run.progress.say(&format!("  PipeWire {version}"));
+    run_group(run, Group::Common, |test| {
+        other_debian::required(workspace, Release::Forky, Command::new(test))
+    })
 }
 
 fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command) -> Result<Tally> {

@@ -2,13 +2,13 @@
 //! It is compiled before any system library is installed, so it uses no crate that needs one.
 
 mod bench;
-mod debian13;
 mod demo;
 mod deny;
 mod dist;
 mod e2e;
 mod fuzz;
 mod ordinary_user;
+mod other_debian;
 mod packages;
 mod process;
 mod report;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::debian13::Debian13;
+use crate::other_debian::{Release, Root};
 use crate::packages::Part;
 use crate::report::Progress;
 use crate::step::Step;
@@ -92,9 +92,9 @@ fn run(task: &Task) -> Result<bool> {
             setup::packages(&workspace, &mut progress, parts)?;
             if parts.contains(&Part::Test) {
                 deny::install(&workspace, &mut progress)?;
-                match debian13::install(&workspace, &mut progress)? {
-                    Debian13::Root(root) => println!("Debian 13 root: {}", root.display()),
-                    Debian13::Unavailable(why) => println!("No Debian 13 root: {why}."),
+                match other_debian::install(&workspace, Release::Trixie, &mut progress)? {
+                    Root::At(root) => println!("Debian 13 root: {}", root.display()),
+                    Root::Unavailable(why) => println!("No Debian 13 root: {why}."),
                 }
             }
             Ok(true)

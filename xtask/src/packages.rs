@@ -229,13 +229,13 @@ pub(crate) const PACKAGES: &[Package] = &[
     package(
         Test,
         "debootstrap",
-        "makes a Debian 13 to run its PipeWire",
+        "makes another Debian to run its PipeWire",
         Program("debootstrap"),
     ),
 ];
 
-/// What goes into the Debian 13 root: its audio server and what that needs to come up.
-pub(crate) const DEBIAN13_PACKAGES: &[&str] = &[
+/// What goes into the root of another Debian: its audio server and what that needs to come up.
+pub(crate) const OTHER_DEBIAN_PACKAGES: &[&str] = &[
     "pipewire",
     "pipewire-bin",
     "pipewire-pulse",

@@ -9,12 +9,13 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::e2e::{self, Group};
+use crate::other_debian::{self, Release};
 use crate::packages::Part;
 use crate::process::Ended;
 use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{debian13, deny, fuzz};
+use crate::{deny, fuzz};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,6 +36,8 @@ pub(crate) enum Step {
     E2e,
     /// The same as an ordinary user, when root runs this
     E2eUser,
+    /// The same on the PipeWire of Debian's coming release, where it can be had
+    E2eForky,
     /// Real browsers record from the virtual microphone
     Browsers,
     /// A minute of fuzzing for each parser of what others wrote
@@ -72,7 +75,7 @@ impl Step {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
             Self::Fuzz => &[Part::Build, Part::Test],
-            Self::Unit | Self::E2e | Self::E2eUser | Self::Browsers => {
+            Self::Unit | Self::E2e | Self::E2eUser | Self::E2eForky | Self::Browsers => {
                 &[Part::Build, Part::Run, Part::Test]
             }
         }
@@ -91,6 +94,7 @@ impl Step {
             Self::Loom => loom(run),
             Self::E2e => e2e::check(run, Group::Common),
             Self::E2eUser => e2e::check_as_ordinary_user(run),
+            Self::E2eForky => e2e::check_on_forky(run),
             Self::Browsers => e2e::check(run, Group::Browsers),
             Self::Fuzz => fuzz::check(run),
         }
@@ -110,7 +114,10 @@ fn unit(run: &mut Run<'_>) -> Result<Tally> {
     let command = run.workspace.cargo(
         "test --workspace --exclude truemute-tests --lib --bins --tests --locked --no-fail-fast -- --show-output",
     );
-    let mut tally = run.tests(debian13::required(run.workspace, command), 25 * MINUTE)?;
+    let mut tally = run.tests(
+        other_debian::required(run.workspace, Release::Trixie, command),
+        25 * MINUTE,
+    )?;
     if let Some(names) = tally.to_try_again() {
         run.progress
             .say(&format!("  once more, alone: {}", names.join(", ")));
@@ -118,7 +125,10 @@ fn unit(run: &mut Run<'_>) -> Result<Tally> {
             "test --workspace --exclude truemute-tests --lib --bins --tests --locked --no-fail-fast -- --show-output --exact --test-threads=1",
         );
         command.args(names);
-        let second = run.tests(debian13::required(run.workspace, command), 25 * MINUTE)?;
+        let second = run.tests(
+            other_debian::required(run.workspace, Release::Trixie, command),
+            25 * MINUTE,
+        )?;
         tally.second_try(&second);
     }
     Ok(tally)

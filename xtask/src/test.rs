@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::debian13::{self, Debian13};
+use crate::other_debian::{self, Release, Root};
 use crate::packages::Part;
 use crate::process::interrupted;
 use crate::report::{self, Progress, Row};
@@ -76,20 +76,28 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, steps: &[Step]) -> Re
     }
     let mut tally = Tally::default();
     if parts.contains(&Part::Run) {
-        match debian13::install(workspace, progress) {
-            Ok(Debian13::Root(_)) => {}
-            Ok(Debian13::Unavailable(why)) => println!("No Debian 13 root: {why}."),
+        match other_debian::install(workspace, Release::Trixie, progress) {
+            Ok(Root::At(_)) => {}
+            Ok(Root::Unavailable(why)) => println!("No Debian 13 root: {why}."),
             Err(error) => {
                 println!("{error:#}");
                 tally = Tally::fail("the Debian 13 root");
             }
         }
     }
+    if steps.contains(&Step::E2eForky) {
+        // It changes daily: what keeps it from being installed today is a reason to skip, and the step says so.
+        match other_debian::install(workspace, Release::Forky, progress) {
+            Ok(Root::At(_)) => {}
+            Ok(Root::Unavailable(why)) => println!("No Debian forky root: {why}."),
+            Err(error) => println!("{error:#}"),
+        }
+    }
     Ok(Row {
         name: "setup".to_owned(),
         took: started.elapsed(),
         tally,
-        log: workspace.log("debian13-root"),
+        log: workspace.log("root-of-trixie"),
     })
 }
 
