@@ -28,6 +28,8 @@ pub struct Window {
     pub nonzero: u64,
     /// Largest magnitude. JSON has no number for NaN: `null` then.
     pub peak: Option<f64>,
+    /// The last sample with any bit set; 0 if there is none, `null` if it is NaN.
+    pub last: Option<f64>,
 }
 
 /// What the page says about its recording.
@@ -35,6 +37,8 @@ pub struct Window {
 pub struct Recording {
     /// The last order that it carried out.
     pub order: u32,
+    /// How often it has opened the microphone.
+    pub opened: u64,
     /// Everything that came since it began; in one report, what is new.
     pub windows: Vec<Window>,
     /// Sample rate in Hz.
@@ -120,6 +124,23 @@ impl Page {
         format!("http://{}/", self.address)
     }
 
+    /// Where it opens the microphone anew whenever that has failed, ended or fallen quiet.
+    pub fn url_that_opens_again(&self) -> String {
+        format!("{}?again", self.url())
+    }
+
+    /// The windows from number `start` on, and how often the microphone was opened. An error is that of a page that does
+    /// not open it again.
+    pub fn windows_from(&self, start: usize) -> (Vec<Window>, u64) {
+        let state = lock(&self.state);
+        state.recording.as_ref().map_or((Vec::new(), 0), |it| {
+            (
+                it.windows[start.min(it.windows.len())..].to_vec(),
+                it.opened,
+            )
+        })
+    }
+
     /// Sets `track.enabled` (a page's own mute is `false`) and gives the order's number: windows with it or a later one
     /// came after the page had done so.
     pub fn order(&self, enabled: bool) -> u32 {
@@ -195,7 +216,7 @@ fn answer(stream: &TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
     while let Ok(Some((line, body))) = request(&mut reader) {
         let (kind, content) = match line.split(' ').nth(1) {
-            Some("/") => ("text/html", include_str!("page/page.html").to_owned()),
+            Some("/" | "/?again") => ("text/html", include_str!("page/page.html").to_owned()),
             Some("/page.js") => ("text/javascript", include_str!("page/page.js").to_owned()),
             Some("/worklet.js") => (
                 "text/javascript",
@@ -256,10 +277,9 @@ fn take(body: &[u8], state: &Mutex<State>) -> String {
     match serde_json::from_slice(body) {
         Ok(Report::Recording(new)) => {
             let old = state.recording.take().unwrap_or_default();
-            state.recording = Some(Recording {
-                windows: old.windows.into_iter().chain(new.windows).collect(),
-                ..new
-            });
+            let mut windows = old.windows;
+            windows.extend(new.windows);
+            state.recording = Some(Recording { windows, ..new });
         }
         Ok(Report::Failed(reason)) => state.failure = Some(reason),
         Err(error) => state.failure = Some(format!("a report is not understood: {error}")),
@@ -286,8 +306,8 @@ mod tests {
         };
         for nonzero in [7, 0] {
             let answer = say(&format!(
-                r#"{{"recording":{{"order":0,"rate":48000,"label":"x","enabled":true,"muted":false,"ended":false,
-                "windows":[{{"order":0,"frames":8,"samples":8,"nonzero":{nonzero},"peak":0.5}}]}}}}"#
+                r#"{{"recording":{{"order":0,"opened":1,"rate":48000,"label":"x","enabled":true,"muted":false,"ended":false,
+                "windows":[{{"order":0,"frames":8,"samples":8,"nonzero":{nonzero},"peak":0.5,"last":0.5}}]}}}}"#
             ));
             assert!(answer.ends_with(&format!(r#"{{"order":{order},"enabled":false}}"#)));
         }

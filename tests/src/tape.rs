@@ -35,6 +35,10 @@ pub struct Cycle {
     pub chunk_flags: i32,
     /// Bytes that are not zero. Negative zero has one.
     pub nonzero_bytes: u32,
+    /// Samples with any bit set.
+    pub nonzero_samples: u32,
+    /// The last of them as it lay in memory, as [`Cycle::first`]; 0 if there is none.
+    pub last_nonzero: u32,
     /// First sample as it lay in memory: the bits of an F32, or an S16 in the low half.
     pub first: u32,
     /// FNV-1a of all bytes.
@@ -74,6 +78,12 @@ impl Cycle {
     pub fn is_zero(&self) -> bool {
         self.nonzero_bytes == 0
     }
+}
+
+/// A sample of at most four bytes as it lies in memory.
+fn bits(sample: &[u8]) -> u32 {
+    let bytes = sample.iter().zip([0, 8, 16, 24]);
+    bytes.fold(0, |bits, (byte, shift)| bits | u32::from(*byte) << shift)
 }
 
 /// The driver's activation record as far as it is read here; the graph's position lies further on in it. Not a public
@@ -204,9 +214,11 @@ impl Tape {
             hash.add(*byte);
         }
         cycle.hash = hash.0;
-        let first = bytes.iter().take(self.sample_bytes as usize);
-        for (byte, shift) in first.zip([0, 8, 16, 24]) {
-            cycle.first |= u32::from(*byte) << shift;
+        let samples = bytes.chunks(self.sample_bytes as usize).map(bits);
+        cycle.first = samples.clone().next().unwrap_or(0);
+        for sample in samples.filter(|sample| *sample != 0) {
+            cycle.nonzero_samples += 1;
+            cycle.last_nonzero = sample;
         }
         cycle.kept_at = self.bytes.len() as u64;
         let after = self.clock();

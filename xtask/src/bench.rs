@@ -22,14 +22,7 @@ pub(crate) fn run(
 ) -> Result<bool> {
     setup::packages(workspace, progress, &[Part::Build, Part::Run])?;
     demo::build_release(workspace, progress)?;
-    let log = workspace.new_log("bench")?;
-    progress.begin("build", "the benchmark itself");
-    let command = workspace.cargo("build --release --package truemute-tests --bins --locked");
-    let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
-    progress.end();
-    if !ended.ok() {
-        bail!("the build failed ({ended}):\n{}", Tail::of(&log));
-    }
+    build_tools(workspace, progress)?;
     let program = workspace.target.join("release/bench");
     let status = Command::new(&program)
         .args(arguments)
@@ -37,4 +30,17 @@ pub(crate) fn run(
         .status()
         .with_context(|| format!("cannot start {}", program.display()))?;
     Ok(status.success())
+}
+
+/// Builds the programs of tests/ in release mode.
+pub(crate) fn build_tools(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let log = workspace.new_log("tools")?;
+    progress.begin("build", "the programs of tests/");
+    let command = workspace.cargo("build --release --package truemute-tests --bins --locked");
+    let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
+    progress.end();
+    if !ended.ok() {
+        bail!("the build failed ({ended}):\n{}", Tail::of(&log));
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod demo;
 mod deny;
 mod dist;
 mod e2e;
+mod faults;
 mod fuzz;
 mod ordinary_user;
 mod other_debian;
@@ -58,6 +59,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Break what can break while clients record, and say what reached them
+    Faults {
+        /// For the program itself; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Build a release with manual pages, completions and the systemd user unit, and pack it
     Dist {
         /// Also copy it to ~/.local
@@ -101,6 +108,7 @@ fn run(task: &Task) -> Result<bool> {
         }
         Task::Demo => demo::run(&workspace, &mut progress),
         Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
+        Task::Faults { arguments } => faults::run(&workspace, &mut progress, arguments),
         Task::Dist { install } => dist::run(&workspace, &mut progress, *install),
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }

@@ -94,6 +94,19 @@ impl App {
         wanted: &Wanted,
         directory: &Path,
     ) -> Result<AppRecording, RehearsalError> {
+        self.record_with(server.command(self.program()), wanted, directory)
+    }
+
+    /// [`App::record`] with a `command` of [`App::program`] that leads to a server already.
+    ///
+    /// # Errors
+    /// As [`App::record`].
+    pub fn record_with(
+        self,
+        mut command: Command,
+        wanted: &Wanted,
+        directory: &Path,
+    ) -> Result<AppRecording, RehearsalError> {
         let ending = match (self, wanted.format) {
             (App::PwRecord, _) => "wav",
             (_, Format::F32) => "f32",
@@ -101,7 +114,6 @@ impl App {
         };
         let name = format!("{}-{}.{ending}", self.name(), wanted.name);
         let file = directory.join(name);
-        let mut command = server.command(self.program());
         self.arguments(&mut command, wanted, &file)
             .map_err(RehearsalError::io("making the recording's file"))?;
         command.stderr(Stdio::null());

@@ -13,6 +13,7 @@ class Watcher extends AudioWorkletProcessor {
     this.samples = 0;
     this.nonzero = 0;
     this.peak = 0;
+    this.last = 0;
   }
 
   process([input], [output]) {
@@ -21,7 +22,10 @@ class Watcher extends AudioWorkletProcessor {
       const bits = new Uint32Array(channel.buffer, channel.byteOffset, channel.length);
       for (let frame = 0; frame < channel.length; frame += 1) {
         // Negative zero and NaN are not silence.
-        if (bits[frame] !== 0) this.nonzero += 1;
+        if (bits[frame] !== 0) {
+          this.nonzero += 1;
+          this.last = channel[frame];
+        }
         this.peak = Math.max(this.peak, Math.abs(channel[frame]));
       }
     }
@@ -33,6 +37,7 @@ class Watcher extends AudioWorkletProcessor {
         samples: this.samples,
         nonzero: this.nonzero,
         peak: this.peak,
+        last: this.last,
       });
       this.begin();
     }

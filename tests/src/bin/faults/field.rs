@@ -1,0 +1,168 @@
+//! Where a fault is inflicted: a private server, a simulated mic that plays the ramp, the daemon, and clients of every
+//! kind. Everything can be broken and mended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use truemute::demo::RunningDaemon;
+use truemute::protocol::{ClientStats, GateState};
+use truemute_core::observed::ClientState;
+use truemute_pipewire::rehearsal::{Clock, MicOptions, PrivateServer, ServerOptions, SimulatedMic};
+use truemute_tests::listening::{Kind, Listener};
+use truemute_tests::recorder::{Connections, Recorders, wait_until};
+use truemute_tests::servers::Version;
+use truemute_tests::tape::monotonic_ns;
+
+use crate::Result;
+
+/// How long anything may take that has to happen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// Frames a cycle: what desktops have.
+const QUANTUM: u32 = 1024;
+/// Pieces of sound that every client has got before anything is broken.
+const SETTLED: usize = 10;
+
+/// The parts end in this order.
+pub(crate) struct Field {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) daemon: RunningDaemon,
+    pub(crate) mic: Option<SimulatedMic>,
+    pub(crate) server: PrivateServer,
+    /// When what was broken runs again; nothing while it does not.
+    pub(crate) mended_ns: Option<u64>,
+    truemute: PathBuf,
+}
+
+impl Field {
+    /// Sets up, with every client served by the muted virtual mic; nothing if this version cannot be had here.
+    pub(crate) fn set(version: Version, kinds: &[Kind]) -> Result<Option<Self>> {
+        let truemute = std::env::current_exe()?.with_file_name("truemute");
+        if !truemute.is_file() {
+            return Err(
+                "truemute is not built beside this program. Use: cargo xtask faults".into(),
+            );
+        }
+        let options = version.options(ServerOptions {
+            clock: Some(Clock::fixed(QUANTUM)),
+            open_files: Some(20_000),
+            ..ServerOptions::default()
+        });
+        let Some(options) = options else {
+            return Ok(None);
+        };
+        let server = PrivateServer::start(options)?;
+        let mic = SimulatedMic::start(&server, MicOptions::default())?;
+        let daemon = RunningDaemon::start(&truemute, &server, "", LIMIT)?;
+        let recorders = Arc::new(Recorders::start(&server, Connections::Own)?);
+        let listeners = kinds
+            .iter()
+            .map(|kind| Listener::start(*kind, &server, &recorders))
+            .collect();
+        let field = Self {
+            listeners,
+            daemon,
+            mic: Some(mic),
+            server,
+            mended_ns: None,
+            truemute,
+        };
+        field.wait_until_served()?;
+        Ok(Some(field))
+    }
+
+    fn wait_until_served(&self) -> Result<()> {
+        for listener in &self.listeners {
+            let got = wait_until(2 * LIMIT, || listener.log().len() >= SETTLED);
+            let listed = wait_until(LIMIT, || self.client(listener.kind()).is_some());
+            if !got || !listed {
+                let kind = listener.kind().name();
+                return Err(format!("the client \"{kind}\" is not served\n{}", self.logs()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The daemon's own figures of the running client of this kind, if it answers and has one.
+    pub(crate) fn client(&self, kind: Kind) -> Option<ClientStats> {
+        let clients = self.daemon.clients().ok()?.clients;
+        clients.into_iter().find(|client| {
+            let named = |name: &str| name.to_lowercase().starts_with(kind.listed_as());
+            client.state == ClientState::Running && (named(&client.app) || named(&client.stream))
+        })
+    }
+
+    /// PipeWire's version as the daemon tells it.
+    pub(crate) fn server_name(&self) -> String {
+        let status = self.daemon.status();
+        status.map_or_else(|error| error.to_string(), |status| status.backend)
+    }
+
+    /// Unmutes, again if a busy machine lets the lease run out before sound comes; waits until each client hears sound.
+    /// Names those that do not.
+    pub(crate) fn unmute(&self) -> Result<Vec<Kind>> {
+        let deadline = Instant::now() + LIMIT / 2;
+        let from = monotonic_ns();
+        let deaf = || {
+            let deaf = self.listeners.iter().filter(|listener| {
+                let log = listener.log();
+                log.nonzero(from, u64::MAX) == 0
+            });
+            deaf.map(Listener::kind).collect::<Vec<_>>()
+        };
+        loop {
+            if self.daemon.status()?.gate == GateState::Muted {
+                self.daemon.unmute()?;
+            }
+            if wait_until(Duration::from_millis(200), || deaf().is_empty())
+                || Instant::now() >= deadline
+            {
+                return Ok(deaf());
+            }
+        }
+    }
+
+    /// Starts the daemon again and waits until it answers.
+    pub(crate) fn start_daemon(&mut self) -> Result<()> {
+        self.launch_daemon()?;
+        self.wait_for_daemon()
+    }
+
+    /// Starts the daemon again and does not wait.
+    pub(crate) fn launch_daemon(&mut self) -> Result<()> {
+        self.daemon = RunningDaemon::launch(&self.truemute, &self.server, "")?;
+        self.mended();
+        Ok(())
+    }
+
+    /// Waits until the daemon answers and is connected.
+    pub(crate) fn wait_for_daemon(&mut self) -> Result<()> {
+        let connected = || self.daemon.status().is_ok_and(|status| status.connected);
+        match wait_until(LIMIT, connected) {
+            true => Ok(()),
+            false => Err(format!("the daemon does not come back\n{}", self.logs()).into()),
+        }
+    }
+
+    /// Plugs the mic in again.
+    pub(crate) fn plug_in(&mut self) -> Result<()> {
+        self.mic = None;
+        self.mic = Some(SimulatedMic::start(&self.server, MicOptions::default())?);
+        Ok(())
+    }
+
+    /// What was broken runs again from now on.
+    pub(crate) fn mended(&mut self) {
+        self.mended_ns = Some(monotonic_ns());
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        format!("{}\n{}", self.daemon.log(), self.server.log())
+    }
+}
+
+/// Lets the fault last: what is measured is what happens meanwhile.
+pub(crate) fn outage(time: Duration) {
+    thread::sleep(time);
+}

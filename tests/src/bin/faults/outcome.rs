@@ -1,0 +1,194 @@
+//! What a fault did to each client: sound that must not have come, the longest gap, and when TrueMute served it again.
+
+use std::time::{Duration, Instant};
+
+use truemute::protocol::GateState;
+use truemute_tests::listening::{Kind, Listener, Log};
+use truemute_tests::recorder::wait_until;
+use truemute_tests::tape::monotonic_ns;
+
+use crate::Result;
+use crate::fault::{Before, Fault};
+use crate::field::{Field, LIMIT};
+
+/// How long everything is watched after the last client has recovered.
+const AFTERWARDS: Duration = Duration::from_millis(1500);
+/// Frames by which a sample may have been played after a fault that ends the sound, and still be from before: the position
+/// of the mic is estimated, and a page's samples have 16 bits.
+const MARGIN: i64 = 4800;
+/// Period of the simulated mic's ramp, and its rate.
+const PERIOD: i64 = (1 << 23) - 1;
+const RATE: i64 = 48_000;
+
+/// One fault on one server.
+pub(crate) struct Row {
+    pub(crate) fault: &'static str,
+    /// Whether anything had to be silent.
+    pub(crate) judged: bool,
+    pub(crate) cells: Vec<Cell>,
+    /// Why the rest could not be seen.
+    pub(crate) failed: Option<String>,
+}
+
+/// One client.
+pub(crate) struct Cell {
+    pub(crate) kind: Kind,
+    /// Samples that were not zero and should have been.
+    pub(crate) leaked: u64,
+    /// Longest time without a sample.
+    pub(crate) gap: Duration,
+    /// From the moment when what was broken ran again until the daemon counted this client's pulls again.
+    pub(crate) recovered: Option<Duration>,
+    /// In the end an unmute was heard.
+    pub(crate) hears: bool,
+}
+
+impl Row {
+    /// Samples that should have been zero, of all clients.
+    pub(crate) fn leaked(&self) -> u64 {
+        self.cells.iter().map(|cell| cell.leaked).sum()
+    }
+}
+
+/// Inflicts the fault and watches.
+pub(crate) fn observe(fault: &Fault, field: &mut Field) -> Row {
+    let mut row = Row {
+        fault: fault.name,
+        judged: fault.before == Before::Muted || fault.silences,
+        cells: Vec::new(),
+        failed: None,
+    };
+    if let Err(error) = watch(fault, field, &mut row) {
+        row.failed = Some(error.to_string());
+    }
+    row
+}
+
+fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
+    if let deaf @ [_, ..] = &field.unmute()?[..] {
+        return Err(format!("before the fault these heard nothing: {deaf:?}").into());
+    }
+    if fault.before == Before::Muted {
+        field.daemon.mute()?;
+        let buffered = field.listeners.iter().map(|it| it.kind().buffered()).max();
+        crate::field::outage(buffered.unwrap_or_default());
+    }
+    let start_ns = monotonic_ns();
+    let mic = position_of_mic(field, start_ns);
+    let inflicted = (fault.inflict)(field);
+    if inflicted.is_ok() && field.mended_ns.is_none() {
+        field.mended_ns = Some(start_ns);
+    }
+    let recovered = recoveries(field);
+    crate::field::outage(AFTERWARDS);
+    let end_ns = monotonic_ns();
+    let live = field
+        .daemon
+        .status()
+        .is_ok_and(|it| it.gate == GateState::Live);
+    let heard = if inflicted.is_ok() {
+        field.unmute()
+    } else {
+        Ok(Vec::new())
+    };
+    for (listener, recovered) in field.listeners.iter().zip(recovered) {
+        let kind = listener.kind();
+        let log = listener.log();
+        let leaked = match fault.before {
+            Before::Muted => log.nonzero(start_ns, end_ns),
+            Before::Live if fault.silences && !live => {
+                played_after(log, mic, start_ns, end_ns, kind.buffered())
+            }
+            Before::Live => 0,
+        };
+        row.cells.push(Cell {
+            kind,
+            leaked,
+            gap: Duration::from_nanos(log.longest_gap(start_ns, end_ns)),
+            recovered,
+            hears: heard.as_ref().is_ok_and(|deaf| !deaf.contains(&kind)),
+        });
+    }
+    inflicted?;
+    heard?;
+    silent_again(field, row)
+}
+
+/// Waits until the daemon counts pulls of each client again; when that was, after the mending.
+fn recoveries(field: &Field) -> Vec<Option<Duration>> {
+    let mut found: Vec<Option<Duration>> = vec![None; field.listeners.len()];
+    let mut former: Vec<Option<u64>> = vec![None; field.listeners.len()];
+    let Some(mended_ns) = field.mended_ns else {
+        return found;
+    };
+    let deadline = Instant::now() + LIMIT;
+    wait_until(LIMIT, || {
+        for (index, listener) in field.listeners.iter().enumerate() {
+            if found[index].is_some() || Instant::now() >= deadline {
+                continue;
+            }
+            let Some(client) = field.client(listener.kind()) else {
+                continue;
+            };
+            let pulls = client.live.pulls + client.muted.pulls;
+            if former[index].is_some_and(|former| pulls > former) {
+                found[index] = Some(Duration::from_nanos(monotonic_ns() - mended_ns));
+            }
+            former[index] = Some(pulls);
+        }
+        found.iter().all(Option::is_some)
+    });
+    found
+}
+
+/// A mute after everything silences each client; what comes then counts as well.
+fn silent_again(field: &Field, row: &mut Row) -> Result<()> {
+    field.daemon.mute()?;
+    let muted_ns = monotonic_ns();
+    crate::field::outage(AFTERWARDS);
+    let end_ns = monotonic_ns();
+    for (listener, cell) in field.listeners.iter().zip(&mut row.cells) {
+        let buffered = listener.kind().buffered().as_nanos() as u64;
+        cell.leaked += listener.log().nonzero(muted_ns + buffered, end_ns);
+    }
+    Ok(())
+}
+
+/// The ramp's phase that the mic plays at a time, by what the clients got last.
+fn position_of_mic(field: &Field, now_ns: u64) -> Option<i64> {
+    let native = |listener: &&Listener| matches!(listener.kind(), Kind::Explicit | Kind::Default);
+    let listener = field
+        .listeners
+        .iter()
+        .find(native)
+        .or(field.listeners.first())?;
+    let pieces = listener.log().pieces_from(0);
+    let piece = pieces.iter().rev().find(|piece| piece.nonzero > 0)?;
+    let since = i64::try_from(now_ns - piece.at_ns).ok()? * RATE / 1_000_000_000;
+    Some(phase(piece.last) + since)
+}
+
+fn phase(sample: f32) -> i64 {
+    (f64::from(sample) * f64::from(1 << 23)) as i64
+}
+
+/// Samples that were not zero and that the mic played after `start_ns`, when it was at the phase `mic`; or that came when
+/// what the client had in its buffers had long been used up.
+fn played_after(
+    log: &Log,
+    mic: Option<i64>,
+    start_ns: u64,
+    end_ns: u64,
+    buffered: Duration,
+) -> u64 {
+    let late_ns = start_ns + buffered.as_nanos() as u64;
+    let pieces = log.pieces_from(0);
+    let suspect = pieces.iter().filter(|piece| {
+        let later = mic.is_some_and(|mic| {
+            let ahead = (phase(piece.last) - mic).rem_euclid(PERIOD);
+            (MARGIN..PERIOD / 2).contains(&ahead)
+        });
+        (start_ns..end_ns).contains(&piece.at_ns) && (later || piece.at_ns >= late_ns)
+    });
+    suspect.map(|piece| u64::from(piece.nonzero)).sum()
+}

@@ -1,0 +1,94 @@
+//! Recording programs that are started again when they end. They write into files, which are read as they grow.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use truemute_pipewire::VIRTUAL_MIC;
+use truemute_pipewire::rehearsal::{App, Format, PrivateServer, Wanted};
+
+use super::{AGAIN_AFTER, Kind, LOOK_EVERY, Life, Piece};
+use crate::tape::monotonic_ns;
+
+/// The client's life, until it is told to end.
+pub(super) fn client(kind: Kind, server: &PrivateServer) -> Life {
+    let app = match kind {
+        Kind::Alsa => App::Arecord,
+        _ => App::Parec,
+    };
+    let (variables, directory) = (server.env(), server.directory().to_owned());
+    let command = move || {
+        let mut command = Command::new(app.program());
+        // The server itself may be ending at the moment, so it cannot be asked for a command.
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(&variables);
+        command
+    };
+    Box::new(move |log, ended| {
+        let mut number = 0;
+        while !ended.load(Ordering::Acquire) {
+            number += 1;
+            let wanted = Wanted {
+                name: format!("listener-{number}"),
+                device: (kind == Kind::Alsa).then(|| VIRTUAL_MIC.to_owned()),
+                channels: 1,
+                rate: 48_000,
+                format: Format::F32,
+            };
+            if let Ok(mut recording) = app.record_with(command(), &wanted, &directory) {
+                log.connected();
+                let mut reader = Reader::default();
+                loop {
+                    let last = ended.load(Ordering::Acquire) || recording.ended();
+                    log.push(reader.read_on(recording.file()));
+                    if last {
+                        break;
+                    }
+                    thread::sleep(LOOK_EVERY);
+                }
+                // It has been read.
+                let _ = fs::remove_file(recording.file());
+            }
+            if !ended.load(Ordering::Acquire) {
+                thread::sleep(AGAIN_AFTER);
+            }
+        }
+    })
+}
+
+/// Reads samples from a file that grows.
+#[derive(Default)]
+struct Reader {
+    file: Option<File>,
+    /// Bytes of a sample that is not complete yet.
+    rest: Vec<u8>,
+}
+
+impl Reader {
+    fn read_on(&mut self, path: &std::path::Path) -> Option<Piece> {
+        if self.file.is_none() {
+            self.file = File::open(path).ok();
+        }
+        self.file.as_mut()?.read_to_end(&mut self.rest).ok()?;
+        let (samples, _) = self.rest.as_chunks::<4>();
+        let frames = samples.len();
+        if frames == 0 {
+            return None;
+        }
+        let mut sounding = samples.iter().filter(|bytes| **bytes != [0; 4]);
+        let piece = Piece {
+            at_ns: monotonic_ns(),
+            frames: frames as u32,
+            nonzero: sounding.clone().count() as u32,
+            last: sounding
+                .next_back()
+                .map_or(0.0, |bytes| f32::from_le_bytes(*bytes)),
+        };
+        self.rest.drain(..frames * 4);
+        Some(piece)
+    }
+}
