@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod hotkey;
+pub mod install;
 #[cfg(test)]
 mod picture;
 pub mod protocol;

@@ -65,6 +65,8 @@ pub struct Scene {
     pub signals: Vec<Signal>,
     /// Limit of open files for server and daemon, if not the usual.
     pub open_files: Option<u64>,
+    /// More configuration files: path relative to the configuration directory, and text.
+    pub dropins: Vec<(String, String)>,
 }
 
 impl Default for Scene {
@@ -77,6 +79,7 @@ impl Default for Scene {
             config: String::new(),
             signals: vec![Signal::Ramp { bits: 23 }],
             open_files: None,
+            dropins: Vec::new(),
         }
     }
 }
@@ -102,6 +105,7 @@ impl Stage {
         let options = scene.version.options(ServerOptions {
             clock: Some(Clock::fixed(scene.quantum)),
             open_files: scene.open_files,
+            dropins: scene.dropins.clone(),
             ..ServerOptions::default()
         })?;
         let server = PrivateServer::start(options).unwrap_or_else(|error| panic!("{error}"));

@@ -92,7 +92,7 @@ fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
         copy(&completions.join(file), &tree.join(place))?;
     }
     copy(
-        &root.join("control/systemd/truemute.service"),
+        &root.join("control/packaging/systemd/truemute.service"),
         &tree.join(UNIT),
     )?;
     let papers = tree.join("share/doc/truemute");
