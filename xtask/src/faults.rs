@@ -6,10 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::other_debian::{self, Release};
 use crate::packages::Part;
 use crate::report::Progress;
 use crate::workspace::Workspace;
-use crate::{bench, debian13, demo, setup};
+use crate::{bench, demo, setup};
 
 /// Installs what is missing, builds, and inflicts the faults with these arguments. Returns whether all that had to be
 /// silent was.
@@ -19,11 +20,11 @@ pub(crate) fn run(
     arguments: &[OsString],
 ) -> Result<bool> {
     setup::packages(workspace, progress, &[Part::Build, Part::Run, Part::Test])?;
-    debian13::install(workspace, progress)?;
+    other_debian::install(workspace, Release::Trixie, progress)?;
     demo::build_release(workspace, progress)?;
     bench::build_tools(workspace, progress)?;
     let program = workspace.target.join("release/faults");
-    let status = debian13::required(workspace, Command::new(&program))
+    let status = other_debian::required(workspace, Release::Trixie, Command::new(&program))
         .args(arguments)
         .current_dir(&workspace.root)
         .status()
