@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::{Scripted, observed, stderr, wait_for};
 use truemute::api::{OwnSocket, Server};
 use truemute::config::Settings;
-use truemute::daemon::{Daemon, History};
+use truemute::daemon::{Daemon, History, Memory};
 use truemute::protocol::{Behaviour, GateState, Stats, TraceLine};
 use truemute::store::{Options, Recorder};
 use truemute_core::observed::{ClientState, Event, Pull, Tally};
@@ -34,7 +34,9 @@ impl Recording {
         let socket = OwnSocket::bind(&dir.path().join("run/api.sock")).unwrap();
         let kept: Arc<dyn History> = recorder.clone();
         let settings = Settings::default();
-        let daemon = Daemon::start(settings, Box::new(backend.clone()), kept, None).unwrap();
+        let memory = Memory::at(dir.path().join("truemute/gate.json"));
+        let backends = Box::new(backend.clone());
+        let daemon = Daemon::start(settings, backends, kept, memory, None).unwrap();
         let server = Server::start(socket, daemon.handle()).unwrap();
         let handle = daemon.handle();
         wait_for("connected", || {

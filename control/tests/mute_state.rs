@@ -10,7 +10,7 @@ use support::{Rig, Scripted, observed, stderr, wait_for};
 use truemute::api::ClientError;
 use truemute::backend::BackendError;
 use truemute::config::{Config, Policy, Settings};
-use truemute::daemon::Want;
+use truemute::daemon::{Remembered, Want};
 use truemute::protocol::{
     Answer, AppliedHow, By, Call, ErrorCode, GateState, Origin, Status, Switched,
 };
@@ -241,6 +241,64 @@ fn a_start_that_cannot_open_stays_muted() {
         (status.gate, status.reason.as_str()),
         (GateState::Muted, "not_confirmed")
     );
+}
+
+/// Starts with `memory` and `start = "live"`.
+fn started_live(memory: &[u8]) -> Rig {
+    Rig::remembering(memory, settings("start = \"live\""), Scripted::default())
+}
+
+fn remembered(gate: GateState, ended: bool) -> Vec<u8> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    Remembered::new(gate, ended, boot.trim().to_owned()).to_bytes()
+}
+
+#[test]
+fn what_was_muted_comes_back_muted_whatever_the_configuration_says() {
+    let rig = started_live(&remembered(GateState::Muted, true));
+    let now = status(&rig);
+    assert_eq!((now.gate, now.warnings.len()), (GateState::Muted, 0));
+    let opened = |rig: &Rig| rig.server.script().commands.contains(&"unmute");
+    assert!(!opened(&rig));
+    // Nor after a crash while live, nor where the memory cannot be read; there it is said, until somebody unmutes.
+    for memory in [
+        remembered(GateState::Live, false),
+        b"{\"version\":1,\"gate\":\"li".to_vec(),
+        Vec::new(),
+    ] {
+        let rig = started_live(&memory);
+        let now = status(&rig);
+        assert_eq!((now.gate, now.warnings.len()), (GateState::Muted, 1));
+        assert!(!opened(&rig));
+        let handle = rig.daemon().handle();
+        handle.switch(Want::Unmute, Origin::Cli).unwrap();
+        assert_eq!(status(&rig).warnings, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn each_change_is_remembered_and_the_end_is_no_mute() {
+    let mut rig = Rig::start();
+    let path = rig.memory();
+    let read = || {
+        let bytes = std::fs::read(&path).ok()?;
+        Some(Remembered::parse(&bytes).expect("never a part"))
+    };
+    let becomes = |gate, ended| {
+        wait_for("remembered", || {
+            read().filter(|it| (it.gate, it.ended) == (gate, ended))
+        })
+    };
+    becomes(GateState::Muted, false);
+    let handle = rig.daemon().handle();
+    handle.switch(Want::Unmute, Origin::Cli).unwrap();
+    becomes(GateState::Live, false);
+    handle.switch(Want::Mute, Origin::Desktop).unwrap();
+    becomes(GateState::Muted, false);
+    handle.switch(Want::Unmute, Origin::Cli).unwrap();
+    rig.stop();
+    let last = read().unwrap();
+    assert_eq!((last.gate, last.ended), (GateState::Live, true));
 }
 
 #[test]

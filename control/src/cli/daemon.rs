@@ -12,7 +12,12 @@ use crate::store;
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
     log_to_stderr();
-    let options = Options { config, socket };
+    let state = store::state_directory().ok_or(ServiceError::NoHome)?;
+    let options = Options {
+        config,
+        socket,
+        memory: state.join("gate.json"),
+    };
     service::run(
         &options,
         |settings| Box::new(PipewireFactory::new(settings)),

@@ -9,6 +9,7 @@ use truemute_core::observed::{Applied, Event, Snapshot};
 
 use super::feed::{Feed, Note, Publisher, Topic};
 use super::lease::{Lease, VOUCH};
+use super::memory::Keeper;
 use super::observer::Observer;
 use super::opening::Opening;
 use super::state::{Decision, MuteState, Reason, Want};
@@ -50,6 +51,8 @@ pub(super) enum Message {
     Looked(u64, Arc<Snapshot>),
     /// No renewal came in time for this grant.
     LeaseRanOut(u64),
+    /// The state cannot be remembered, as a sentence; or can again.
+    MemoryTrouble(Option<String>),
     /// Something else of the daemon works only in part, as a sentence.
     Warn(String),
     /// The end: mute, then stop.
@@ -76,6 +79,10 @@ pub(super) struct Actor {
     pub(super) grant: u64,
     pub(super) look: Option<Arc<Snapshot>>,
     pub(super) trouble: Option<String>,
+    pub(super) memory: Keeper,
+    /// Why the first state is not what somebody may expect; until the gate is opened.
+    pub(super) start_warning: Option<String>,
+    pub(super) memory_trouble: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) tracing: bool,
     pub(super) published: Option<Arc<Status>>,
@@ -150,6 +157,12 @@ impl Actor {
             Message::Event(generation, event) => self.backend_told(generation, event),
             Message::Looked(generation, look) => self.looked(generation, look),
             Message::LeaseRanOut(grant) => self.lease_ran_out(grant),
+            Message::MemoryTrouble(trouble) => {
+                if let Some(trouble) = &trouble {
+                    tracing::warn!("{trouble}");
+                }
+                self.memory_trouble = trouble;
+            }
             Message::Warn(warning) => self.warnings.push(warning),
             Message::Stop(_) => unreachable!("handled in run"),
         }
@@ -355,9 +368,12 @@ impl Actor {
     }
 
     fn stop(&mut self) {
+        let gate = self.state.gate();
         if let Err(error) = self.silence(Reason::Stopped) {
             tracing::warn!("the last mute was not confirmed: {error}");
         }
+        // The end is no command: the next start finds what was commanded.
+        self.memory.remember(gate, true);
         self.publish_state();
         self.publisher.close();
     }
@@ -366,6 +382,10 @@ impl Actor {
     fn changed(&mut self, changed: bool, applied: Option<Applied>) {
         if !changed {
             return;
+        }
+        self.memory.remember(self.state.gate(), false);
+        if self.state.gate() == GateState::Live {
+            self.start_warning = None;
         }
         self.since = SystemTime::now();
         self.change = Arc::new(GateChange::now(
@@ -406,6 +426,8 @@ impl Actor {
             forced: &self.settings.forced,
             warnings: warnings
                 .chain(&self.trouble)
+                .chain(&self.start_warning)
+                .chain(&self.memory_trouble)
                 .cloned()
                 .chain(self.history.warnings())
                 .collect(),

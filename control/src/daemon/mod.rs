@@ -5,9 +5,11 @@ mod actor;
 pub mod feed;
 mod history;
 mod lease;
+mod memory;
 mod observer;
 mod opening;
 mod priority;
+mod remembered;
 pub mod service;
 mod state;
 mod status;
@@ -22,6 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 
 pub use history::{GateChange, History};
+pub use memory::Memory;
+pub use remembered::Remembered;
 pub use state::{ECHO_WINDOW, Want};
 pub use supervisor::{BackendFactory, EventSink};
 pub use watchdog::Watchdog;
@@ -62,9 +66,21 @@ impl Daemon {
         settings: Settings,
         factory: Box<dyn BackendFactory>,
         history: Arc<dyn History>,
+        memory: Memory,
         watchdog: Option<Watchdog>,
     ) -> std::io::Result<Daemon> {
         let (sender, messages) = channel();
+        let (state, start_warning) = first_state(&settings, &memory);
+        if let Some(warning) = &start_warning {
+            tracing::warn!("{warning}");
+        }
+        let memory = memory.keep({
+            let actor = sender.clone();
+            move |trouble| {
+                let _ = actor.send(Message::MemoryTrouble(trouble));
+            }
+        })?;
+        memory.remember(state.gate(), false);
         let (observer, observing) = Observer::start(history.clone(), sender.clone())?;
         let publisher = Arc::new(Publisher::default());
         let lease = Lease::start({
@@ -75,7 +91,6 @@ impl Daemon {
         })?;
         let supervisor = Supervisor::start(factory, sender.clone(), publisher.clone())?;
         let opening = Arc::new(Opening::default());
-        let state = first_state(&settings);
         let change = GateChange::now(state.gate(), status::reason_text(state.reason()), None);
         let actor = Actor {
             state,
@@ -95,6 +110,9 @@ impl Daemon {
             grant: 0,
             look: None,
             trouble: None,
+            memory,
+            start_warning,
+            memory_trouble: None,
             warnings: Vec::new(),
             tracing: false,
             published: None,
@@ -231,16 +249,16 @@ impl GateChange {
     }
 }
 
-fn first_state(settings: &Settings) -> MuteState {
-    let gate = match settings.config.start {
-        Start::Muted => GateState::Muted,
-        Start::Live => GateState::Live,
-    };
+fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Option<String>) {
+    let start = settings.config.start;
+    let (gate, warning) = remembered::first_gate(&memory.recall(), start, memory.boot());
     let forced = settings.forced.iter().any(|forced| forced.key == "start");
-    let origin = if forced {
+    let as_configured = (gate == GateState::Live) == (start == Start::Live);
+    let origin = if forced && as_configured {
         Origin::Policy
     } else {
         Origin::Start
     };
-    MuteState::new(gate, origin, settings.config.unmute_origins.clone())
+    let state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
+    (state, warning)
 }

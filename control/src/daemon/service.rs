@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{BackendFactory, Daemon, History, Watchdog};
+use super::{BackendFactory, Daemon, History, Memory, Watchdog};
 use crate::api::{OwnSocket, Server, SocketError};
 use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
 use crate::hotkey::Hotkey;
@@ -20,6 +20,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Where to serve the API.
     pub socket: PathBuf,
+    /// The file that remembers the gate.
+    pub memory: PathBuf,
 }
 
 /// Why the daemon could not run.
@@ -32,8 +34,8 @@ pub enum ServiceError {
     /// The socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// There is no place for the history.
-    #[error("There is no home directory to keep the history in. Set HOME or XDG_STATE_HOME.")]
+    /// There is no place for the history and the state.
+    #[error("There is no home directory to keep history and state in. Set HOME or XDG_STATE_HOME.")]
     NoHome,
     /// Threads or signal handlers.
     #[error(
@@ -63,9 +65,10 @@ pub fn run(
 
     let combo = settings.config.hotkey.clone();
     let (factory, history) = (factory(&settings), history(&settings)?);
+    let memory = Memory::at(options.memory.clone());
     let watchdog = Watchdog::from_environment();
-    let daemon =
-        Daemon::start(settings, factory, history, watchdog).map_err(ServiceError::System)?;
+    let daemon = Daemon::start(settings, factory, history, memory, watchdog)
+        .map_err(ServiceError::System)?;
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
     tell_manager(NotifyState::Ready);
     tracing::info!("serving {}", options.socket.display());

@@ -36,15 +36,20 @@ pub struct GateRecord {
     pub position: Option<u64>,
 }
 
-/// Where the history lives: below `$XDG_STATE_HOME`, or `~/.local/state` where that is not set or not absolute (XDG Base
-/// Directory Specification 0.8). None if there is no home directory either.
+/// Where the history lives, in [`state_directory`].
 pub fn default_path() -> Option<PathBuf> {
+    Some(state_directory()?.join("history.sqlite"))
+}
+
+/// Where the daemon keeps what outlives it: below `$XDG_STATE_HOME`, or `~/.local/state` where that is not set or not
+/// absolute (XDG Base Directory Specification 0.8). None if there is no home directory either.
+pub fn state_directory() -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let base = match state.filter(|path| path.is_absolute()) {
         Some(path) => path,
         None => std::env::home_dir()?.join(".local/state"),
     };
-    Some(base.join("truemute").join("history.sqlite"))
+    Some(base.join("truemute"))
 }
 
 /// Why the history could not be written or read. Shown as one sentence on what went wrong and one on what to do.

@@ -5,6 +5,8 @@
     reason = "each test file takes it in as a module of its own and uses a part of it"
 )]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,8 +17,10 @@ use tempfile::TempDir;
 use truemute::api::{Client, OwnSocket, Server};
 use truemute::backend::{Backend, BackendError};
 use truemute::config::Settings;
-use truemute::daemon::{BackendFactory, Daemon, EventSink, GateChange, History};
-use truemute::protocol::{ErrorObject, SCHEMA, Stats, Unattributed};
+use truemute::daemon::{
+    BackendFactory, Daemon, EventSink, GateChange, History, Memory, Remembered,
+};
+use truemute::protocol::{ErrorObject, GateState, SCHEMA, Stats, Unattributed};
 use truemute_core::observed::{
     Api, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event, Identity,
     MicState, Purpose, RealMic, Snapshot, VirtualMic,
@@ -288,12 +292,23 @@ impl Rig {
 
     /// Starts one, and waits until it is connected unless starts are scripted to fail.
     pub fn with(settings: Settings, server: Scripted) -> Rig {
+        let before = Remembered::new(GateState::Live, true, String::new());
+        Rig::remembering(&before.to_bytes(), settings, server)
+    }
+
+    /// The same, with a file of this content as its memory.
+    pub fn remembering(memory: &[u8], settings: Settings, server: Scripted) -> Rig {
         let connects = server.script().failing_starts == 0;
         let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gate.json");
+        std::fs::write(&file, memory).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let socket = dir.path().join("run/api.sock");
         let own = OwnSocket::bind(&socket).unwrap();
         let told = Arc::new(Told::default());
-        let daemon = Daemon::start(settings, Box::new(server.clone()), told.clone(), None).unwrap();
+        let backends = Box::new(server.clone());
+        let memory = Memory::at(file);
+        let daemon = Daemon::start(settings, backends, told.clone(), memory, None).unwrap();
         let serving = Server::start(own, daemon.handle()).unwrap();
         let rig = Rig {
             server,
@@ -309,6 +324,11 @@ impl Rig {
             });
         }
         rig
+    }
+
+    /// The file in which it remembers its gate.
+    pub fn memory(&self) -> PathBuf {
+        self.dir.path().join("gate.json")
     }
 
     pub fn daemon(&self) -> &Daemon {
