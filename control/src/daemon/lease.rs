@@ -113,7 +113,7 @@ impl Shared {
         while !state.ended {
             let now = Instant::now();
             let vouched = now < state.vouched_until;
-            match &mut state.grant {
+            let ran_out_of = match &mut state.grant {
                 // Nothing wakes this thread while the gate is muted.
                 None => {
                     state = self
@@ -122,17 +122,20 @@ impl Shared {
                         .unwrap_or_else(PoisonError::into_inner);
                     continue;
                 }
-                Some(grant) if now.duration_since(grant.renewed_at) > LEASE => {
-                    let number = grant.number;
-                    state.grant = None;
-                    ran_out(number);
-                    continue;
-                }
+                Some(grant) if now.duration_since(grant.renewed_at) > LEASE => Some(grant.number),
                 Some(grant) if vouched => {
-                    grant.renewed_at = now;
+                    let before = std::mem::replace(&mut grant.renewed_at, now);
                     grant.backend.renew_lease();
+                    // This thread may have been kept waiting since it looked at the clock. Then the gate has been silent,
+                    // and is live again now: that has to be a mute like any other that ran out.
+                    (before.elapsed() > LEASE).then_some(grant.number)
                 }
-                Some(_) => {}
+                Some(_) => None,
+            };
+            if let Some(number) = ran_out_of {
+                state.grant = None;
+                ran_out(number);
+                continue;
             }
             state = self
                 .changed
@@ -152,7 +155,11 @@ mod tests {
     use truemute_core::observed::{Applied, Snapshot};
 
     #[derive(Default)]
-    struct Renewals(AtomicU64);
+    struct Renewals {
+        count: AtomicU64,
+        /// How long a renewal takes.
+        takes: Mutex<Duration>,
+    }
 
     impl Backend for Renewals {
         fn mute(&self) -> Result<Applied, BackendError> {
@@ -162,7 +169,8 @@ mod tests {
             unreachable!()
         }
         fn renew_lease(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(*self.takes.lock().unwrap());
+            self.count.fetch_add(1, Ordering::Relaxed);
         }
         fn snapshot(&self) -> Result<Snapshot, BackendError> {
             unreachable!()
@@ -182,11 +190,30 @@ mod tests {
         lease.vouch(VOUCH);
         let number = lease.grant(backend.clone());
         assert_eq!(ran_out.recv_timeout(Duration::from_secs(10)), Ok(number));
-        let at_the_end = backend.0.load(Ordering::Relaxed);
+        let at_the_end = backend.count.load(Ordering::Relaxed);
         assert!(at_the_end >= 1);
         lease.vouch(VOUCH);
         assert!(ran_out.recv_timeout(Duration::from_millis(200)).is_err());
-        assert_eq!(backend.0.load(Ordering::Relaxed), at_the_end);
+        assert_eq!(backend.count.load(Ordering::Relaxed), at_the_end);
+    }
+
+    #[test]
+    fn a_renewal_that_came_too_late_is_a_lease_that_ran_out() {
+        let (told, ran_out) = mpsc::channel();
+        let lease = Lease::start(move |number| told.send(number).unwrap()).unwrap();
+        let backend = Arc::new(Renewals::default());
+        lease.vouch(Duration::from_secs(10));
+        let number = lease.grant(backend.clone());
+        while backend.count.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        // The thread wakes late, but within the lease, and then takes so long to renew that the lease has run out.
+        *backend.takes.lock().unwrap() = LEASE / 2;
+        {
+            let _state = lease.shared.lock();
+            std::thread::sleep(LEASE * 3 / 4);
+        }
+        assert_eq!(ran_out.recv_timeout(Duration::from_secs(1)), Ok(number));
     }
 
     #[test]
@@ -197,8 +224,8 @@ mod tests {
         lease.vouch(Duration::from_secs(10));
         lease.grant(backend.clone());
         lease.revoke();
-        let at_revoke = backend.0.load(Ordering::Relaxed);
+        let at_revoke = backend.count.load(Ordering::Relaxed);
         assert!(ran_out.recv_timeout(Duration::from_millis(400)).is_err());
-        assert_eq!(backend.0.load(Ordering::Relaxed), at_revoke);
+        assert_eq!(backend.count.load(Ordering::Relaxed), at_revoke);
     }
 }
