@@ -146,6 +146,26 @@ impl<const N: usize> Ledger<N> {
         Some(counts)
     }
 
+    /// Gives a slot back whose client nobody will ever know: its pulls become unattributed. Control thread.
+    pub fn disown(&self, writer: SlotWriter) {
+        if let Some(counts) = self.release(writer) {
+            for tally in [counts.live, counts.muted] {
+                self.unattributed
+                    .pulls
+                    .fetch_add(tally.pulls, Ordering::Relaxed);
+                self.unattributed
+                    .frames
+                    .fetch_add(tally.frames, Ordering::Relaxed);
+                self.unattributed
+                    .nanoseconds
+                    .fetch_add(tally.nanoseconds, Ordering::Relaxed);
+            }
+            self.unattributed
+                .pulls
+                .fetch_add(counts.lost, Ordering::Relaxed);
+        }
+    }
+
     /// Counts one pull. Real-time safe, and wait-free. Through another ledger's writer it counts as unattributed.
     pub fn record(&self, writer: &mut SlotWriter, pull: Pull) {
         match self.slot_of(writer) {

@@ -84,6 +84,8 @@ record! {
         ActivationRecord,
         /// The server's profiler: an estimate, for it drops events under load.
         Profiler,
+        /// Nothing, for there are more clients than counts are kept for: what this one pulls is unattributed.
+        Unattributed,
     }
 }
 

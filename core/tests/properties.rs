@@ -490,3 +490,32 @@ fn another_ledgers_writer_counts_as_unattributed() {
         }
     );
 }
+
+#[test]
+fn what_a_client_pulled_that_nobody_will_know_is_unattributed() {
+    let ledger = Ledger::<1>::new(1);
+    let mut writer = ledger.claim(7).expect("a slot is free");
+    for live in [true, false] {
+        ledger.record(
+            &mut writer,
+            Pull {
+                finish_ns: 5,
+                frames: 64,
+                nanoseconds: 1_333_333,
+                live,
+                flagged: false,
+            },
+        );
+    }
+    ledger.record_lost(&mut writer, 3);
+    ledger.disown(writer);
+    assert_eq!(ledger.snapshot(0), Err(NoSnapshot::Free));
+    assert_eq!(
+        ledger.unattributed(),
+        Tally {
+            pulls: 5,
+            frames: 128,
+            nanoseconds: 2_666_666
+        }
+    );
+}

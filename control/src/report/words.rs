@@ -194,6 +194,7 @@ pub(crate) fn behaviour(behaviour: Behaviour) -> &'static str {
 pub(crate) fn exactness(client: &ClientStats) -> String {
     let base = match client.counted_by {
         CountedBy::Profiler => "estimated",
+        CountedBy::Unattributed => "unattributed",
         CountedBy::ActivationRecord if client.lost > 0 => "at least",
         CountedBy::ActivationRecord if client.exact || client.xruns > 0 => "exact",
         CountedBy::ActivationRecord => "not exact",

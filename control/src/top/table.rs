@@ -246,7 +246,7 @@ fn last(client: &ClientStats, page: &Page) -> String {
 
 fn counts(client: &ClientStats) -> String {
     match (client.counted_by, client.lost, client.xruns) {
-        (CountedBy::Profiler, _, _) => "estimated".into(),
+        (CountedBy::Profiler | CountedBy::Unattributed, _, _) => words::exactness(client),
         (_, 0, 0) => words::exactness(client),
         (_, 0, flagged) => format!("{flagged} flagged"),
         (_, lost, _) => format!("{lost} lost"),

@@ -37,5 +37,8 @@ pub(crate) mod profiler;
 pub(crate) mod profiler_feed;
 pub(crate) mod table;
 
+/// Clients whose counts are kept apart, at once. The pulls of further ones are unattributed.
+const SLOTS: usize = 512;
+
 /// The ledger of all clients.
-pub(crate) type Clients = truemute_core::ledger::Ledger<{ table::PEERS }>;
+pub(crate) type Clients = truemute_core::ledger::Ledger<SLOTS>;

@@ -6,8 +6,9 @@
 use super::activation::ActivationRecord;
 use super::books::{Account, Books, CycleFacts};
 
-/// How many peers one output can have. The server's own limit is its file descriptors: 128 clients at the usual 1024.
-pub(crate) const PEERS: usize = 512;
+/// How many peers one output can have. The server's own limit is its file descriptors: 128 clients at the usual 1024, about
+/// 2,500 at 20,000. More than the ledger has slots: who has none is counted as unattributed.
+pub(crate) const PEERS: usize = 4096;
 
 /// A peer as the main thread hands it over, and gets it back.
 #[derive(Debug)]

@@ -51,6 +51,8 @@ struct Entry {
     last: Option<SlotSnapshot>,
     /// Unlinked, as the counting side sees it; the registry may not have said so yet.
     left: bool,
+    /// It left before the registry had shown it, so nobody can ever say who it was.
+    stranger: bool,
 }
 
 /// Where the right to write the client's slot is.
@@ -241,19 +243,23 @@ impl Clients {
                 client: None,
                 last: None,
                 left: false,
+                stranger: false,
             }
         })
     }
 
     /// A node is about to leave: if no turn has seen its link, this is the last moment to learn who it was. (A client can
-    /// come and go within one turn.) The graph's driver is told like a client and is no stream.
+    /// come and go within one turn.) The graph's driver is told like a client and is no stream; it is in the registry long
+    /// before, so what is not there is no driver, and its pulls are unattributed.
     pub(crate) fn recognise(&mut self, node: u32, model: &Model, wall_ns: u64) {
-        let unknown = |entry: &Entry| entry.client.is_none();
+        let Some(entry) = self.by_node.get_mut(&node).filter(|it| it.client.is_none()) else {
+            return;
+        };
         let records = |node: &Node| node.prop("media.class") == "Stream/Input/Audio";
-        if self.by_node.get(&node).is_some_and(unknown)
-            && model.nodes.get(&node).is_some_and(records)
-        {
-            self.learn(node, model, wall_ns);
+        match model.nodes.get(&node) {
+            Some(known) if records(known) => self.learn(node, model, wall_ns),
+            Some(_) => {}
+            None => entry.stranger = true,
         }
     }
 
@@ -342,6 +348,9 @@ impl Clients {
             slot: Some(writer), ..
         }) = entry.place
         {
+            if entry.stranger && entry.client.is_none() {
+                return self.ledger.disown(writer);
+            }
             entry.last = self.ledger.release(writer).or(entry.last);
         }
         let Some(mut client) = entry.client else {
@@ -355,7 +364,7 @@ impl Clients {
             entry.id,
             &client,
             entry.last.as_ref(),
-            self.counted_by(),
+            self.counted_by(entry.slot),
             wall_ns(),
         ));
     }
@@ -379,10 +388,12 @@ impl Clients {
             .map(|entry| entry.id)
     }
 
-    fn counted_by(&self) -> CountedBy {
-        match self.estimate {
-            Some(_) => CountedBy::Profiler,
-            None => CountedBy::ActivationRecord,
+    /// From what a client with this slot of the ledger is counted.
+    fn counted_by(&self, slot: Option<usize>) -> CountedBy {
+        match (slot, &self.estimate) {
+            (None, _) => CountedBy::Unattributed,
+            (Some(_), Some(_)) => CountedBy::Profiler,
+            (Some(_), None) => CountedBy::ActivationRecord,
         }
     }
 
@@ -421,14 +432,13 @@ impl Clients {
                 entry.last = Some(seen);
             }
         }
-        let counted_by = self.counted_by();
         let entries = self.by_node.values().chain(self.leaving.values());
         let there = entries.filter_map(|entry| {
             Some(observed(
                 entry.id,
                 entry.client.as_ref()?,
                 entry.last.as_ref(),
-                counted_by,
+                self.counted_by(entry.slot),
                 wall_ns,
             ))
         });
@@ -463,3 +473,6 @@ fn observed(
             .map(|at| wall_ns.saturating_sub(monotonic_ns().saturating_sub(at))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -393,6 +393,41 @@ fn counts_a_peer_without_a_slot_as_unattributed() {
 }
 
 #[test]
+fn counts_more_peers_than_the_ledger_keeps_apart() {
+    const MORE: usize = 8;
+    let ledger = crate::count::Clients::new(1);
+    let (mut trace, _traced) = trace_queue(1);
+    let mut simulated = SimulatedRecord::new();
+    let mut table = PeerTable::new();
+    for node_id in 0..(crate::count::SLOTS + MORE) as u32 {
+        let account = Account {
+            client: u64::from(node_id),
+            slot: ledger.claim(u64::from(node_id)),
+        };
+        let record = simulated.record();
+        let peer = Peer {
+            node_id,
+            account,
+            record,
+            joined_ns: 1,
+        };
+        table.add(peer).unwrap();
+    }
+    let mut books = Books {
+        ledger: &ledger,
+        trace: &mut trace,
+    };
+    table.scan(&facts(1, true), None, &mut books);
+    simulated.signalled(CYCLE + 10_000);
+    simulated.finished(CYCLE + 20_000);
+    table.scan(&facts(2, true), Some(&facts(1, true)), &mut books);
+    let last = ledger.snapshot(crate::count::SLOTS - 1).unwrap();
+    assert_eq!((last.live.pulls, last.live.frames), (1, 1024));
+    let rest = ledger.unattributed();
+    assert_eq!((rest.pulls, rest.frames), (MORE as u64, MORE as u64 * 1024));
+}
+
+#[test]
 fn refuses_the_peer_that_does_not_fit_and_hands_it_back() {
     let simulated = SimulatedRecord::new();
     let peer = |node_id| {
