@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod enforcement;
 pub mod hotkey;
 pub mod install;
 #[cfg(test)]

@@ -1,0 +1,82 @@
+//! What keeps ordinary clients off the real mics where the audio server refuses links (guard = "enforce"): configuration for
+//! PipeWire and a component of WirePlumber 0.5, as they lie in `control/packaging/`. Who writes them is `install`.
+
+use std::path::PathBuf;
+
+/// To which of the user's base directories a path is relative (XDG Base Directory Specification).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// `XDG_CONFIG_HOME`.
+    Config,
+    /// `XDG_DATA_HOME`.
+    Data,
+}
+
+/// One file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What `path` is relative to.
+    pub base: Base,
+    /// Where it belongs.
+    pub path: &'static str,
+    /// Its text.
+    pub text: String,
+}
+
+/// Whose processes may hear the real mics, beside WirePlumber itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// Units of the user's systemd, such as `truemute.service`.
+    pub units: Vec<String>,
+    /// Whole paths of executables; a trailing `*` stands for any ending of the last part.
+    pub executables: Vec<PathBuf>,
+}
+
+/// The files. PipeWire and WirePlumber have to be started again after they were written, changed or removed.
+pub fn files(trusted: &Trusted) -> [File; 3] {
+    let units = trusted.units.iter().cloned();
+    let executables = trusted
+        .executables
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned());
+    [
+        File {
+            base: Base::Config,
+            path: "pipewire/pipewire.conf.d/61-truemute-guard.conf",
+            text: include_str!("../packaging/pipewire/61-truemute-guard.conf").to_owned(),
+        },
+        File {
+            base: Base::Config,
+            path: "wireplumber/wireplumber.conf.d/61-truemute-guard.conf",
+            text: include_str!("../packaging/wireplumber-0.5/61-truemute-guard.conf")
+                .replace("@UNITS@", &array(units))
+                .replace("@EXECUTABLES@", &array(executables)),
+        },
+        File {
+            base: Base::Data,
+            path: "wireplumber/scripts/truemute-guard.lua",
+            text: include_str!("../packaging/wireplumber-0.5/truemute-guard.lua").to_owned(),
+        },
+    ]
+}
+
+/// PipeWire's configuration reads JSON.
+fn array(words: impl Iterator<Item = String>) -> String {
+    serde_json::Value::from_iter(words).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_trusted_stands_in_wireplumbers_file() {
+        let trusted = Trusted {
+            units: vec!["truemute.service".to_owned()],
+            executables: vec![PathBuf::from("/opt/a \"b\"/c*")],
+        };
+        let [_, wireplumber, _] = files(&trusted);
+        let lines = "  trusted.units = [\"truemute.service\"]\n  trusted.executables = [\"/opt/a \\\"b\\\"/c*\"]\n";
+        assert!(wireplumber.text.contains(lines), "{}", wireplumber.text);
+    }
+}
