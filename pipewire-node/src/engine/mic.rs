@@ -1,11 +1,14 @@
 //! The real mic's way to the capture filter: linked only while somebody listens and the gate may need it, let go of and
-//! suspended otherwise (P8). The links are ours: without linger, so that they go when we do.
+//! suspended otherwise (P8). The links are ours: without linger, so that they go when we do. Other links into the filter are
+//! cut: its ports mix, and what another app plays is not to be heard as the mic.
 
-use pipewire::{core::CoreRc, link::Link, properties::PropertiesBox};
+use std::collections::BTreeSet;
+
+use pipewire::{core::CoreRc, link::Link as LinkProxy, properties::PropertiesBox};
 
 use crate::{
     graph::{
-        model::{Model, NodeState},
+        model::{Link, Model, NodeState},
         watch::Watch,
     },
     sample::Channel,
@@ -19,6 +22,8 @@ pub(crate) struct MicKeeper {
     opened: Option<u32>,
     /// The mic that was asked to close its device, so that it is asked once.
     closed: Option<u32>,
+    /// Links of others into the filter, which the server was asked to remove.
+    foreign: BTreeSet<u32>,
 }
 
 struct Linked {
@@ -47,7 +52,7 @@ struct Pair {
     input: u32,
     /// Whether the registry has shown the link: if it vanishes after that, somebody removed it.
     seen: bool,
-    _proxy: Link,
+    _proxy: LinkProxy,
 }
 
 impl MicKeeper {
@@ -117,6 +122,38 @@ impl MicKeeper {
         }
     }
 
+    /// Removes what others have linked into the filter. If there is such a link now and was none before, or the reverse,
+    /// says which. (A link that lingers has no client, so it is not ours.)
+    pub(crate) fn cut_foreign(
+        &mut self,
+        capture: u32,
+        model: &Model,
+        watch: &Watch,
+    ) -> Option<bool> {
+        let own = model.nodes.get(&capture)?.client()?;
+        let into_us = |link: &Link| link.input_node == capture && link.client != Some(own);
+        let found: BTreeSet<u32> = model
+            .links
+            .iter()
+            .filter(|(_, link)| into_us(link))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in found.difference(&self.foreign) {
+            let link = model.links.get(id);
+            let source = link.and_then(|link| model.nodes.get(&link.output_node));
+            let client = link.and_then(|link| model.clients.get(&link.client?));
+            tracing::warn!(
+                source = source.map_or("", |node| node.prop("node.name")),
+                by = client.and_then(|props| props.get("application.name")),
+                "somebody linked a source into the virtual microphone; the link is removed, and until then there is silence"
+            );
+            watch.destroy(*id);
+        }
+        let before = std::mem::replace(&mut self.foreign, found);
+        let mixed = !self.foreign.is_empty();
+        (before.is_empty() == mixed).then_some(mixed)
+    }
+
     /// The mic whose links the registry has shown.
     pub(crate) fn capturing(&self) -> Option<u32> {
         self.linked
@@ -165,7 +202,7 @@ fn link(
     output: u32,
     capture: u32,
     input: u32,
-) -> Result<Link, pipewire::Error> {
+) -> Result<LinkProxy, pipewire::Error> {
     let mut properties = PropertiesBox::new();
     properties.insert("link.output.node", mic.to_string());
     properties.insert("link.output.port", output.to_string());

@@ -441,6 +441,9 @@ impl Engine {
         }
         self.mic
             .close(self.following.filter(|_| closes), capture, &model, watch);
+        if let Some(mixed) = self.mic.cut_foreign(capture, &model, watch) {
+            data_loop.run(|cycle| cycle.distrust(mixed));
+        }
     }
 
     /// Sets a mirror right that says "unmuted" while the gate is silent.

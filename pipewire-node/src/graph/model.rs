@@ -83,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) output_port: u32,
     pub(crate) input_node: u32,
     pub(crate) input_port: u32,
+    /// The client object of who made it, if the server says so.
+    pub(crate) client: Option<u32>,
 }
 
 /// Everything that the registry told, by global id.

@@ -97,6 +97,12 @@ impl Watch {
         &self.registry
     }
 
+    /// Asks the server to remove an object.
+    pub(crate) fn destroy(&self, id: u32) {
+        // A refusal comes as an error of the core; the object is then still there.
+        let _ = self.registry.destroy_global(id);
+    }
+
     /// Asks a node to close its device now, instead of after the session manager's five seconds.
     pub(crate) fn suspend(&self, node: u32) {
         let proxy = self.bound.borrow().get(&node).and_then(|b| b.node.clone());
@@ -194,6 +200,7 @@ fn add(
                 output_port: number("link.output.port")?,
                 input_node: number("link.input.node")?,
                 input_port: number("link.input.port")?,
+                client: number("client.id"),
             };
             model.borrow_mut().links.insert(global.id, link);
             None

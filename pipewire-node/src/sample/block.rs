@@ -52,6 +52,8 @@ pub(super) struct Intake {
     ports: [*mut c_void; MAX_CHANNELS],
     /// Blocks of a newly linked mic that are still to be dropped.
     settling: u32,
+    /// Somebody else's sound is mixed into the mic's.
+    mixed: bool,
     /// The block's sound: each channel's samples, [`PLANE`] bytes apart. A copy, for what the ports hold is unmapped by the
     /// main thread when a link goes, and the stream's callback may come after that.
     sound: Box<[u8]>,
@@ -66,6 +68,7 @@ impl Intake {
             channels,
             ports: [ptr::null_mut(); MAX_CHANNELS],
             settling: 0,
+            mixed: false,
             // Written, so that its pages are there before the first cycle.
             sound: vec![0xff; channels * PLANE].into(),
         }
@@ -81,6 +84,11 @@ impl Intake {
     pub(super) fn expect_mic(&mut self, node: u32, dropped: u32) {
         self.latency.set_mic(node);
         self.settling = dropped;
+    }
+
+    /// See [`Cycle::distrust`](super::Cycle::distrust).
+    pub(super) fn distrust(&mut self, mixed: bool) {
+        self.mixed = mixed;
     }
 
     /// The first `bytes` bytes of a channel of the block that was taken last.
@@ -150,6 +158,8 @@ impl Intake {
             Source::Unhealthy
         } else if self.settling > 0 {
             self.settling -= 1;
+            Source::Unhealthy
+        } else if self.mixed {
             Source::Unhealthy
         } else if !open {
             Source::Missing

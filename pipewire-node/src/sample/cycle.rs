@@ -156,6 +156,12 @@ impl Cycle {
         self.intake.expect_mic(node, dropped);
     }
 
+    /// Whether somebody else's sound is linked into the capture side: then nothing passes. By the main loop's blocking invoke
+    /// on this thread.
+    pub(crate) fn distrust(&mut self, mixed: bool) {
+        self.intake.distrust(mixed);
+    }
+
     /// Whether activation records can be counted from.
     pub(crate) fn verdict(&self) -> Verdict {
         self.verdict
