@@ -13,7 +13,7 @@ use crate::protocol::{
     Behaviour, Bypass, BypassPath, ClientStats, Connected, Figures, IntervalUs, SCHEMA, Stats,
     Unattributed,
 };
-use crate::store::{ClientRecord, ConnectedNs};
+use crate::store::{BypassRecord, ClientRecord, ConnectedNs};
 
 pub use self::csv::write_csv;
 pub use self::since::{SinceError, parse_since};
@@ -26,6 +26,7 @@ const CONTINUOUS_PERCENT: u128 = 95;
 pub fn of_records(
     mut records: Vec<ClientRecord>,
     unattributed: Tally,
+    mut bypasses: Vec<BypassRecord>,
     since_ns: u64,
     until_ns: u64,
 ) -> Stats {
@@ -33,6 +34,14 @@ pub fn of_records(
         let counts = &record.client.counts;
         let pulls = (counts.muted.pulls, counts.live.pulls);
         (std::cmp::Reverse(pulls), record.instance, record.client.id)
+    });
+    bypasses.sort_by_key(|record| {
+        let bypass = &record.bypass;
+        (
+            std::cmp::Reverse(bypass.since_ns),
+            record.instance,
+            bypass.id,
+        )
     });
     Stats {
         schema: SCHEMA,
@@ -43,7 +52,10 @@ pub fn of_records(
             pulls: unattributed.pulls,
             frames: unattributed.frames,
         },
-        bypasses: Vec::new(),
+        bypasses: bypasses
+            .iter()
+            .map(|record| of_bypass(record.instance, &record.bypass))
+            .collect(),
     }
 }
 
@@ -265,7 +277,7 @@ pub(crate) mod tests {
             client,
             connected,
         });
-        of_records(records.to_vec(), tally(3), T0, T0 + 61 * SECOND)
+        of_records(records.to_vec(), tally(3), Vec::new(), T0, T0 + 61 * SECOND)
     }
 
     #[test]

@@ -7,12 +7,13 @@
 mod count;
 mod engine;
 mod graph;
+mod guard;
 mod monotonic;
 pub mod rehearsal;
 mod sample;
 pub mod who;
 
-pub use engine::{Counting, Failure, Options, ServerFacts, VirtualMic, WhileMuted};
+pub use engine::{Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted};
 
 /// `node.name` of the virtual mic.
 pub const VIRTUAL_MIC: &str = sample::NODE_NAME;

@@ -1,4 +1,4 @@
-//! Effects between the virtual mic and an app, as users put there: an echo canceller and a filter chain of PipeWire's own,
+//! Effects between a mic (the virtual one, or the real one) and an app, as users put there: an echo canceller and a filter chain of PipeWire's own,
 //! in a client process. Each is a source that apps record from.
 
 use std::fs::{self, File};
@@ -22,14 +22,22 @@ impl Effects {
     /// `node.name` of each effect's source.
     pub const SOURCES: [&str; 2] = ["echo-cancelled", "filtered"];
 
-    /// Starts both effects and returns when apps can record from them.
+    /// Starts both effects on the virtual mic and returns when apps can record from them.
     ///
     /// # Panics
     /// If they do not come.
     pub fn start(server: &PrivateServer) -> Self {
+        Self::start_on(server, VIRTUAL_MIC)
+    }
+
+    /// Starts both effects on the source `target` and returns when apps can record from them.
+    ///
+    /// # Panics
+    /// If they do not come.
+    pub fn start_on(server: &PrivateServer, target: &str) -> Self {
         let configs = Path::new(&server.env()["XDG_CONFIG_HOME"]).join("pipewire");
         fs::create_dir_all(&configs).expect("a directory can be made");
-        fs::write(configs.join(CONFIG), configuration()).expect("a file can be written");
+        fs::write(configs.join(CONFIG), configuration(target)).expect("a file can be written");
         let log = server.directory().join("effects.log");
         let output = File::create(&log).expect("a log can be made");
         let mut command = server.own_command("pipewire");
@@ -58,7 +66,7 @@ impl Effects {
 }
 
 /// For `pipewire -c`. (Arguments: PipeWire's pages on its modules echo-cancel and filter-chain.)
-fn configuration() -> String {
+fn configuration(target: &str) -> String {
     let [echo, filter] = Effects::SOURCES;
     format!(
         r#"context.spa-libs = {{
@@ -73,7 +81,7 @@ context.modules = [
     {{ name = libpipewire-module-echo-cancel
       args = {{
         library.name = aec/libspa-aec-webrtc
-        capture.props = {{ node.name = echo-cancelled.capture target.object = {VIRTUAL_MIC} }}
+        capture.props = {{ node.name = echo-cancelled.capture target.object = {target} }}
         source.props = {{ node.name = {echo} }}
         sink.props = {{ node.name = echo-cancelled.sink }}
         playback.props = {{ node.name = echo-cancelled.playback }}
@@ -91,7 +99,7 @@ context.modules = [
           ]
           links = [ {{ output = "low:Out" input = "mid:In" }} ]
         }}
-        capture.props = {{ node.name = filtered.capture target.object = {VIRTUAL_MIC} }}
+        capture.props = {{ node.name = filtered.capture target.object = {target} }}
         playback.props = {{ node.name = {filter} media.class = Audio/Source }}
       }}
     }}

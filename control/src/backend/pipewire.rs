@@ -6,7 +6,7 @@ use truemute_core::observed::{Applied, Snapshot};
 use truemute_pipewire::{self as node, Failure, VirtualMic};
 
 use super::{Backend, BackendError};
-use crate::config::{Counting, Settings, WhileMuted};
+use crate::config::{Counting, Guard, Settings, WhileMuted};
 use crate::daemon::{BackendFactory, EventSink};
 
 /// Makes virtual mics on the session's PipeWire server.
@@ -31,6 +31,12 @@ impl PipewireFactory {
                 Counting::Auto => node::Counting::Auto,
                 Counting::Profiler => node::Counting::Profiler,
             },
+            guard: match config.guard {
+                Guard::Off => node::GuardMode::Off,
+                Guard::Report => node::GuardMode::Report,
+                Guard::Enforce => node::GuardMode::Enforce,
+            },
+            trusted_processors: config.trusted_processors.clone(),
         };
         Self { options }
     }
@@ -67,8 +73,8 @@ impl Backend for VirtualMic {
         Ok(VirtualMic::snapshot(self)?)
     }
 
-    fn forget_gone(&self, clients: &[u64], _: &[u64]) {
-        VirtualMic::forget_gone(self, clients);
+    fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
+        VirtualMic::forget_gone(self, clients, bypasses);
     }
 
     fn description(&self) -> String {

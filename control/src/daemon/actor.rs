@@ -15,6 +15,7 @@ use super::opening::Opening;
 use super::state::{Decision, MuteState, Reason, Want};
 use super::status::{self, Facts};
 use super::supervisor::Supervisor;
+use super::warned::Warned;
 use super::{GateChange, History, Watchdog};
 use crate::backend::{Backend, BackendError};
 use crate::config::Settings;
@@ -84,6 +85,7 @@ pub(super) struct Actor {
     pub(super) start_warning: Option<String>,
     pub(super) memory_trouble: Option<String>,
     pub(super) warnings: Vec<String>,
+    pub(super) warned: Warned,
     pub(super) tracing: bool,
     pub(super) published: Option<Arc<Status>>,
 }
@@ -353,6 +355,10 @@ impl Actor {
             return;
         }
         self.publisher.publish(&Note::Look(look.clone()));
+        for warning in self.warned.news(&look) {
+            tracing::warn!("{warning}");
+            self.warnings.push(warning);
+        }
         self.look = Some(look);
         if self.tracing && self.publisher.listeners_of(Topic::Trace) == 0 {
             self.set_tracing(false);

@@ -14,6 +14,7 @@ pub mod service;
 mod state;
 mod status;
 mod supervisor;
+mod warned;
 mod watchdog;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use observer::Observer;
 use opening::Opening;
 use state::MuteState;
 use supervisor::Supervisor;
+use warned::Warned;
 
 /// Longer than any backend call that the actor can be in.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
@@ -114,6 +116,7 @@ impl Daemon {
             start_warning,
             memory_trouble: None,
             warnings: Vec::new(),
+            warned: Warned::default(),
             tracing: false,
             published: None,
         };

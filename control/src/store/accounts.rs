@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use truemute_core::observed::{Client, ClientState, CountedBy, Counts, Intervals, Snapshot, Tally};
 
-use super::GateRecord;
+use super::{GateRecord, bypasses};
 use crate::clock::Stamp;
 use crate::protocol::GateState;
 
@@ -128,6 +128,7 @@ pub(super) struct Pending {
     /// Cumulative unattributed tally per instance.
     pub(super) unattributed_readings: BTreeMap<u64, Tally>,
     pub(super) gate_changes: Vec<GateRecord>,
+    pub(super) bypasses: bypasses::Waiting,
     /// Something happened that is worth a write.
     urgent: bool,
 }
@@ -151,6 +152,7 @@ impl Pending {
             && self.readings.is_empty()
             && self.unattributed.is_empty()
             && self.gate_changes.is_empty()
+            && self.bypasses.is_empty()
     }
 
     /// Takes back what could not be written; `self` is what came meanwhile.
@@ -166,6 +168,8 @@ impl Pending {
             .unattributed_readings
             .append(&mut self.unattributed_readings);
         earlier.gate_changes.append(&mut self.gate_changes);
+        bypasses::put_back(&mut self.bypasses, std::mem::take(&mut earlier.bypasses));
+        earlier.bypasses = std::mem::take(&mut self.bypasses);
         earlier.urgent = true;
         *self = earlier;
         self.thin();
@@ -250,6 +254,7 @@ pub(super) struct Accounts {
     segments: VecDeque<Segment>,
     known: HashMap<Key, Known>,
     unattributed: HashMap<u64, Tally>,
+    pub(super) bypasses: bypasses::There,
     resume: Resume,
     /// Instances seen by this run.
     pub(super) instances: Vec<u64>,
@@ -266,6 +271,7 @@ impl Accounts {
             segments: VecDeque::new(),
             known: HashMap::new(),
             unattributed: HashMap::new(),
+            bypasses: bypasses::There::default(),
             resume,
             instances: Vec::new(),
             started: now,
@@ -291,6 +297,7 @@ impl Accounts {
             }
         }
         self.nobodys(snapshot, now);
+        self.pending.urgent |= self.bypasses.look(snapshot, &mut self.pending.bypasses);
         let there: HashSet<u64> = snapshot.clients.iter().map(|client| client.id).collect();
         self.forget(now.wall_ns, |key| {
             key.instance == snapshot.instance && there.contains(&key.client)
@@ -315,6 +322,7 @@ impl Accounts {
     pub(super) fn server_lost(&mut self, now: Stamp) {
         self.pass_time(now);
         self.forget(now.wall_ns, |_| false);
+        self.pending.urgent |= self.bypasses.lost(&mut self.pending.bypasses, |_| false);
         self.segments.clear();
     }
 

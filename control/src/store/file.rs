@@ -16,7 +16,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x5472_754d;
 
 /// Step N brings a file from format N to N + 1; format 0 is an empty file. Released steps never change.
-pub(super) const STEPS: &[&str] = &[include_str!("format-1.sql")];
+pub(super) const STEPS: &[&str] = &[include_str!("format-1.sql"), include_str!("format-2.sql")];
 
 /// How long a reader or writer waits for another one's lock. The recorder's transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(2);

@@ -5,9 +5,12 @@
 //! is the user's own affair. docs/history.md describes its tables.
 
 mod accounts;
+mod bypasses;
 mod file;
 mod read;
 mod recorder;
+#[cfg(test)]
+pub(crate) use bypasses::tests as bypass_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 mod write;
@@ -16,6 +19,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use accounts::{ClientRecord, ConnectedNs};
+pub use bypasses::BypassRecord;
 pub use read::{Reader, Window};
 pub use recorder::{Options, Recorder};
 

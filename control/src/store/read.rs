@@ -9,6 +9,7 @@ use serde::de::value::Error as WordError;
 use truemute_core::observed::{Client, ClientState, Counts, Intervals, Puller, Tally};
 
 use super::accounts::{ClientRecord, ConnectedNs, MINUTE_NS};
+use super::bypasses::{self, BypassRecord};
 use super::write::bits;
 use super::{GateRecord, StoreError, file};
 use crate::clock::Stamp;
@@ -58,10 +59,14 @@ impl Reader {
         for record in &mut records {
             record.client.state = ClientState::Gone;
         }
+        let mut past = bypasses::read(&self.connection, &window)
+            .map_err(|cause| file::explain(&self.path, cause))?;
+        past.iter_mut().for_each(BypassRecord::close);
         let start_ns = since_ns - since_ns % MINUTE_NS;
         Ok(stats::of_records(
             records,
             unattributed,
+            past,
             start_ns,
             Stamp::now().wall_ns,
         ))
@@ -132,14 +137,17 @@ fn gate_changes(connection: &Connection, since_ns: u64) -> rusqlite::Result<Vec<
 
 fn selection(window: &Window) -> (i64, Option<String>) {
     let minute = i64::try_from(window.since_ns / MINUTE_NS).unwrap_or(i64::MAX);
-    let instances = window.instances.as_ref().map(|instances| {
-        let numbers: Vec<String> = instances
-            .iter()
-            .map(|number| bits(*number).to_string())
-            .collect();
-        format!("[{}]", numbers.join(","))
-    });
-    (minute, instances)
+    (minute, instances(window))
+}
+
+/// The window's instances as a JSON array.
+pub(super) fn instances(window: &Window) -> Option<String> {
+    let instances = window.instances.as_ref()?;
+    let numbers: Vec<String> = instances
+        .iter()
+        .map(|number| bits(*number).to_string())
+        .collect();
+    Some(format!("[{}]", numbers.join(",")))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ClientRecord> {
@@ -193,7 +201,10 @@ pub(super) fn tally(row: &Row<'_>, first: usize) -> rusqlite::Result<Tally> {
 }
 
 /// The value that a word of the contract stands for.
-fn word<T: for<'de> Deserialize<'de>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn word<T: for<'de> Deserialize<'de>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     T::deserialize(text.as_str().into_deserializer()).map_err(|cause: WordError| {
         rusqlite::Error::FromSqlConversionFailure(

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use truemute_core::observed::{Applied, Snapshot, Tally};
 
 use super::accounts::{Accounts, ClientRecord, Key, MINUTE_NS, Pending, Resume, add_tally};
+use super::bypasses::{self, BypassRecord};
 use super::file::{self, File};
 use super::read::{self, Window};
 use super::{GateRecord, StoreError, write};
@@ -198,13 +199,20 @@ impl History for Recorder {
         let state = self.shared.lock();
         let records = state.accounts.connected();
         let unattributed = state.accounts.unattributed();
+        let bypasses = state.accounts.bypasses.now();
         drop(state);
         let now_ns = Stamp::now().wall_ns;
         let first = records
             .iter()
             .map(|record| record.client.first_seen_ns)
             .min();
-        stats::of_records(records, unattributed, first.unwrap_or(now_ns), now_ns)
+        stats::of_records(
+            records,
+            unattributed,
+            bypasses,
+            first.unwrap_or(now_ns),
+            now_ns,
+        )
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -320,6 +328,7 @@ fn answer(
     };
     drop(state);
     let (mut records, mut unattributed) = writer.sums(&window)?;
+    let written = writer.bypasses(&window)?;
 
     let state = shared.lock();
     add_pending(
@@ -328,6 +337,10 @@ fn answer(
         &state.accounts.pending,
         &window,
     );
+    let accounts = &state.accounts;
+    let bypasses = accounts
+        .bypasses
+        .complete(written, &accounts.pending.bypasses, &window);
     for record in &mut records {
         let key = Key {
             instance: record.instance,
@@ -344,6 +357,7 @@ fn answer(
     Ok(stats::of_records(
         records,
         unattributed,
+        bypasses,
         start_ns,
         Stamp::now().wall_ns,
     ))
@@ -462,12 +476,23 @@ impl Writer {
         let sums = self.with_file(|file, path| {
             read::sums(&file.connection, window).map_err(|cause| file::explain(path, cause))
         });
-        match sums {
+        self.or_nothing(sums)
+    }
+
+    fn bypasses(&mut self, window: &Window) -> Result<Vec<BypassRecord>, StoreError> {
+        let bypasses = self.with_file(|file, path| {
+            bypasses::read(&file.connection, window).map_err(|cause| file::explain(path, cause))
+        });
+        self.or_nothing(bypasses)
+    }
+
+    fn or_nothing<T: Default>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        match read {
             Err(StoreError::Full { .. } | StoreError::Unusable { .. }) if self.file.is_none() => {
                 // Nothing can be read; what this run counted is in memory.
-                Ok((Vec::new(), Tally::default()))
+                Ok(T::default())
             }
-            sums => sums,
+            read => read,
         }
     }
 

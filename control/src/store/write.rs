@@ -5,6 +5,7 @@ use serde::Serialize;
 use truemute_core::observed::Counts;
 
 use super::accounts::{Key, MINUTE_NS, Minute, Pending, Reading, Resume};
+use super::bypasses;
 use super::read::tally;
 
 /// Adds a batch; all of it or, on an error, nothing.
@@ -21,6 +22,7 @@ pub(super) fn write(
         write_minute(&transaction, *minute, *key, row)?;
     }
     write_unattributed(&transaction, batch, now_ns)?;
+    bypasses::write(&transaction, &batch.bypasses)?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO gate_changes (at_ns, gate, reason, clock, position) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -236,6 +238,7 @@ pub(super) fn prune(connection: &mut Connection, before_ns: u64) -> rusqlite::Re
     let (minute, time) = (signed(before_ns / MINUTE_NS), signed(before_ns));
     transaction.execute("DELETE FROM minutes WHERE minute < ?1", [minute])?;
     transaction.execute("DELETE FROM unattributed WHERE minute < ?1", [minute])?;
+    transaction.execute("DELETE FROM bypasses WHERE last_seen_ns < ?1", [time])?;
     transaction.execute("DELETE FROM gate_changes WHERE at_ns < ?1", [time])?;
     transaction.execute("DELETE FROM instances WHERE last_seen_ns < ?1", [time])?;
     // A clock that was set back can leave minutes younger than their client's last reading.
@@ -252,7 +255,7 @@ pub(super) fn prune(connection: &mut Connection, before_ns: u64) -> rusqlite::Re
 }
 
 /// SQLite's integers are signed; no honest count comes near their end.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -262,7 +265,7 @@ pub(super) fn bits(number: u64) -> i64 {
 }
 
 /// The contract's word for a value of one of its enums.
-fn word<T: Serialize>(value: &T) -> String {
+pub(super) fn word<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

@@ -19,7 +19,7 @@ use crate::{
         books::{Account, TraceReceiver},
         table::Peer,
     },
-    graph::model::{Model, Node, NodeState, Props},
+    graph::model::{Model, Node, NodeState},
     monotonic::monotonic_ns,
     who::{Claims, Who, identify, system::System},
 };
@@ -267,15 +267,7 @@ impl Clients {
         let Some(facts) = model.nodes.get(&node) else {
             return;
         };
-        let client_props: Props = facts
-            .client()
-            .and_then(|c| model.clients.get(&c))
-            .cloned()
-            .unwrap_or_default();
-        let claims = Claims {
-            node_props: facts.props.clone(),
-            client_props,
-        };
+        let claims = Claims::of(facts, model);
         let state = match facts.state {
             NodeState::Running => ClientState::Running,
             _ => ClientState::Corked,

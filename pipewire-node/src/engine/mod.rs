@@ -51,6 +51,18 @@ pub enum Counting {
     Profiler,
 }
 
+/// What to do about clients that get a real mic's sound past the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GuardMode {
+    /// Nothing; nobody looks for them.
+    Off,
+    /// Report them.
+    #[default]
+    Report,
+    /// Keep them off the real mics as far as the server allows, and report them.
+    Enforce,
+}
+
 /// How the virtual mic is to be.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -66,6 +78,11 @@ pub struct Options {
     pub channels: Option<u32>,
     /// From what pulls are counted.
     pub counting: Counting,
+    /// What to do about clients that get a real mic's sound past the gate.
+    pub guard: GuardMode,
+    /// Who may read a real mic and is no bypass by itself: paths of executables, or `node.name` where there is no slash. A
+    /// trailing `*` stands for any ending.
+    pub trusted_processors: Vec<String>,
 }
 
 /// Why the virtual mic could not do what was asked.
@@ -122,7 +139,10 @@ pub(crate) enum Command {
     Snapshot {
         reply: SyncSender<Snapshot>,
     },
-    ForgetGone(Vec<u64>),
+    ForgetGone {
+        clients: Vec<u64>,
+        bypasses: Vec<u64>,
+    },
     SetTracing(bool),
     Stop,
 }
@@ -208,9 +228,12 @@ impl VirtualMic {
         self.ask(|reply| Command::Snapshot { reply })
     }
 
-    /// The caller has recorded the final counts of these clients.
-    pub fn forget_gone(&self, ids: &[u64]) {
-        let _ = self.send(Command::ForgetGone(ids.to_vec()));
+    /// The caller has recorded the final counts of these clients and bypasses.
+    pub fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
+        let _ = self.send(Command::ForgetGone {
+            clients: clients.to_vec(),
+            bypasses: bypasses.to_vec(),
+        });
     }
 
     /// Turns [`Event::Pulls`] on or off.

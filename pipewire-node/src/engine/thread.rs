@@ -20,7 +20,7 @@ use super::{
     clients::Clients,
     clock::wall_ns,
     data_loop::DataLoop,
-    following::follow,
+    following::{Facts, follow},
     inbox::{Inbox, Note},
     mic::channels_of,
     plan::Plan,
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     graph::{model::Model, watch::Watch},
+    guard::Guard,
     sample::{Channel, Progress, SamplePath},
     who::system::System,
 };
@@ -173,6 +174,8 @@ impl Stage {
                     let mut facts = facts.borrow_mut();
                     facts.version = info.version().to_owned();
                     facts.name = info.name().to_owned();
+                    let property = |key| info.props().and_then(|props| props.get(key));
+                    facts.rate = property("default.clock.rate").and_then(|it| it.parse().ok());
                 }
             })
             .error({
@@ -303,8 +306,11 @@ impl Stage {
         let world = System::new(self.own_pid(&path).as_deref());
         let data_loop = DataLoop::new(self.context.clone(), &path);
         let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
+        let rate = self.facts.borrow().rate;
+        let guard = Guard::new(options.guard, &options.trusted_processors, world, rate);
         let engine = Engine::new(Parts {
             options,
+            guard,
             plan,
             watch: self.watch.clone(),
             model: self.model.clone(),
@@ -326,7 +332,7 @@ impl Stage {
         let channels = RefCell::new(Vec::new());
         self.wait(MIC_GRACE, || {
             let model = self.model.borrow();
-            if let Some(mic) = follow(&model, options, None) {
+            if let Some(mic) = follow(Facts::of(&model, None).graph(), &model, options) {
                 *channels.borrow_mut() = channels_of(&model, mic);
             }
             !channels.borrow().is_empty()

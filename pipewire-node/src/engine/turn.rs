@@ -3,7 +3,9 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use truemute_core::observed::{ClientState, Event, MicState, Pull, RealMic, Snapshot, VirtualMic};
+use truemute_core::observed::{
+    Bypass, ClientState, Event, MicState, Pull, RealMic, Snapshot, VirtualMic,
+};
 
 use super::{
     Command, Counting, Failure, Options, WhileMuted,
@@ -11,7 +13,7 @@ use super::{
     clock::{Timer, wall_ns},
     data_loop::DataLoop,
     estimate::Estimate,
-    following::follow,
+    following::{Facts as GraphFacts, follow},
     inbox::Note,
     mic::{MicKeeper, channels_of},
     plan::Plan,
@@ -20,6 +22,7 @@ use super::{
 use crate::{
     count::{books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
     graph::{model::Model, watch::Watch},
+    guard::{Guard, Now},
     monotonic::monotonic_ns,
     sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES},
 };
@@ -41,6 +44,7 @@ pub(super) struct Parts {
     pub(super) watch: Rc<Watch>,
     pub(super) model: Rc<RefCell<Model>>,
     pub(super) clients: Clients,
+    pub(super) guard: Guard,
     pub(super) trace: TraceReceiver,
     pub(super) data_loop: DataLoop,
     pub(super) path: SamplePath,
@@ -74,6 +78,7 @@ struct Shown {
     real_mic: RealMic,
     virtual_mic: VirtualMic,
     clients: Vec<(u64, ClientState)>,
+    bypasses: Vec<Bypass>,
     running: bool,
 }
 
@@ -211,10 +216,11 @@ impl Engine {
                 let snapshot = self.snapshot();
                 let _ = reply.send(snapshot);
             }
-            Command::ForgetGone(clients) => {
+            Command::ForgetGone { clients, bypasses } => {
                 // Their last pulls are still in the queue, and belong to nobody afterwards.
                 self.hand_on_pulls();
                 self.parts.clients.forget_gone(&clients);
+                self.parts.guard.forget_gone(&bypasses);
             }
             Command::SetTracing(on) => {
                 self.parts.trace.switch(on);
@@ -268,21 +274,32 @@ impl Engine {
         self.published = there;
     }
 
+    fn now() -> Now {
+        Now {
+            monotonic_ns: monotonic_ns(),
+            wall_ns: wall_ns(),
+        }
+    }
+
     /// Takes over what the registry told.
     fn learn(&mut self) {
+        let now = Self::now();
         let Some(virtual_mic) = self.parts.path.source_node() else {
             return;
         };
         let Parts {
             clients,
             data_loop,
+            guard,
             model,
             options,
             ..
         } = &mut self.parts;
         let model = model.borrow();
-        clients.update(&model, virtual_mic, wall_ns(), data_loop);
-        self.following = follow(&model, options, Some(virtual_mic));
+        clients.update(&model, virtual_mic, now.wall_ns, data_loop);
+        let facts = GraphFacts::of(&model, Some(virtual_mic));
+        self.following = follow(facts.graph(), &model, options);
+        guard.learn(facts.graph(), &model, now);
     }
 
     /// Gives the virtual mic the channels of the real one that is followed now, unless somebody is connected or the
@@ -491,6 +508,7 @@ impl Engine {
             real_mic: self.real_mic(),
             virtual_mic: self.virtual_mic(),
             clients: self.parts.clients.summary(),
+            bypasses: self.parts.guard.summary(),
             running: self.streaming,
         };
         if self.shown.as_ref() != Some(&shown) {
@@ -512,14 +530,15 @@ impl Engine {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let at_ns = wall_ns();
+        let now = Self::now();
+        let at_ns = now.wall_ns;
         Snapshot {
             instance: self.parts.plan.ledger.instance(),
             at_ns,
             real_mic: self.real_mic(),
             virtual_mic: self.virtual_mic(),
             clients: self.parts.clients.observe(at_ns),
-            bypasses: Vec::new(),
+            bypasses: self.parts.guard.observe(now),
             unattributed: self.parts.plan.ledger.unattributed(),
             running: self.streaming,
         }

@@ -1,5 +1,6 @@
 //! What the server's graph looks like, and what follows from it for us.
 
 pub(crate) mod choose;
+pub(crate) mod flow;
 pub(crate) mod model;
 pub(crate) mod watch;

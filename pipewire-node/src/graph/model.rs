@@ -8,7 +8,7 @@ pub(crate) type Props = BTreeMap<String, String>;
 
 /// The properties of nodes and clients that the engine, the choice of the real mic and `who/` read. A node has about 40, and
 /// with 256 clients the others would take some 5 MB.
-pub(crate) const KEPT: [&str; 19] = [
+pub(crate) const KEPT: [&str; 20] = [
     "application.name",
     "application.process.binary",
     "application.process.id",
@@ -23,6 +23,7 @@ pub(crate) const KEPT: [&str; 19] = [
     "node.name",
     "node.rate",
     "object.linger",
+    "object.serial",
     "pipewire.access",
     "pipewire.sec.pid",
     "priority.session",

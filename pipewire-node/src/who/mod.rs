@@ -30,6 +30,7 @@ pub(crate) mod system;
 pub use group::{AppGroup, group_by_app};
 pub(crate) use process::Process;
 
+use crate::graph::model::{Model, Node};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use truemute_core::observed::{Api, Identity, Puller, Purpose};
@@ -44,6 +45,17 @@ pub(crate) struct Claims {
     /// Of the client object that the node's `client.id` names; empty when there is none. `pipewire.sec.*` is the
     /// server's word, the rest the client's.
     pub(crate) client_props: BTreeMap<String, String>,
+}
+
+impl Claims {
+    /// Those of a node and of the client that owns it.
+    pub(crate) fn of(node: &Node, model: &Model) -> Self {
+        let client = node.client().and_then(|id| model.clients.get(&id));
+        Self {
+            node_props: node.props.clone(),
+            client_props: client.cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// The identity fields of an [`observed::Client`](truemute_core::observed::Client); they mean what they mean there.

@@ -7,7 +7,7 @@ use super::{Served, World};
 use std::collections::{BTreeSet, HashSet};
 
 /// Looks processes up. For the control thread.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct System {
     server_shares_our_pids: bool,
 }

@@ -146,7 +146,7 @@ proptest! {
         recorder.end().unwrap();
         if path.exists() {
             let (records, unattributed) = Reader::open(&path).unwrap().sums(&Window::default()).unwrap();
-            let stats = crate::stats::of_records(records, unattributed, 0, 0);
+            let stats = crate::stats::of_records(records, unattributed, Vec::new(), 0, 0);
             prop_assert_eq!(totals(&stats), backend.seen);
             for client in &stats.clients {
                 prop_assert_eq!(client.live.frames, client.live.pulls * 480);

@@ -1,0 +1,66 @@
+//! Who has been warned of: each app that gets the real mic's sound past TrueMute is worth one warning, however often it comes.
+
+use std::collections::BTreeSet;
+
+use truemute_core::observed::{Bypass, Snapshot};
+
+/// Apps that are warned of one by one. Names come from strangers, who could make up as many as they like.
+const APPS_AT_MOST: usize = 16;
+
+/// The apps that were warned of since the daemon started.
+#[derive(Debug, Default)]
+pub(super) struct Warned(BTreeSet<String>);
+
+impl Warned {
+    /// The warnings that a look gives reason to, as sentences.
+    pub(super) fn news(&mut self, look: &Snapshot) -> Vec<String> {
+        let mut news = Vec::new();
+        for bypass in &look.bypasses {
+            if self.0.len() > APPS_AT_MOST || !self.0.insert(bypass.app.clone()) {
+                continue;
+            }
+            news.push(if self.0.len() > APPS_AT_MOST {
+                "Still more apps got the real microphone's sound past TrueMute. `truemute stats` has them all.".into()
+            } else {
+                warning(bypass)
+            });
+        }
+        news
+    }
+}
+
+fn warning(bypass: &Bypass) -> String {
+    let pid = bypass
+        .pid
+        .map_or(String::new(), |pid| format!(" (pid {pid})"));
+    format!(
+        "{:?}{pid} gets the sound of {:?} past TrueMute, muted or not. Choose TrueMute Microphone in it, or list it in trusted_processors.",
+        bypass.app, bypass.real_mic
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::bypass_tests::bypass;
+    use crate::store::tests::snapshot;
+
+    #[test]
+    fn each_app_is_warned_of_once_and_a_crowd_not_for_ever() {
+        let mut warned = Warned::default();
+        let mut look = snapshot(1, 0, &[]);
+        look.bypasses = vec![bypass(1), bypass(2)];
+        assert_eq!(warned.news(&look).len(), 1);
+        assert!(warned.news(&look).is_empty());
+        look.bypasses = (0..100)
+            .map(|id| Bypass {
+                app: format!("app {id}"),
+                ..bypass(id)
+            })
+            .collect();
+        let news = warned.news(&look);
+        assert_eq!(news.len(), APPS_AT_MOST);
+        assert!(news.last().is_some_and(|last| last.contains("Still more")));
+        assert!(warned.news(&look).is_empty());
+    }
+}
