@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use truemute::install::parts::{self, Base, Wireplumber};
 use truemute_pipewire::rehearsal::{ServerOptions, debian13_root};
 
 /// One kind of server.
@@ -41,6 +42,25 @@ impl Version {
             }
         }
     }
+}
+
+/// What `truemute install` gives the server of this version to read, as [`ServerOptions::dropins`] wants it.
+pub fn installed_parts(version: Version) -> Vec<(String, String)> {
+    let wireplumber = match version {
+        Version::Installed => Wireplumber::installed(),
+        Version::Debian13 => Some(Wireplumber::V0_5),
+    };
+    let parts = parts::of_server(wireplumber).into_iter();
+    parts
+        .map(|part| {
+            let path = match part.base {
+                Base::Config => part.path.to_owned(),
+                // The data directory lies beside it.
+                Base::Data => format!("../data/{}", part.path),
+            };
+            (path, part.text.to_owned())
+        })
+        .collect()
 }
 
 /// Cargo's target directory: the test executable lies in `target/PROFILE/deps`.

@@ -4,11 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use truemute::demo::RunningDaemon;
-use truemute::install::parts::TWIN;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{App, AppRecording, Format, PrivateServer, Signal, Wanted};
 use truemute_tests::recorder::{Recorder, RecorderOptions, Recorders, wait_until};
-use truemute_tests::servers::Version;
+use truemute_tests::servers::{Version, installed_parts};
 use truemute_tests::stage::{LIMIT, Scene};
 
 /// The most that a client may wait for a buffer, whatever happens.
@@ -19,7 +18,7 @@ pub(crate) fn installed(version: Version) -> Scene {
     Scene {
         version,
         signals: vec![Signal::Noise { seed: 41 }],
-        dropins: vec![(TWIN.path.to_owned(), TWIN.text.to_owned())],
+        dropins: installed_parts(version),
         ..Scene::default()
     }
 }

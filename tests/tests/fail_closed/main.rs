@@ -3,4 +3,5 @@
 
 mod away;
 mod clients;
+mod elsewhere;
 mod twin;

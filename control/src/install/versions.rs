@@ -1,0 +1,48 @@
+//! Which audio server and session manager a machine has: what to install depends on it.
+
+use std::process::{Command, Stdio};
+
+use super::parts::Wireplumber;
+
+impl Wireplumber {
+    /// The one on the search path; nothing if there is none, or one of a series that is not known.
+    pub fn installed() -> Option<Self> {
+        let output = Command::new("wireplumber")
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        Self::of_words(&String::from_utf8_lossy(&output.ok()?.stdout))
+    }
+
+    /// From what `wireplumber --version` says: "Linked with libwireplumber 0.5.8" (src/main.c).
+    fn of_words(words: &str) -> Option<Self> {
+        let version = words
+            .lines()
+            .find_map(|line| line.strip_prefix("Linked with libwireplumber "))?;
+        match version.split('.').take(2).collect::<Vec<_>>()[..] {
+            ["0", "4"] => Some(Self::V0_4),
+            ["0", "5"] => Some(Self::V0_5),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_is_read_from_the_version() {
+        let words = |version: &str| {
+            let text = format!(
+                "wireplumber\nCompiled with libwireplumber 0.3.9\nLinked with libwireplumber {version}\n"
+            );
+            Wireplumber::of_words(&text)
+        };
+        assert_eq!(words("0.4.13"), Some(Wireplumber::V0_4));
+        assert_eq!(words("0.5.8"), Some(Wireplumber::V0_5));
+        assert_eq!(words("0.6.0"), None);
+        assert_eq!(Wireplumber::of_words(""), None);
+    }
+}
