@@ -5,9 +5,11 @@
 //! `truemute_pipewire::rehearsal`.
 
 pub mod append;
+pub mod attempts;
 pub mod browser;
 pub mod effects;
 pub mod evidence;
+pub mod guarded;
 pub mod listening;
 pub mod meddler;
 pub mod onlooker;

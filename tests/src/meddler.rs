@@ -74,6 +74,7 @@ pub struct Meddler {
     // Dropped in this order: what uses the connection goes before it.
     objects: Rc<RefCell<Objects>>,
     links: RefCell<Vec<LinkProxy>>,
+    created: RefCell<Vec<NodeProxy>>,
     refusals: Rc<RefCell<Vec<String>>>,
     _registry_listener: pw::registry::Listener,
     _core_listener: pw::core::Listener,
@@ -131,6 +132,7 @@ impl Meddler {
         let meddler = Self {
             objects,
             links: RefCell::default(),
+            created: RefCell::default(),
             refusals,
             _registry_listener: registry_listener,
             _core_listener: core_listener,
@@ -254,6 +256,47 @@ impl Meddler {
             },
         );
         self.links.borrow_mut().push(proxy.expect("a request"));
+    }
+
+    /// Asks for a link between nodes, whether they can be seen or not; where no port is named the server chooses one.
+    ///
+    /// # Panics
+    /// If the request cannot be sent.
+    pub fn request_link(
+        &self,
+        output_node: u32,
+        output_port: Option<u32>,
+        input_node: u32,
+        input_port: Option<u32>,
+    ) {
+        let mut properties = properties! {
+            "link.output.node" => output_node.to_string(),
+            "link.input.node" => input_node.to_string(),
+            "object.linger" => "false",
+        };
+        for (key, port) in [
+            ("link.output.port", output_port),
+            ("link.input.port", input_port),
+        ] {
+            if let Some(port) = port {
+                properties.insert(key, port.to_string());
+            }
+        }
+        let proxy = self.core.create_object("link-factory", &properties);
+        self.links.borrow_mut().push(proxy.expect("a request"));
+    }
+
+    /// Asks `factory` for a node, which lives as long as this client unless it is told to linger.
+    ///
+    /// # Panics
+    /// If the request cannot be sent.
+    pub fn create_node(&self, factory: &str, properties: &[(&str, &str)]) {
+        let mut all = pw::properties::PropertiesBox::new();
+        for (key, value) in properties {
+            all.insert(*key, *value);
+        }
+        let proxy = self.core.create_object(factory, &all);
+        self.created.borrow_mut().push(proxy.expect("a request"));
     }
 
     /// Sets a param of a node.

@@ -135,8 +135,15 @@ impl Recorders {
     /// # Errors
     /// The server cannot be reached.
     pub fn start(server: &PrivateServer, connections: Connections) -> Result<Self, String> {
+        Self::on(server.socket(), connections)
+    }
+
+    /// [`Recorders::start`] for another of the server's sockets.
+    ///
+    /// # Errors
+    /// As [`Recorders::start`].
+    pub fn on(socket: PathBuf, connections: Connections) -> Result<Self, String> {
         raise_open_files();
-        let socket = server.socket();
         let (queue, inbox) = mpsc::channel();
         let (wake, woken) = pw::channel::channel();
         let (report, ready) = mpsc::channel();

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -91,12 +91,19 @@ impl SimulatedMic {
     /// # Errors
     /// The server refused something, or was not ready within 10 seconds.
     pub fn start(server: &PrivateServer, options: MicOptions) -> Result<Self, RehearsalError> {
+        Self::plug(server.socket(), options)
+    }
+
+    /// [`SimulatedMic::start`] for a server of which only the socket is known.
+    ///
+    /// # Errors
+    /// As [`SimulatedMic::start`].
+    pub fn plug(socket: PathBuf, options: MicOptions) -> Result<Self, RehearsalError> {
         let state = Arc::new(Mutex::new(MicState::Creating));
         let playing = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = pw::channel::channel();
         let (report, ready) = mpsc::channel();
         let name = options.name.clone();
-        let socket = server.socket();
         let shared = Shared {
             state: state.clone(),
             playing: playing.clone(),

@@ -90,7 +90,9 @@ impl Place {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(io("making a configuration directory"))?;
             }
-            fs::write(&path, dropin.text).map_err(io("writing a configuration file"))?;
+            let directory = self.directory.path().to_string_lossy();
+            let text = dropin.text.replace("@DIRECTORY@", &directory);
+            fs::write(&path, text).map_err(io("writing a configuration file"))?;
         }
         if let Some(user) = options.user {
             give_to(self.directory.path(), user).map_err(io("giving the directory to the user"))?;

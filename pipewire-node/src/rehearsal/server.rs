@@ -31,7 +31,8 @@ pub struct ServerOptions {
     pub user: Option<User>,
     /// Limit of open files for the programs. 256 clients need more than the usual 1024 (measured: 128 fit).
     pub open_files: Option<u64>,
-    /// More configuration files: path relative to XDG_CONFIG_HOME, and text.
+    /// More configuration files: path relative to XDG_CONFIG_HOME, and text, in which `@DIRECTORY@` stands for
+    /// [`PrivateServer::directory`].
     pub dropins: Vec<(String, String)>,
 }
 
