@@ -194,6 +194,7 @@ fn heard(daemon: &RunningDaemon, clients: &[Recorder]) {
 /// The daemon says that it captures this mic, and nothing else is linked to it.
 fn captures(stage: &Stage, mic: &str) {
     wait_for(&stage.daemon, LIMIT, |status| {
+        unmute_after_lease(&stage.daemon);
         (status.real_mic.state, status.real_mic.name.as_str()) == (Mic::Capturing, mic)
     })
     .unwrap_or_else(|status| panic!("{mic} is not captured: {status}"));
