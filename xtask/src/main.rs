@@ -17,6 +17,7 @@ mod setup;
 mod step;
 mod tally;
 mod test;
+mod vm;
 mod workspace;
 
 use std::ffi::OsString;
@@ -65,6 +66,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Install and use TrueMute on a whole Debian 13 with a sound card, in an emulated machine
+    Vm,
     /// Build a release with manual pages, completions and the systemd user unit, and pack it
     Dist {
         /// Also copy it to ~/.local
@@ -109,6 +112,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Demo => demo::run(&workspace, &mut progress),
         Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
         Task::Faults { arguments } => faults::run(&workspace, &mut progress, arguments),
+        Task::Vm => vm::run(&workspace, &mut progress),
         Task::Dist { install } => dist::run(&workspace, &mut progress, *install),
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }

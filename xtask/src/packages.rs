@@ -12,6 +12,8 @@ pub(crate) enum Part {
     Run,
     /// Run every test.
     Test,
+    /// Run a whole Debian 13 in a virtual machine.
+    Vm,
 }
 
 /// How another system than Debian shows that it has what the package gives.
@@ -46,7 +48,7 @@ const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe
     }
 }
 
-use Part::{Build, Run, Test};
+use Part::{Build, Run, Test, Vm};
 use Probe::{Library, PkgConfig, Program};
 
 /// All of them, in the order in which they are shown.
@@ -232,6 +234,19 @@ pub(crate) const PACKAGES: &[Package] = &[
         "makes another Debian to run its PipeWire",
         Program("debootstrap"),
     ),
+    package(
+        Vm,
+        "qemu-system-x86",
+        "emulates a machine with a sound card",
+        Program("qemu-system-x86_64"),
+    ),
+    package(
+        Vm,
+        "debootstrap",
+        "makes the Debian 13 that runs in it",
+        Program("debootstrap"),
+    ),
+    package(Vm, "e2fsprogs", "makes its disks", Program("mkfs.ext4")),
 ];
 
 /// What goes into the root of another Debian: its audio server and what that needs to come up.
@@ -243,4 +258,32 @@ pub(crate) const OTHER_DEBIAN_PACKAGES: &[&str] = &[
     "libpipewire-0.3-modules",
     "libspa-0.2-modules",
     "dbus-daemon",
+];
+
+/// What goes into the virtual machine: a kernel with sound (the cloud kernel has none), a session with a screen, the audio
+/// server as a desktop has it, clients, and what makes a keyboard.
+pub(crate) const VM_PACKAGES: &[&str] = &[
+    "linux-image-amd64",
+    "initramfs-tools",
+    "systemd-sysv",
+    "libpam-systemd",
+    "dbus-user-session",
+    "dbus-x11",
+    "polkitd",
+    "rtkit",
+    "udev",
+    "kmod",
+    "login",
+    "procps",
+    "xserver-xorg-core",
+    "xserver-xorg-input-libinput",
+    "xinit",
+    "pipewire",
+    "pipewire-bin",
+    "pipewire-pulse",
+    "pipewire-alsa",
+    "wireplumber",
+    "pulseaudio-utils",
+    "alsa-utils",
+    "evemu-tools",
 ];

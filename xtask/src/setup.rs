@@ -122,7 +122,7 @@ fn install(workspace: &Workspace, progress: &mut Progress, packages: &[&Package]
 }
 
 /// Asks before anything is done as root.
-fn ask(line: &str) -> Result<()> {
+pub(crate) fn ask(line: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
         bail!(
             "packages are missing, and there is nobody to ask about sudo. Run this, then try again:\n  {line}"

@@ -1,0 +1,108 @@
+//! The daemon killed and hung, under the real systemd: who takes over, who starts it again, what apps get meanwhile.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use truemute_tests::tape::monotonic_ns;
+
+use super::{LIMIT, live, ms, muted};
+use crate::person;
+use crate::recorder::Apps;
+use crate::report::{Seen, Trouble};
+use crate::wait::wait;
+
+/// What an app has buffered when the daemon goes is the sound from before: after this time it has been through.
+const BUFFERED: Duration = Duration::from_millis(700);
+
+pub(crate) fn killed_muted() -> Seen {
+    while_muted(Signal::KILL)
+}
+
+pub(crate) fn killed_live() -> Seen {
+    while_live(Signal::KILL)
+}
+
+pub(crate) fn hung_muted() -> Seen {
+    while_muted(Signal::STOP)
+}
+
+pub(crate) fn hung_live() -> Seen {
+    while_live(Signal::STOP)
+}
+
+/// Not one bit of sound from the mute on until somebody unmutes the new daemon; then sound, in the same apps.
+fn while_muted(signal: Signal) -> Seen {
+    let apps = Apps::start()?;
+    live(&apps)?;
+    muted(&apps)?;
+    let from = monotonic_ns();
+    let took = replace_daemon(signal)?;
+    apps.silence()?;
+    let status = person::status().ok_or("the new daemon does not answer")?;
+    if status["gate"] != "muted" {
+        return Err(Trouble::Failed(format!("muted before, now {status}")));
+    }
+    let gap = apps.silent(from, monotonic_ns())?;
+    live(&apps)?;
+    Ok(format!(
+        "no sound; a new daemon, muted, answered after {}; longest gap of an app {}; the same apps had sound after unmute",
+        ms(took),
+        ms(gap)
+    ))
+}
+
+/// Silence while there is no daemon; what comes then is what the new daemon says it is.
+fn while_live(signal: Signal) -> Seen {
+    let apps = Apps::start()?;
+    live(&apps)?;
+    let from = monotonic_ns() + BUFFERED.as_nanos() as u64;
+    let took = replace_daemon(signal)?;
+    let born = started_ns()?;
+    let gap = apps.silent(from, born.max(from))?;
+    let status = person::status().ok_or("the new daemon does not answer")?;
+    match status["gate"].as_str() {
+        Some("live") => apps.sound()?,
+        _ => apps.silence()?,
+    };
+    Ok(format!(
+        "no sound without a daemon (looked at from {} after the blow on); a new one answered after {}, its gate {} (reason \
+         {}); longest gap of an app in that time {}",
+        ms(BUFFERED),
+        ms(took),
+        status["gate"],
+        status["reason"],
+        ms(gap)
+    ))
+}
+
+/// Strikes the daemon, and waits until systemd has put another in its place that answers.
+fn replace_daemon(signal: Signal) -> Result<Duration, Trouble> {
+    let old = person::unit("MainPID")?;
+    let pid = old
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or("the unit has no process")?;
+    let struck = Instant::now();
+    kill_process(pid, signal).map_err(|error| error.to_string())?;
+    let another = || {
+        let new = person::unit("MainPID").ok()?;
+        (new != old && new != "0" && person::status().is_some()).then_some(())
+    };
+    wait(LIMIT * 3, another).ok_or_else(|| {
+        format!(
+            "systemd put no new daemon in place: {:?}",
+            person::unit("ActiveState")
+        )
+    })?;
+    Ok(struck.elapsed())
+}
+
+/// When the daemon's process began, on the monotonic clock.
+fn started_ns() -> Result<u64, Trouble> {
+    let text = person::unit("ExecMainStartTimestampMonotonic")?;
+    let micros: u64 = text
+        .parse()
+        .map_err(|_| format!("systemd knows no start: {text}"))?;
+    Ok(micros * 1000)
+}

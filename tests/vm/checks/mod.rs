@@ -1,0 +1,52 @@
+//! The checks, by what they touch, and the few steps that many of them begin with.
+
+pub(crate) mod daemon_faults;
+pub(crate) mod device;
+pub(crate) mod guard;
+pub(crate) mod hotkey;
+pub(crate) mod installing;
+pub(crate) mod reboot;
+pub(crate) mod sleep;
+
+use std::time::Duration;
+
+use crate::person;
+use crate::recorder::Apps;
+use crate::report::Trouble;
+use crate::wait::until;
+
+/// For states that come by themselves; under emulation on a busy host everything takes long.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The gate live, and sound in all apps. A starved emulation lets the lease run out: then it is unmuted again, a few times.
+fn live(apps: &Apps) -> Result<Duration, Trouble> {
+    let mut last = Trouble::Failed("never unmuted".to_owned());
+    for _ in 0..3 {
+        person::run("truemute unmute")?;
+        match apps.sound() {
+            Ok(took) => return Ok(took),
+            Err(trouble) => last = trouble,
+        }
+        if person::gate_is("live") {
+            break;
+        }
+    }
+    Err(last)
+}
+
+/// The gate muted, and silence in all apps.
+fn muted(apps: &Apps) -> Result<(), Trouble> {
+    person::run("truemute mute")?;
+    apps.silence()?;
+    Ok(())
+}
+
+/// Waits for a gate of this word.
+fn gate(word: &str) -> Result<Duration, Trouble> {
+    until(LIMIT, || person::gate_is(word))
+        .ok_or_else(|| Trouble::Failed(format!("the gate is not {word}: {:?}", person::status())))
+}
+
+fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}

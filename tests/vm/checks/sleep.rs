@@ -1,0 +1,91 @@
+//! Suspend to RAM (ACPI S3) by `systemctl suspend`; the machine's clock wakes it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use truemute_tests::tape::monotonic_ns;
+
+use super::{LIMIT, gate, live, ms, muted};
+use crate::card;
+use crate::person;
+use crate::recorder::Apps;
+use crate::report::{Seen, Trouble};
+use crate::wait::until;
+
+const ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
+
+/// Sleeps some seconds; returns how long the machine really slept.
+fn suspend() -> Result<Duration, Trouble> {
+    let states = fs::read_to_string("/sys/power/mem_sleep").unwrap_or_default();
+    if !states.contains("deep") {
+        return Err(Trouble::Impossible(format!(
+            "the machine cannot suspend to RAM: {states}"
+        )));
+    }
+    let before = slept();
+    fs::write(ALARM, "0")?;
+    fs::write(ALARM, "+5")?;
+    let asked = Command::new("systemctl").arg("suspend").status()?;
+    if !asked.success() {
+        return Err(Trouble::Failed(format!(
+            "`systemctl suspend` ended with {asked}"
+        )));
+    }
+    until(LIMIT * 2, || slept() > before + Duration::from_secs(1))
+        .ok_or("the machine did not fall asleep")?;
+    Ok(slept() - before)
+}
+
+/// How long the machine has slept since it booted: the clock that goes on in sleep runs ahead of the one that does not.
+fn slept() -> Duration {
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            time.tv_nsec.unsigned_abs() as u32,
+        )
+    };
+    read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
+}
+
+/// Muted before, muted after, the card closed all the while.
+pub(crate) fn muted_over() -> Seen {
+    let apps = Apps::start()?;
+    live(&apps)?;
+    muted(&apps)?;
+    let from = monotonic_ns();
+    let slept = suspend()?;
+    apps.silence()?;
+    gate("muted")?;
+    let gap = apps.silent(from, monotonic_ns())?;
+    until(LIMIT, card::closed).ok_or("the card is open while muted")?;
+    live(&apps)?;
+    Ok(format!(
+        "slept {} s; no sound, the card closed; apps went on (longest gap {} of running time); sound after unmute",
+        slept.as_secs(),
+        ms(gap)
+    ))
+}
+
+/// Live before; after it gate and apps say the same, whichever it is.
+pub(crate) fn live_over() -> Seen {
+    let apps = Apps::start()?;
+    live(&apps)?;
+    let slept = suspend()?;
+    let awake = monotonic_ns();
+    let status = person::status().ok_or("the daemon does not answer after waking")?;
+    let gate = status["gate"].as_str().unwrap_or_default().to_owned();
+    match gate.as_str() {
+        "live" => apps.sound()?,
+        _ => apps.silence()?,
+    };
+    let took = Duration::from_nanos(monotonic_ns() - awake);
+    Ok(format!(
+        "slept {} s; then the gate was {gate} (reason {}) and all apps heard so after {}",
+        slept.as_secs(),
+        status["reason"],
+        ms(took)
+    ))
+}

@@ -1,0 +1,200 @@
+//! Apps that record, each a program of its own kind: when they got how many frames, and whether there was sound in them.
+
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use truemute_tests::tape::monotonic_ns;
+
+use crate::person;
+use crate::report::Trouble;
+use crate::wait::until;
+
+/// Each records the default source: 16 bit, 48 kHz, two channels, to its standard output.
+const APPS: [&str; 3] = [
+    "pw-record --format s16 --rate 48000 --channels 2 --raw -",
+    "parec --format=s16le --rate=48000 --channels=2 --latency-msec=60",
+    "arecord -q -D pipewire -f S16_LE -r 48000 -c 2 -t raw",
+];
+const FRAME_BYTES: usize = 4;
+/// An app has sound, or silence, when this much of its recording was so.
+const STRETCH_NS: u64 = 400_000_000;
+/// In emulation the start of an app, or of the card, can take seconds.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What came in one read.
+#[derive(Clone, Copy)]
+struct Piece {
+    at_ns: u64,
+    frames: u64,
+    /// Bytes that are not zero.
+    sounding: u64,
+}
+
+/// What an app got in a span of time.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) frames: u64,
+    /// Bytes that are not zero.
+    pub(crate) sounding: u64,
+    /// The longest time without anything.
+    pub(crate) gap: Duration,
+}
+
+/// One app that records.
+pub(crate) struct Recorder {
+    pub(crate) line: String,
+    child: Child,
+    pieces: Arc<Mutex<Vec<Piece>>>,
+}
+
+impl Recorder {
+    /// Starts an app that writes its recording to its standard output.
+    pub(crate) fn start(line: &str) -> Result<Self, Trouble> {
+        let mut words = line.split_whitespace();
+        let mut child = person::command(words.next().unwrap_or_default())
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        let Some(mut output) = child.stdout.take() else {
+            return Err("an app has no standard output".into());
+        };
+        let into = Arc::clone(&pieces);
+        std::thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 16];
+            let mut rest = 0;
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                let sounding = bytes[..read].iter().filter(|byte| **byte != 0).count();
+                let whole = rest + read;
+                rest = whole % FRAME_BYTES;
+                let piece = Piece {
+                    at_ns: monotonic_ns(),
+                    frames: (whole / FRAME_BYTES) as u64,
+                    sounding: sounding as u64,
+                };
+                into.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(piece);
+            }
+        });
+        Ok(Self {
+            line: line.to_owned(),
+            child,
+            pieces,
+        })
+    }
+
+    /// The program's name.
+    pub(crate) fn name(&self) -> &str {
+        self.line.split(' ').next().unwrap_or_default()
+    }
+
+    /// The app's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What came in this span of the monotonic clock, in nanoseconds.
+    pub(crate) fn heard(&self, from_ns: u64, to_ns: u64) -> Heard {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = Heard::default();
+        let mut last = from_ns;
+        for piece in pieces
+            .iter()
+            .filter(|it| (from_ns..to_ns).contains(&it.at_ns))
+        {
+            heard.frames += piece.frames;
+            heard.sounding += piece.sounding;
+            heard.gap = heard.gap.max(Duration::from_nanos(piece.at_ns - last));
+            last = piece.at_ns;
+        }
+        heard.gap = heard
+            .gap
+            .max(Duration::from_nanos(to_ns.saturating_sub(last)));
+        heard
+    }
+
+    /// What came last.
+    fn lately(&self) -> Heard {
+        let now = monotonic_ns();
+        self.heard(now - STRETCH_NS, now)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // It may have ended by itself: that is noticed in what it heard.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One app of each kind, all recording the default source.
+pub(crate) struct Apps(Vec<Recorder>);
+
+impl Apps {
+    /// Starts them, and waits until each gets something.
+    pub(crate) fn start() -> Result<Self, Trouble> {
+        let apps = APPS.map(Recorder::start);
+        let apps = Self(apps.into_iter().collect::<Result<_, _>>()?);
+        apps.all("gets nothing", |heard| heard.frames > 0)?;
+        Ok(apps)
+    }
+
+    /// Waits until all get sound.
+    pub(crate) fn sound(&self) -> Result<Duration, Trouble> {
+        self.all("gets no sound", |heard| heard.sounding > heard.frames)
+    }
+
+    /// Waits until all get silence, and go on getting it.
+    pub(crate) fn silence(&self) -> Result<Duration, Trouble> {
+        self.all("gets no silence", |heard| {
+            heard.frames > 0 && heard.sounding == 0
+        })
+    }
+
+    /// Fails if any of them got a sound in this span; else says what the longest gap was.
+    pub(crate) fn silent(&self, from_ns: u64, to_ns: u64) -> Result<Duration, Trouble> {
+        let mut gap = Duration::ZERO;
+        for app in &self.0 {
+            let heard = app.heard(from_ns, to_ns);
+            if heard.sounding > 0 {
+                return Err(Trouble::Failed(format!(
+                    "{} got {} bytes of sound in {} frames",
+                    app.name(),
+                    heard.sounding,
+                    heard.frames
+                )));
+            }
+            gap = gap.max(heard.gap);
+        }
+        Ok(gap)
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Recorder> {
+        self.0.iter()
+    }
+
+    fn all(&self, trouble: &str, state: impl Fn(Heard) -> bool) -> Result<Duration, Trouble> {
+        let mut longest = Duration::ZERO;
+        let started = std::time::Instant::now();
+        for app in &self.0 {
+            let left = LIMIT.saturating_sub(started.elapsed());
+            until(left, || state(app.lately())).ok_or_else(|| {
+                Trouble::Failed(format!(
+                    "{} {trouble} for {} s: {:?}",
+                    app.name(),
+                    LIMIT.as_secs(),
+                    app.lately()
+                ))
+            })?;
+            longest = started.elapsed();
+        }
+        Ok(longest)
+    }
+}
