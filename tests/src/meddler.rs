@@ -23,6 +23,7 @@ use pw::spa::pod::serialize::PodSerializer;
 use pw::spa::pod::{Object, Pod, Property, Value, ValueArray};
 use pw::spa::sys as spa_sys;
 use pw::types::ObjectType;
+use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::PrivateServer;
 
 /// The longest that the server may take to answer.
@@ -328,6 +329,17 @@ impl Meddler {
             ],
         };
         self.set_param(node, ParamType::Props, &Value::Object(object));
+    }
+
+    /// [`Meddler::overrule_mute_flag`] of the virtual mic, done when this returns: what the gate lets through is heard. Each
+    /// change of the flag brings its effect back, so it has to be called after each mute.
+    ///
+    /// # Panics
+    /// If there is no virtual mic.
+    pub fn see_through_mute_flag(&self, channels: usize) {
+        let (node, _) = self.node(VIRTUAL_MIC).expect("the virtual mic");
+        self.overrule_mute_flag(node, channels);
+        self.look();
     }
 
     /// Sends a command to a node.

@@ -10,7 +10,7 @@ use truemute_pipewire::rehearsal::{Format, Signal};
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::wait_until;
 use truemute_tests::servers::Version;
-use truemute_tests::stage::{LIMIT, Scene, Stage, each};
+use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
 use truemute_tests::tape::monotonic_ns;
 use truemute_tests::truemute::wait_for;
 
@@ -28,6 +28,8 @@ fn cells(config: &str) -> Vec<(Scene, Tool)> {
             let scene = Scene {
                 version,
                 config: config.to_owned(),
+                // A mic that is let go of would hide what the gate lets through.
+                while_muted: WhileMuted::Hold,
                 signals: vec![Signal::Noise { seed: 2 }],
                 ..Scene::default()
             };
@@ -52,6 +54,9 @@ fn setting_it_mutes_and_clearing_it_is_taken_back() {
         let muted = wait_for(&stage.daemon, LIMIT, |it| it.gate == GateState::Muted).unwrap();
         assert_eq!(muted.reason, "desktop");
         shows(&stage, true, "after the desktop muted");
+        // The flag itself silences too, and would hide what the gate lets through.
+        let meddler = Meddler::connect(&stage.server);
+        meddler.see_through_mute_flag(1);
         let since = monotonic_ns();
         stage.pulls(10, [&client]);
 
@@ -62,6 +67,7 @@ fn setting_it_mutes_and_clearing_it_is_taken_back() {
             "{tool:?}: set again {:?} after it was cleared",
             cleared.elapsed()
         );
+        meddler.see_through_mute_flag(1);
         stage.pulls(20, [&client]);
         assert_eq!(stage.daemon.status().unwrap().gate, GateState::Muted);
         let cycles = client.tape().cycles_from(0);

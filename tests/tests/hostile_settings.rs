@@ -128,12 +128,17 @@ fn muted_stays_zero_whatever_is_set() {
                 silent(client, None, None, &deed);
             }
         }
+        // The mute flag silences too, and would hide what the gate lets through.
+        let meddler = Meddler::connect(&stage.server);
+        meddler.see_through_mute_flag(1);
+        stage.pulls(8, &clients);
         // The same while live, so that the mute comes after them.
         for deed in lasting() {
             let unmute = stage.unmute();
             do_it(&stage, &deed);
             stage.pulls(4, &clients);
             let mute = stage.mute();
+            meddler.see_through_mute_flag(1);
             stage.pulls(12, &clients);
             assert!(mute.sent_ns > unmute.replied_ns);
             for client in &clients {
@@ -165,6 +170,7 @@ fn muted_is_zero_or_nothing_after_what_can_stop_the_node() {
         // Whether sound comes back is not promised; that it stays away after the next mute is.
         let unmutes = stage.daemon.unmute().is_ok();
         let mute = stage.mute();
+        Meddler::connect(&stage.server).see_through_mute_flag(1);
         client.wait_for_pulls(client.tape().pulls() + 50, Duration::from_secs(2));
         if goes_on {
             silent(&client, Some(&mute), None, deed);
