@@ -5,7 +5,7 @@
 mod pipewire;
 
 pub use pipewire::PipewireFactory;
-use truemute_core::observed::{Applied, Snapshot};
+use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer
 /// than a second.
@@ -16,6 +16,17 @@ pub trait Backend: Send + Sync {
     /// Opens a new epoch and returns when the audio thread delivers it (or would, if the mic had sound). In `release`
     /// this includes linking the real mic again.
     fn unmute(&self) -> Result<Applied, BackendError>;
+
+    /// Mutes the app of a connected client on its own, whatever the gate says, also when it comes anew: `which` is a client's
+    /// number, the name of its app in whatever case, or the path of its executable. Returns when nothing that the app gets
+    /// from then on has sound. If that cannot be had, nobody gets sound while the app is there.
+    fn mute_app(&self, which: &str) -> Result<AppSwitched, BackendError>;
+
+    /// Takes [`Backend::mute_app`] back.
+    fn unmute_app(&self, which: &str) -> Result<AppSwitched, BackendError>;
+
+    /// Mutes these apps on their own, connected or not, before any later unmute of the gate. Does not wait.
+    fn restore_muted_apps(&self, apps: &[MutedApp]);
 
     /// Proof that the daemon still answers for "live": the gate falls silent unless this is called at least every
     /// 250 ms while live.
@@ -51,6 +62,14 @@ pub enum BackendError {
     /// The audio server answers, but not as the virtual mic needs it.
     #[error("{what}. {remedy}")]
     Refused {
+        /// What went wrong, as a sentence without its full stop.
+        what: String,
+        /// What to do, as a sentence.
+        remedy: String,
+    },
+    /// There is no such client, or no such app is muted.
+    #[error("{what}. {remedy}")]
+    Unknown {
         /// What went wrong, as a sentence without its full stop.
         what: String,
         /// What to do, as a sentence.

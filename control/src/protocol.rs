@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use truemute_core::observed::{
-    Api, ClientState, CountedBy, Countermeasure, Identity, MicState, Puller, Purpose, VirtualMic,
+    Api, ClientState, CountedBy, Countermeasure, Identity, MicState, MutedApp, Puller, Purpose,
+    VirtualMic,
 };
 
 pub use schemas::schemas;
@@ -53,6 +54,10 @@ pub enum Call {
     Unmute(By),
     /// The other of the two: [`Switched`].
     Toggle(By),
+    /// Mute one app on its own, whatever the gate says: [`AppSwitched`].
+    MuteClient(OfClient),
+    /// Take that back: [`AppSwitched`].
+    UnmuteClient(OfClient),
     /// Who is connected now: [`Stats`] of connected clients only, since they came.
     Clients,
     /// Counts per client: [`Stats`].
@@ -67,6 +72,18 @@ pub enum Call {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct By {
+    /// The origin; `cli` unless said.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Which app, and who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OfClient {
+    /// `ClientStats::id` of a connected client, the name of its app in whatever case, or the path of its executable. Meant is
+    /// always the whole app, with all its streams.
+    pub client: String,
     /// The origin; `cli` unless said.
     #[serde(default)]
     pub origin: Origin,
@@ -139,6 +156,8 @@ pub enum Outcome {
 pub enum Answer {
     /// Of `mute`, `unmute`, `toggle`.
     Switched(Switched),
+    /// Of `mute_client` and `unmute_client`.
+    AppSwitched(AppSwitched),
     /// Of `clients` and `stats`.
     Stats(Stats),
     /// Of `status`.
@@ -182,6 +201,8 @@ pub enum ErrorCode {
     Forbidden,
     /// The configuration or the policy does not let this origin unmute.
     Refused,
+    /// No such client is connected, or no such app is muted on its own.
+    UnknownClient,
     /// There is no audio server now.
     NoServer,
     /// The store cannot be read.
@@ -221,6 +242,8 @@ pub struct Status {
     pub virtual_mic: VirtualMic,
     /// Clients connected now, corked ones included.
     pub clients: u32,
+    /// Apps that are muted on their own, connected or not.
+    pub muted_apps: Vec<MutedApp>,
     /// Clients that a real mic's sound reaches now by another way than through the gate.
     pub bypasses: Vec<Bypass>,
     /// Configuration keys that the administrator's policy forces, with their values as text.
@@ -331,6 +354,34 @@ pub struct Switched {
     pub took_us: u64,
 }
 
+/// Reply to `mute_client` and `unmute_client`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppSwitched {
+    /// Version of the contract.
+    pub schema: u32,
+    /// The app; several where one name stands for several executables.
+    pub apps: Vec<MutedApp>,
+    /// Whether it is muted on its own now.
+    pub app_muted: bool,
+    /// Whether this command changed it.
+    pub changed: bool,
+    /// `moved`: none of its streams is linked any more to the source that it had before. After a mute, no cycle that begins
+    /// from now on gives it sound.
+    pub applied: AppliedToApp,
+    /// The streams that were moved (`ClientStats::id`).
+    pub clients: Vec<u64>,
+    /// From the daemon's receipt of the command to its effect, in microseconds.
+    pub took_us: u64,
+}
+
+/// How a change for one app took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AppliedToApp {
+    /// Its streams were moved to another source.
+    Moved,
+}
+
 /// How a change of the gate took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -394,6 +445,8 @@ pub struct ClientStats {
     pub purpose: Purpose,
     /// Running, corked or gone.
     pub state: ClientState,
+    /// Whether its app is muted on its own: it gets silence whatever the gate says. Of one that is gone: false.
+    pub app_muted: bool,
     /// While live.
     pub live: Figures,
     /// While muted.
@@ -502,6 +555,8 @@ pub struct TraceClient {
     pub purpose: Purpose,
     /// Running, corked or gone.
     pub state: ClientState,
+    /// Whether its app is muted on its own.
+    pub app_muted: bool,
     /// While live.
     pub live: Figures,
     /// While muted.

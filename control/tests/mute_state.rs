@@ -250,7 +250,7 @@ fn started_live(memory: &[u8]) -> Rig {
 
 fn remembered(gate: GateState, ended: bool) -> Vec<u8> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    Remembered::new(gate, ended, boot.trim().to_owned()).to_bytes()
+    Remembered::new(gate, ended, boot.trim().to_owned(), Vec::new()).to_bytes()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use crate::ledger::Tally;
 
@@ -154,6 +154,8 @@ record! {
         pub purpose: Purpose,
         /// Running, corked or gone.
         pub state: ClientState,
+        /// Whether its app is muted on its own: then it gets silence whatever the gate says.
+        pub app_muted: bool,
         /// Where the counts come from.
         pub counted_by: CountedBy,
         /// The counts.
@@ -261,6 +263,42 @@ record! {
 }
 
 record! {
+    /// An app that is muted on its own. A client belongs to it if both have an executable and it is the same, or if one
+    /// of them has none and the names are the same: whoever claims to be the app is taken for it.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub struct MutedApp {
+        /// [`Client::app`].
+        pub app: String,
+        /// [`Client::executable`].
+        pub executable: Option<PathBuf>,
+    }
+}
+
+impl MutedApp {
+    /// Whether a client with this name and executable belongs to the app.
+    pub fn is_app(&self, app: &str, executable: Option<&Path>) -> bool {
+        match (self.executable.as_deref(), executable) {
+            (Some(mine), Some(its)) => mine == its,
+            _ => self.app == app,
+        }
+    }
+}
+
+record! {
+    /// What came of muting or unmuting one app.
+    pub struct AppSwitched {
+        /// The app, once for each of its executables.
+        pub apps: Vec<MutedApp>,
+        /// Its clients that were moved ([`Client::id`]).
+        pub clients: Vec<u64>,
+        /// Whether this changed anything.
+        pub changed: bool,
+        /// From the command to the moment at which none of them was linked to the old source any more, in microseconds.
+        pub took_us: u64,
+    }
+}
+
+record! {
     /// One consistent look at the backend.
     pub struct Snapshot {
         /// Differs after each start of the backend, so that counts which begin anew never look negative.
@@ -277,6 +315,8 @@ record! {
         /// Who gets a real mic's sound past the gate now, and those that ended since the last snapshot after which they were
         /// forgotten (their state is `Gone`).
         pub bypasses: Vec<Bypass>,
+        /// The apps that are muted on their own, connected or not.
+        pub muted_apps: Vec<MutedApp>,
         /// Pulls that happened but could not be given to any client.
         pub unattributed: Tally,
         /// Whether the graph is running cycles for us now.

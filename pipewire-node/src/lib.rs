@@ -1,9 +1,10 @@
 //! TrueMute's Linux backend: the virtual microphone on PipeWire.
 //!
 //! The way of a sample is `sample/`, the way of a count is `count/`, who a client is `who/`, what the server's graph looks
-//! like `graph/`; `engine/` is the thread that keeps them together, and [`VirtualMic`] the handle on it. `rehearsal` is a
+//! like `graph/`, where muted apps go `aside/`; `engine/` is the thread that keeps them together, and [`VirtualMic`] the handle on it. `rehearsal` is a
 //! private audio server with a simulated mic, for demo, tests and benchmarks. What is muted when is the daemon's to say.
 
+mod aside;
 mod count;
 mod engine;
 mod graph;
@@ -17,6 +18,9 @@ pub use engine::{Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic,
 
 /// `node.name` of the virtual mic.
 pub const VIRTUAL_MIC: &str = sample::NODE_NAME;
+
+/// `node.name` of the source that apps record from while they are muted on their own. It is there only while any is.
+pub const SILENT_SOURCE: &str = aside::NODE_NAME;
 
 /// Doors for the programs in fuzz/ to the parsers of what other processes wrote.
 #[cfg(fuzzing)]

@@ -65,6 +65,12 @@ fn answer(daemon: &Handle, call: Call) -> Result<Answer, ErrorObject> {
         Call::Mute(by) => daemon.switch(Want::Mute, by.origin).map(Answer::Switched),
         Call::Unmute(by) => daemon.switch(Want::Unmute, by.origin).map(Answer::Switched),
         Call::Toggle(by) => daemon.switch(Want::Toggle, by.origin).map(Answer::Switched),
+        Call::MuteClient(of) => daemon
+            .switch_app(of.client, true, of.origin)
+            .map(Answer::AppSwitched),
+        Call::UnmuteClient(of) => daemon
+            .switch_app(of.client, false, of.origin)
+            .map(Answer::AppSwitched),
         Call::Clients => Ok(Answer::Stats(daemon.clients())),
         Call::Stats(params) => {
             let since = params.since.as_deref().and_then(|since| since.parse().ok());

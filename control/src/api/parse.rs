@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::protocol::{Call, ErrorCode, ErrorObject, Origin, Request, RequestId};
+use crate::protocol::{By, Call, ErrorCode, ErrorObject, OfClient, Origin, Request, RequestId};
 
 /// Longest text of an `id`, in bytes.
 const MAX_ID: usize = 64;
@@ -54,6 +54,8 @@ fn parse_call(method: &str, params: Option<Value>) -> Result<Call, ErrorObject> 
         "mute" => strict(method, params).map(Call::Mute),
         "unmute" => strict(method, params).map(Call::Unmute),
         "toggle" => strict(method, params).map(Call::Toggle),
+        "mute_client" => strict(method, params).map(Call::MuteClient),
+        "unmute_client" => strict(method, params).map(Call::UnmuteClient),
         "clients" => none(method, params).map(|()| Call::Clients),
         "stats" => strict(method, params).map(Call::Stats),
         "watch" => strict(method, params).map(Call::Watch),
@@ -69,7 +71,11 @@ fn parse_call(method: &str, params: Option<Value>) -> Result<Call, ErrorObject> 
 /// Refuses values that have the right type and make no sense.
 fn check(call: Call) -> Result<Call, ErrorObject> {
     match &call {
-        Call::Mute(by) | Call::Unmute(by) | Call::Toggle(by) => match by.origin {
+        Call::Mute(By { origin })
+        | Call::Unmute(By { origin })
+        | Call::Toggle(By { origin })
+        | Call::MuteClient(OfClient { origin, .. })
+        | Call::UnmuteClient(OfClient { origin, .. }) => match origin {
             Origin::Cli | Origin::Hotkey | Origin::App | Origin::Headset => Ok(call),
             Origin::Desktop | Origin::Policy | Origin::Lease | Origin::Start => Err(bad(
                 "This origin belongs to the daemon; a client is cli, hotkey, app or headset.",
@@ -118,7 +124,7 @@ fn bad(message: &str) -> ErrorObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{By, StatsParams, WatchParams};
+    use crate::protocol::{StatsParams, WatchParams};
     use proptest::prelude::*;
 
     #[test]
@@ -126,10 +132,16 @@ mod tests {
         let by = By {
             origin: Origin::App,
         };
+        let of = OfClient {
+            client: "firefox".into(),
+            origin: Origin::App,
+        };
         let calls = [
             Call::Status,
             Call::Mute(by.clone()),
             Call::Unmute(by.clone()),
+            Call::MuteClient(of.clone()),
+            Call::UnmuteClient(of),
             Call::Toggle(by),
             Call::Clients,
             Call::Stats(StatsParams {

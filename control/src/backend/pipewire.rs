@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use truemute_core::observed::{Applied, Snapshot};
+use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 use truemute_pipewire::{self as node, Failure, VirtualMic};
 
 use super::{Backend, BackendError};
@@ -65,6 +65,18 @@ impl Backend for VirtualMic {
         Ok(VirtualMic::unmute(self)?)
     }
 
+    fn mute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        Ok(VirtualMic::mute_app(self, which)?)
+    }
+
+    fn unmute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        Ok(VirtualMic::unmute_app(self, which)?)
+    }
+
+    fn restore_muted_apps(&self, apps: &[MutedApp]) {
+        VirtualMic::restore_muted_apps(self, apps.to_vec());
+    }
+
     fn renew_lease(&self) {
         VirtualMic::renew_lease(self);
     }
@@ -96,6 +108,7 @@ impl From<Failure> for BackendError {
         let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
         let (what, remedy) = (what.to_owned(), remedy.to_owned());
         match failure {
+            Failure::NoSuchClient(_) | Failure::NotMuted(_) => Self::Unknown { what, remedy },
             Failure::Unreachable(_) | Failure::Ended => Self::Unreachable { what, remedy },
             _ => Self::Refused { what, remedy },
         }
@@ -117,6 +130,12 @@ mod tests {
             },
             Failure::NotConfirmed { waited_ms: 900 },
             Failure::Overtaken,
+            Failure::NoSuchClient("zoom 1. 2".into()),
+            Failure::NotMuted("zoom".into()),
+            Failure::NotMoved {
+                app: "zoom".into(),
+                withheld: true,
+            },
             Failure::Ended,
         ] {
             let text = failure.to_string();

@@ -51,10 +51,10 @@ enum Command {
     },
     /// Show the gate, the real mic, the virtual mic and how many clients there are
     Status(Format),
-    /// Mute; returns when the audio thread has applied it
-    Mute(Format),
-    /// Unmute; returns when the audio thread has applied it
-    Unmute(Format),
+    /// Mute everything, or one app; returns when it has taken effect
+    Mute(SwitchArgs),
+    /// Unmute everything, or one app; returns when it has taken effect
+    Unmute(SwitchArgs),
     /// Mute if live, unmute if muted
     Toggle(Format),
     /// List who is connected now
@@ -85,6 +85,16 @@ struct Format {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SwitchArgs {
+    /// Only this app, with all its streams: its name, the path of its executable, or the number of a client (see `clients
+    /// --json`). It stays muted, also when it comes back, until `unmute --client`
+    #[arg(long, value_name = "APP|ID")]
+    client: Option<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -129,8 +139,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Daemon { config } => daemon::run(config, socket()?),
         Command::Status(format) => queries::status(&socket()?, format),
-        Command::Mute(format) => queries::switch(&socket()?, Want::Mute, format),
-        Command::Unmute(format) => queries::switch(&socket()?, Want::Unmute, format),
+        Command::Mute(args) => match args.client {
+            Some(client) => queries::switch_app(&socket()?, client, true, args.format),
+            None => queries::switch(&socket()?, Want::Mute, args.format),
+        },
+        Command::Unmute(args) => match args.client {
+            Some(client) => queries::switch_app(&socket()?, client, false, args.format),
+            None => queries::switch(&socket()?, Want::Unmute, args.format),
+        },
         Command::Toggle(format) => queries::switch(&socket()?, Want::Toggle, format),
         Command::Clients(format) => queries::clients(&socket()?, format),
         Command::Stats(args) => stats::run(socket(), args),

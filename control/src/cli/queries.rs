@@ -6,7 +6,7 @@ use super::output;
 use super::{Failure, Format};
 use crate::api::{Client, ClientError};
 use crate::daemon::Want;
-use crate::protocol::{Answer, By, Call, WatchEvent, WatchParams};
+use crate::protocol::{Answer, By, Call, OfClient, Origin, WatchEvent, WatchParams};
 use crate::report::{self, Page};
 
 pub(super) fn status(socket: &Path, format: Format) -> Result<(), Failure> {
@@ -37,6 +37,26 @@ pub(super) fn switch(socket: &Path, want: Want, format: Format) -> Result<(), Fa
             _ => None,
         },
     )
+}
+
+pub(super) fn switch_app(
+    socket: &Path,
+    client: String,
+    muted: bool,
+    format: Format,
+) -> Result<(), Failure> {
+    let of = OfClient {
+        client,
+        origin: Origin::default(),
+    };
+    let call = match muted {
+        true => Call::MuteClient(of),
+        false => Call::UnmuteClient(of),
+    };
+    show(socket, call, format, |answer, page| match answer {
+        Answer::AppSwitched(switched) => Some(report::app_switched(switched, page)),
+        _ => None,
+    })
 }
 
 pub(super) fn clients(socket: &Path, format: Format) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
-use truemute_core::observed::{Applied, Event, Snapshot};
+use truemute_core::observed::{Applied, Event, MutedApp, Snapshot};
 
 use super::feed::{Feed, Note, Publisher, Topic};
 use super::lease::{Lease, VOUCH};
@@ -20,7 +20,8 @@ use super::{GateChange, History, Watchdog};
 use crate::backend::{Backend, BackendError};
 use crate::config::Settings;
 use crate::protocol::{
-    AppliedHow, ErrorCode, ErrorObject, GateState, Origin, SCHEMA, Status, Switched,
+    AppSwitched, AppliedHow, AppliedToApp, ErrorCode, ErrorObject, GateState, Origin, SCHEMA,
+    Status, Switched,
 };
 
 /// The backend's methods wait at most a second; the actor vouches for itself that long, and a little more, when it calls one.
@@ -37,6 +38,14 @@ pub(super) enum Message {
         origin: Origin,
         received: Instant,
         reply: SyncSender<Result<Switched, ErrorObject>>,
+    },
+    /// A command for one app.
+    SwitchApp {
+        which: String,
+        muted: bool,
+        origin: Origin,
+        received: Instant,
+        reply: SyncSender<Result<AppSwitched, ErrorObject>>,
     },
     /// The state, now.
     Status(SyncSender<Status>),
@@ -63,6 +72,8 @@ pub(super) enum Message {
 /// Everything that the actor owns or reaches.
 pub(super) struct Actor {
     pub(super) state: MuteState,
+    /// The apps that are muted on their own, as the backend said last.
+    pub(super) muted_apps: Vec<MutedApp>,
     pub(super) settings: Settings,
     pub(super) lease: Lease,
     pub(super) supervisor: Supervisor,
@@ -148,6 +159,16 @@ impl Actor {
                 let answer = self.switch(want, origin, received);
                 let _ = reply.send(answer);
             }
+            Message::SwitchApp {
+                which,
+                muted,
+                origin,
+                received,
+                reply,
+            } => {
+                let answer = self.switch_app(&which, muted, origin, received);
+                let _ = reply.send(answer);
+            }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -180,11 +201,54 @@ impl Actor {
             Decision::Mute => self.mute(origin, received),
             Decision::Unmute => self.unmute(origin, received),
             Decision::StayLive => Ok(self.switched(false, None, received)),
-            Decision::Refuse | Decision::IgnoreEcho => Err(ErrorObject {
-                code: ErrorCode::Refused,
-                message: format!("The configuration does not let {} unmute.", name(origin)),
-                remedy: "Unmute with `truemute unmute`, or add the origin to unmute_origins in the configuration.".into(),
+            Decision::Refuse | Decision::IgnoreEcho => Err(refused(origin)),
+        }
+    }
+
+    /// Mutes or unmutes one app on its own. The gate stays as it is.
+    fn switch_app(
+        &mut self,
+        which: &str,
+        muted: bool,
+        origin: Origin,
+        received: Instant,
+    ) -> Result<AppSwitched, ErrorObject> {
+        if !muted && !self.state.may_unmute(origin) {
+            return Err(refused(origin));
+        }
+        let Some((_, backend)) = self.backend.clone() else {
+            return Err(ErrorObject {
+                message: "There is no audio server, so that nobody is connected.".into(),
+                ..self.no_server()
+            });
+        };
+        self.lease.vouch(BACKEND_CALL);
+        let outcome = match muted {
+            true => backend.mute_app(which),
+            false => backend.unmute_app(which),
+        };
+        self.lease.vouch(VOUCH);
+        // Also after a failure: then the backend may hold on to it.
+        if let Ok(look) = backend.snapshot()
+            && look.muted_apps != self.muted_apps
+        {
+            self.muted_apps = look.muted_apps;
+            let gate = self.state.gate();
+            self.memory.remember(gate, false, &self.muted_apps);
+        }
+        self.observer.wake();
+        match outcome {
+            Ok(done) => Ok(AppSwitched {
+                schema: SCHEMA,
+                apps: done.apps,
+                app_muted: muted,
+                changed: done.changed,
+                applied: AppliedToApp::Moved,
+                clients: done.clients,
+                took_us: u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX),
             }),
+            Err(BackendError::Unreachable { .. }) => Err(self.no_server()),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -277,6 +341,8 @@ impl Actor {
         }
         self.trouble = None;
         self.backend = Some((generation, backend.clone()));
+        // Before the gate can open.
+        backend.restore_muted_apps(&self.muted_apps);
         if self.tracing {
             backend.set_tracing(true);
         }
@@ -379,7 +445,7 @@ impl Actor {
             tracing::warn!("the last mute was not confirmed: {error}");
         }
         // The end is no command: the next start finds what was commanded.
-        self.memory.remember(gate, true);
+        self.memory.remember(gate, true, &self.muted_apps);
         self.publish_state();
         self.publisher.close();
     }
@@ -389,7 +455,8 @@ impl Actor {
         if !changed {
             return;
         }
-        self.memory.remember(self.state.gate(), false);
+        let gate = self.state.gate();
+        self.memory.remember(gate, false, &self.muted_apps);
         if self.state.gate() == GateState::Live {
             self.start_warning = None;
         }
@@ -429,6 +496,7 @@ impl Actor {
             since: self.since,
             backend,
             look: self.look.as_deref(),
+            muted_apps: &self.muted_apps,
             forced: &self.settings.forced,
             warnings: warnings
                 .chain(&self.trouble)
@@ -471,11 +539,22 @@ impl Actor {
     }
 }
 
+fn refused(origin: Origin) -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::Refused,
+        message: format!("The configuration does not let {} unmute.", name(origin)),
+        remedy: "Unmute with `truemute unmute`, or add the origin to unmute_origins in the configuration.".into(),
+    }
+}
+
 fn failed(error: &BackendError) -> ErrorObject {
     let text = error.to_string();
     let (message, remedy) = text.split_once(". ").unwrap_or((&text, ""));
     ErrorObject {
-        code: ErrorCode::Failed,
+        code: match error {
+            BackendError::Unknown { .. } => ErrorCode::UnknownClient,
+            _ => ErrorCode::Failed,
+        },
         message: format!("{message}."),
         remedy: remedy.to_owned(),
     }

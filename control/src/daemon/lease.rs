@@ -152,7 +152,7 @@ mod tests {
     use crate::backend::BackendError;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
-    use truemute_core::observed::{Applied, Snapshot};
+    use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 
     #[derive(Default)]
     struct Renewals {
@@ -168,6 +168,13 @@ mod tests {
         fn unmute(&self) -> Result<Applied, BackendError> {
             unreachable!()
         }
+        fn mute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
+            unreachable!()
+        }
+        fn unmute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
+            unreachable!()
+        }
+        fn restore_muted_apps(&self, _: &[MutedApp]) {}
         fn renew_lease(&self) {
             std::thread::sleep(*self.takes.lock().unwrap());
             self.count.fetch_add(1, Ordering::Relaxed);

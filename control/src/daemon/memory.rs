@@ -12,11 +12,13 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use truemute_core::observed::MutedApp;
+
 use super::remembered::{Forgotten, Remembered};
 use crate::protocol::GateState;
 
-/// What we write has about 100 bytes.
-const MAX_BYTES: u64 = 4096;
+/// What we write has about 100 bytes, and as many for each app that is muted on its own.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Pause before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -79,9 +81,10 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Remembers this from now on. Does not wait.
-    pub(super) fn remember(&self, gate: GateState, ended: bool) {
+    pub(super) fn remember(&self, gate: GateState, ended: bool, muted_apps: &[MutedApp]) {
         if let Some(states) = &self.states {
-            let _ = states.send(Remembered::new(gate, ended, self.boot.clone()));
+            let apps = muted_apps.to_vec();
+            let _ = states.send(Remembered::new(gate, ended, self.boot.clone(), apps));
         }
     }
 }
@@ -192,7 +195,7 @@ mod tests {
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(gate, ended);
+        keeper.remember(gate, ended, &[]);
         drop(keeper);
         said.iter().collect()
     }
@@ -204,11 +207,11 @@ mod tests {
         let keeper = memory.clone().keep(|text| panic!("{text:?}")).unwrap();
         for round in 0..200 {
             let gate = [GateState::Live, GateState::Muted][round % 2];
-            keeper.remember(gate, false);
+            keeper.remember(gate, false, &[]);
         }
-        keeper.remember(GateState::Live, true);
+        keeper.remember(GateState::Live, true, &[]);
         drop(keeper);
-        let wanted = Remembered::new(GateState::Live, true, memory.boot().to_owned());
+        let wanted = Remembered::new(GateState::Live, true, memory.boot().to_owned(), Vec::new());
         assert_eq!(memory.recall(), Ok(wanted));
         assert_eq!(memory.boot().len(), 36, "{:?}", memory.boot());
         let folder = memory.path.parent().unwrap();
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn what_cannot_be_believed_is_said() {
         let (dir, memory) = memory();
-        let whole = Remembered::new(GateState::Live, true, String::new()).to_bytes();
+        let whole = Remembered::new(GateState::Live, true, String::new(), Vec::new()).to_bytes();
         let elsewhere = dir.path().join("elsewhere");
         fs::write(&elsewhere, &whole).unwrap();
         fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
@@ -249,7 +252,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
         refused("no file");
         fs::remove_file(path).unwrap();
-        fs::write(path, vec![b' '; 5000]).unwrap();
+        fs::write(path, vec![b' '; MAX_BYTES as usize + 1]).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         refused("too long");
         fs::write(path, "{}").unwrap();
@@ -267,14 +270,14 @@ mod tests {
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(GateState::Muted, false);
+        keeper.remember(GateState::Muted, false, &[]);
         let text = said.recv().unwrap().unwrap();
         assert!(text.contains("gate.json cannot be written"), "{text}");
         assert_eq!(memory.recall(), Err(Forgotten::Missing));
-        keeper.remember(GateState::Muted, false);
+        keeper.remember(GateState::Muted, false, &[]);
         assert!(said.recv_timeout(Duration::from_millis(50)).is_err());
         fs::remove_dir(memory.path.with_extension("new")).unwrap();
-        keeper.remember(GateState::Muted, true);
+        keeper.remember(GateState::Muted, true, &[]);
         assert_eq!(said.recv().unwrap(), None);
         drop(keeper);
         assert!(memory.recall().unwrap().ended);

@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use truemute_core::observed::MutedApp;
 
 pub use history::{GateChange, History};
 pub use memory::Memory;
@@ -33,7 +34,9 @@ pub use watchdog::Watchdog;
 
 use crate::clock::Stamp;
 use crate::config::{Settings, Start};
-use crate::protocol::{ErrorCode, ErrorObject, GateState, Origin, Stats, Status, Switched};
+use crate::protocol::{
+    AppSwitched, ErrorCode, ErrorObject, GateState, Origin, Stats, Status, Switched,
+};
 use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
 use lease::Lease;
@@ -72,7 +75,7 @@ impl Daemon {
         watchdog: Option<Watchdog>,
     ) -> std::io::Result<Daemon> {
         let (sender, messages) = channel();
-        let (state, start_warning) = first_state(&settings, &memory);
+        let (state, muted_apps, start_warning) = first_state(&settings, &memory);
         if let Some(warning) = &start_warning {
             tracing::warn!("{warning}");
         }
@@ -82,7 +85,7 @@ impl Daemon {
                 let _ = actor.send(Message::MemoryTrouble(trouble));
             }
         })?;
-        memory.remember(state.gate(), false);
+        memory.remember(state.gate(), false, &muted_apps);
         let (observer, observing) = Observer::start(history.clone(), sender.clone())?;
         let publisher = Arc::new(Publisher::default());
         let lease = Lease::start({
@@ -96,6 +99,7 @@ impl Daemon {
         let change = GateChange::now(state.gate(), status::reason_text(state.reason()), None);
         let actor = Actor {
             state,
+            muted_apps,
             settings,
             lease,
             supervisor,
@@ -177,6 +181,23 @@ impl Handle {
         answer(&asked)?
     }
 
+    /// Mutes or unmutes one app on its own, and returns when the backend has applied it.
+    pub fn switch_app(
+        &self,
+        which: String,
+        muted: bool,
+        origin: Origin,
+    ) -> Result<AppSwitched, ErrorObject> {
+        let received = Instant::now();
+        self.ask(|reply| Message::SwitchApp {
+            which,
+            muted,
+            origin,
+            received,
+            reply,
+        })?
+    }
+
     /// The state now.
     pub fn status(&self) -> Result<Status, ErrorObject> {
         self.ask(Message::Status)
@@ -252,9 +273,11 @@ impl GateChange {
     }
 }
 
-fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Option<String>) {
+fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Vec<MutedApp>, Option<String>) {
     let start = settings.config.start;
-    let (gate, warning) = remembered::first_gate(&memory.recall(), start, memory.boot());
+    let remembered = memory.recall();
+    let (gate, warning) = remembered::first_gate(&remembered, start, memory.boot());
+    let muted_apps = remembered.map_or_else(|_| Vec::new(), |before| before.muted_apps);
     let forced = settings.forced.iter().any(|forced| forced.key == "start");
     let as_configured = (gate == GateState::Live) == (start == Start::Live);
     let origin = if forced && as_configured {
@@ -263,5 +286,5 @@ fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Option<Strin
         Origin::Start
     };
     let state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
-    (state, warning)
+    (state, muted_apps, warning)
 }

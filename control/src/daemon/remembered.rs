@@ -2,6 +2,7 @@
 //! that is remembered opens the gate by itself (P2). Pure; the file is [`super::memory`]'s matter.
 
 use serde::{Deserialize, Serialize};
+use truemute_core::observed::MutedApp;
 
 use crate::config::Start;
 use crate::protocol::GateState;
@@ -20,6 +21,9 @@ pub struct Remembered {
     pub ended: bool,
     /// The machine's boot in which this was written (`/proc/sys/kernel/random/boot_id`); empty if it could not be read.
     pub boot: String,
+    /// The apps that are muted on their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muted_apps: Vec<MutedApp>,
 }
 
 /// The version alone, so that a later format is told apart from garbage.
@@ -30,12 +34,13 @@ struct Versioned {
 
 impl Remembered {
     /// What a daemon of this program remembers.
-    pub fn new(gate: GateState, ended: bool, boot: String) -> Self {
+    pub fn new(gate: GateState, ended: bool, boot: String, muted_apps: Vec<MutedApp>) -> Self {
         Self {
             version: VERSION,
             gate,
             ended,
             boot,
+            muted_apps,
         }
     }
 
@@ -96,7 +101,7 @@ pub(super) fn first_gate(
         Err(Forgotten::Unusable(why)) => (
             GateState::Muted,
             Some(format!(
-                "Whether you were muted cannot be read ({why}), so that TrueMute starts muted. {unmute}"
+                "Whether you were muted, and which apps on their own, cannot be read ({why}), so that TrueMute starts muted. {unmute}"
             )),
         ),
         Ok(before) if before.gate == GateState::Muted => (GateState::Muted, None),
@@ -120,13 +125,18 @@ mod tests {
 
     fn remembered() -> impl Strategy<Value = Remembered> {
         let boot = prop::sample::select(&[BOOT, "another", ""][..]);
-        (any::<bool>(), any::<bool>(), boot).prop_map(|(live, ended, boot)| {
+        let app = (".*", prop::option::of("/.*")).prop_map(|(app, path)| MutedApp {
+            app,
+            executable: path.map(Into::into),
+        });
+        let apps = prop::collection::vec(app, 0..3);
+        (any::<bool>(), any::<bool>(), boot, apps).prop_map(|(live, ended, boot, apps)| {
             let gate = if live {
                 GateState::Live
             } else {
                 GateState::Muted
             };
-            Remembered::new(gate, ended, boot.to_owned())
+            Remembered::new(gate, ended, boot.to_owned(), apps)
         })
     }
 

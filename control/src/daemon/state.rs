@@ -83,7 +83,7 @@ impl MuteState {
             (Want::Mute, _) | (Want::Toggle, GateState::Live) => Decision::Mute,
             (Want::Unmute, GateState::Live) => Decision::StayLive,
             (Want::Unmute | Want::Toggle, GateState::Muted) => {
-                if !self.unmute_origins.contains(&origin) {
+                if !self.may_unmute(origin) {
                     Decision::Refuse
                 } else if is_mirror(origin) && self.may_be_echo(now) {
                     Decision::IgnoreEcho
@@ -92,6 +92,11 @@ impl MuteState {
                 }
             }
         }
+    }
+
+    /// Whether commands of this origin may open anything.
+    pub(super) fn may_unmute(&self, origin: Origin) -> bool {
+        self.unmute_origins.contains(&origin)
     }
 
     /// The gate is silent now, because of `reason`. True if that is a change.

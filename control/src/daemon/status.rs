@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use truemute_core::observed::{ClientState, MicState, Snapshot, VirtualMic};
+use truemute_core::observed::{ClientState, MicState, MutedApp, Snapshot, VirtualMic};
 
 use super::state::Reason;
 use crate::protocol::{Bypass, Forced, GateState, Origin, RealMic, SCHEMA, Status};
@@ -16,6 +16,7 @@ pub(super) struct Facts<'a> {
     /// The backend's description of itself; absent while the audio server is not connected.
     pub(super) backend: Option<String>,
     pub(super) look: Option<&'a Snapshot>,
+    pub(super) muted_apps: &'a [MutedApp],
     pub(super) forced: &'a [Forced],
     pub(super) warnings: Vec<String>,
 }
@@ -40,6 +41,7 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
         real_mic: real_mic(facts.look),
         virtual_mic: virtual_mic(facts.look),
         clients,
+        muted_apps: facts.muted_apps.to_vec(),
         bypasses: facts.look.map_or_else(Vec::new, bypasses),
         forced: facts.forced.to_vec(),
         warnings: facts.warnings,

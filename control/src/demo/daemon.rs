@@ -13,7 +13,9 @@ use truemute_pipewire::VIRTUAL_MIC;
 
 use super::DemoError;
 use crate::api::{Client, ClientError};
-use crate::protocol::{Answer, By, Call, Stats, StatsParams, Status, Switched};
+use crate::protocol::{
+    Answer, AppSwitched, By, Call, OfClient, Origin, Stats, StatsParams, Status, Switched,
+};
 
 /// The daemon. Dropping it ends it (SIGTERM first).
 #[derive(Debug)]
@@ -129,6 +131,37 @@ impl RunningDaemon {
     /// As [`Client::call`].
     pub fn unmute(&self) -> Result<Switched, DemoError> {
         self.switch(Call::Unmute(By::default()))
+    }
+
+    /// `mute_client`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn mute_client(&self, client: &str) -> Result<AppSwitched, DemoError> {
+        self.switch_app(Call::MuteClient, client)
+    }
+
+    /// `unmute_client`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn unmute_client(&self, client: &str) -> Result<AppSwitched, DemoError> {
+        self.switch_app(Call::UnmuteClient, client)
+    }
+
+    fn switch_app(
+        &self,
+        call: fn(OfClient) -> Call,
+        client: &str,
+    ) -> Result<AppSwitched, DemoError> {
+        let of = OfClient {
+            client: client.to_owned(),
+            origin: Origin::default(),
+        };
+        match self.client()?.call(call(of))? {
+            Answer::AppSwitched(switched) => Ok(switched),
+            _ => Err(DemoError::Misunderstood),
+        }
     }
 
     fn switch(&self, call: Call) -> Result<Switched, DemoError> {

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use super::{Reply, Request, Stats, Status, Switched, TraceLine, WatchEvent};
+use super::{AppSwitched, Reply, Request, Stats, Status, Switched, TraceLine, WatchEvent};
 
 /// Every schema, with the name of its file in docs/schema without `.json`.
 pub fn schemas() -> Vec<(&'static str, Value)> {
@@ -12,6 +12,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("reply", schema::<Reply>()),
         ("status", schema::<Status>()),
         ("switched", schema::<Switched>()),
+        ("app_switched", schema::<AppSwitched>()),
         ("stats", schema::<Stats>()),
         ("watch", schema::<WatchEvent>()),
         ("trace", schema::<TraceLine>()),

@@ -4,6 +4,7 @@
 //!
 //! Names of apps and streams come from strangers. All of them go through [`clean()`] before they reach a line.
 
+mod app_switched;
 mod clean;
 mod findings;
 mod page;
@@ -13,6 +14,7 @@ pub(crate) mod switched;
 pub(crate) mod when;
 pub(crate) mod words;
 
+pub use app_switched::app_switched;
 pub use clean::clean;
 pub use findings::{Finding, Verdict, findings};
 pub use page::Page;

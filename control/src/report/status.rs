@@ -4,6 +4,7 @@
 use super::words::{self, Shown};
 use super::{Page, clean, when};
 use crate::protocol::{Bypass, GateState, Status};
+use truemute_core::observed::MutedApp;
 
 /// Longest name of a device or app that is printed.
 const NAME: usize = 100;
@@ -25,6 +26,9 @@ pub fn status(status: &Status, page: &Page) -> String {
     );
     page.fact(&mut out, "Virtual mic", &virtual_mic);
     page.fact(&mut out, "Clients", &status.clients.to_string());
+    for app in &status.muted_apps {
+        page.fact(&mut out, "Muted app", &muted_app(app));
+    }
     let connection = if status.connected {
         "connected"
     } else {
@@ -50,6 +54,15 @@ pub fn status(status: &Status, page: &Page) -> String {
         page.fact(&mut out, "Warning", &clean(warning, 1000));
     }
     out
+}
+
+/// An app that is muted on its own, and what tells it from others of its name.
+pub(super) fn muted_app(app: &MutedApp) -> String {
+    let name = clean(&app.app, NAME);
+    match &app.executable {
+        Some(path) => format!("{name} ({})", clean(&path.to_string_lossy(), NAME)),
+        None => name,
+    }
 }
 
 /// What `status` says when no daemon answers. That nobody answers does not mean that anything is muted.

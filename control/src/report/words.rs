@@ -161,8 +161,12 @@ pub(crate) fn state(client: &ClientStats) -> String {
         ClientState::Corked => "corked",
         ClientState::Gone => "gone",
     };
+    let state = match client.app_muted {
+        true => format!("{state}, muted"),
+        false => state.into(),
+    };
     match client.purpose {
-        Purpose::Recording => state.into(),
+        Purpose::Recording => state,
         Purpose::Meter => format!("{state}, meter"),
         Purpose::Monitor => format!("{state}, monitor"),
     }

@@ -357,6 +357,13 @@ impl Accounts {
             .unwrap_or_default()
     }
 
+    /// Whether the app of a client that is connected is muted on its own.
+    pub(super) fn is_app_muted(&self, key: Key) -> bool {
+        self.known
+            .get(&key)
+            .is_some_and(|known| known.client.app_muted && known.client.state != ClientState::Gone)
+    }
+
     /// Time goes on until `now` in the present state of the gate.
     fn pass_time(&mut self, now: Stamp) {
         // By the monotonic clock, which neither counts sleep nor jumps when somebody sets the time.
@@ -372,6 +379,13 @@ impl Accounts {
         }
         for (key, known) in &mut self.known {
             if known.client.state != ClientState::Gone {
+                let segment = match known.client.app_muted {
+                    true => Segment {
+                        gate: GateState::Muted,
+                        ..segment
+                    },
+                    false => segment,
+                };
                 present(&mut self.pending, *key, known, segment, now);
             }
         }

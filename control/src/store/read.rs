@@ -166,6 +166,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ClientRecord> {
         api: word(row, 9)?,
         purpose: word(row, 10)?,
         state: word(row, 11)?,
+        app_muted: false,
         counted_by: word(row, 12)?,
         counts: Counts {
             live: tally(row, 15)?,

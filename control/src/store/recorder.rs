@@ -347,6 +347,7 @@ fn answer(
             client: record.client.id,
         };
         record.client.state = state.accounts.state_of(key);
+        record.client.app_muted = state.accounts.is_app_muted(key);
     }
     drop(state);
     // The start of a minute, for that is what the figures cover; or this run's own start.

@@ -38,6 +38,7 @@ pub(crate) fn snapshot(instance: u64, at_ns: u64, clients: &[Client]) -> Snapsho
         },
         clients: clients.to_vec(),
         bypasses: Vec::new(),
+        muted_apps: Vec::new(),
         unattributed: Tally::default(),
         running: true,
     }

@@ -202,6 +202,7 @@ fn order(sort: Sort, one: &ClientStats, other: &ClientStats, rates: &Rates) -> O
 fn state(client: &ClientStats) -> &'static str {
     match (client.state, client.purpose) {
         (ClientState::Gone, _) => "gone",
+        _ if client.app_muted => "muted",
         (_, Purpose::Meter) => "meter",
         (_, Purpose::Monitor) => "monitor",
         (ClientState::Running, Purpose::Recording) => "running",

@@ -232,6 +232,7 @@ fn client_line(client: &Client, seen: Stamp) -> TraceLine {
             api: client.api,
             purpose: client.purpose,
             state: client.state,
+            app_muted: client.app_muted,
             live: figures(&client.counts.live),
             muted: figures(&client.counts.muted),
             counted_by: client.counted_by,

@@ -22,8 +22,8 @@ use truemute::daemon::{
 };
 use truemute::protocol::{ErrorObject, GateState, SCHEMA, Stats, Unattributed};
 use truemute_core::observed::{
-    Api, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event, Identity,
-    MicState, Purpose, RealMic, Snapshot, VirtualMic,
+    Api, AppSwitched, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event,
+    Identity, MicState, MutedApp, Purpose, RealMic, Snapshot, VirtualMic,
 };
 
 /// Long enough for any state on a busy machine.
@@ -65,6 +65,7 @@ pub struct Script {
     pub mute_fails: Option<BackendError>,
     pub clients: Vec<Observed>,
     pub bypasses: Vec<Bypass>,
+    pub muted_apps: Vec<MutedApp>,
     pub mic_missing: bool,
     pub position: u64,
     sink: Option<Arc<EventSink>>,
@@ -103,6 +104,7 @@ impl BackendFactory for Scripted {
         }
         script.starts += 1;
         script.open = false;
+        script.muted_apps.clear();
         script.sink = Some(Arc::new(events));
         drop(script);
         Ok(Arc::new(ScriptedBackend {
@@ -150,6 +152,37 @@ impl Backend for ScriptedBackend {
         Ok(script.applied())
     }
 
+    fn mute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        let mut script = self.server.script();
+        let app = script.app(which)?;
+        let changed = !script.muted_apps.contains(&app);
+        if changed {
+            script.muted_apps.push(app.clone());
+        }
+        Ok(AppSwitched {
+            apps: vec![app],
+            clients: Vec::new(),
+            changed,
+            took_us: 1,
+        })
+    }
+
+    fn unmute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        let mut script = self.server.script();
+        let app = script.app(which)?;
+        script.muted_apps.retain(|muted| *muted != app);
+        Ok(AppSwitched {
+            apps: vec![app],
+            clients: Vec::new(),
+            changed: true,
+            took_us: 1,
+        })
+    }
+
+    fn restore_muted_apps(&self, apps: &[MutedApp]) {
+        self.server.script().muted_apps = apps.to_vec();
+    }
+
     fn renew_lease(&self) {
         self.server.script().renewals += 1;
     }
@@ -177,6 +210,7 @@ impl Backend for ScriptedBackend {
             },
             clients: script.clients.clone(),
             bypasses: script.bypasses.clone(),
+            muted_apps: script.muted_apps.clone(),
             unattributed: Default::default(),
             running: !script.clients.is_empty(),
         })
@@ -201,6 +235,20 @@ impl Backend for ScriptedBackend {
 }
 
 impl Script {
+    /// The app of a client that is there.
+    fn app(&self, which: &str) -> Result<MutedApp, BackendError> {
+        let client = self.clients.iter().find(|client| client.app == which);
+        client
+            .map(|client| MutedApp {
+                app: client.app.clone(),
+                executable: client.executable.clone(),
+            })
+            .ok_or_else(|| BackendError::Unknown {
+                what: format!("No client is called {which}"),
+                remedy: "Look who is connected.".into(),
+            })
+    }
+
     fn applied(&self) -> Applied {
         if self.clients.is_empty() {
             Applied::Idle { took_us: 1 }
@@ -227,6 +275,7 @@ pub fn observed(id: u64, state: ClientState) -> Observed {
         api: Api::Pipewire,
         purpose: Purpose::Recording,
         state,
+        app_muted: false,
         counted_by: CountedBy::ActivationRecord,
         counts: Counts::default(),
         first_seen_ns: 1,
@@ -292,7 +341,7 @@ impl Rig {
 
     /// Starts one, and waits until it is connected unless starts are scripted to fail.
     pub fn with(settings: Settings, server: Scripted) -> Rig {
-        let before = Remembered::new(GateState::Live, true, String::new());
+        let before = Remembered::new(GateState::Live, true, String::new(), Vec::new());
         Rig::remembering(&before.to_bytes(), settings, server)
     }
 

@@ -1,5 +1,5 @@
-//! The clients of the virtual mic on the main thread: who is linked, where their counts stand, and the final figures of
-//! those that left. Their pulls are counted in `count/`, on the real-time thread.
+//! The clients of our sources on the main thread: who is linked, where their counts stand, and the final figures of those
+//! that left. Their pulls are counted in `count/`, on the real-time thread.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,12 @@ use truemute_core::{
     observed::{Client, ClientState, CountedBy, Counts},
 };
 
-use super::{clock::wall_ns, data_loop::DataLoop, estimate::Estimate};
+use super::{
+    clock::wall_ns,
+    data_loop::DataLoop,
+    estimate::Estimate,
+    sides::{Side, Tables},
+};
 use crate::{
     count::{
         Clients as Ledger,
@@ -21,6 +26,7 @@ use crate::{
     },
     graph::model::{Model, Node, NodeState},
     monotonic::monotonic_ns,
+    sample::Cycle,
     who::{Claims, Who, identify, system::System},
 };
 
@@ -41,7 +47,7 @@ pub(crate) struct Clients {
     estimate: Option<Estimate>,
 }
 
-/// A node that is linked to the virtual mic. The counting side may know it before the registry shows the link, and the
+/// A node that is linked to a source of ours. The counting side may know it before the registry shows the link, and the
 /// graph's driver it knows too: only a node with a link is a client.
 struct Entry {
     id: u64,
@@ -49,10 +55,23 @@ struct Entry {
     place: Place,
     client: Option<ClientFacts>,
     last: Option<SlotSnapshot>,
+    /// [`Node::serial`] of the node.
+    serial: Option<u64>,
+    /// The source of ours that it is linked to, as the counting side sees it.
+    side: Option<Side>,
+    /// Linked to both: the other one, where it is not counted. The graph's driver can be, and whom somebody links by hand.
+    other: Option<Linked>,
     /// Unlinked, as the counting side sees it; the registry may not have said so yet.
     left: bool,
     /// It left before the registry had shown it, so nobody can ever say who it was.
     stranger: bool,
+}
+
+/// What the counting side told of a link.
+struct Linked {
+    side: Side,
+    record: ActivationRecord,
+    joined_ns: u64,
 }
 
 /// Where the right to write the client's slot is.
@@ -90,28 +109,58 @@ impl Clients {
     }
 
     /// The counting side found a node's record: counts from now on, whoever it is.
-    pub(crate) fn joined(
+    pub(super) fn joined(
         &mut self,
         node: u32,
-        record: ActivationRecord,
-        joined_ns: u64,
-        rt: &DataLoop,
+        side: Side,
+        (record, joined_ns): (ActivationRecord, u64),
+        model: &Model,
+        tables: &Tables<'_>,
     ) {
-        // The server gives a number again at once: what joins after it left is another client, also where the registry's
-        // view of both comes in one turn.
-        if self.by_node.get(&node).is_some_and(|entry| entry.left) {
+        // The server gives a number again at once: what joins under it may be another client, also where the registry's view
+        // of both comes in one turn.
+        let serial = model.nodes.get(&node).and_then(Node::serial);
+        let is_another = |entry: &Entry| entry.left && (serial.is_none() || entry.serial != serial);
+        if self.by_node.get(&node).is_some_and(is_another) {
             self.leave(node);
         }
-        self.entry(node);
+        let entry = self.entry(node, serial);
+        let linked = Linked {
+            side,
+            record,
+            joined_ns,
+        };
+        if entry.side.is_some() {
+            entry.other = Some(linked);
+        } else {
+            self.count(node, linked, tables);
+        }
+    }
+
+    fn count(&mut self, node: u32, linked: Linked, tables: &Tables<'_>) {
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
         };
-        let Place::Here(account) = std::mem::replace(&mut entry.place, Place::Nowhere) else {
-            return;
+        let Linked {
+            side,
+            record,
+            joined_ns,
+        } = linked;
+        (entry.side, entry.left) = (Some(side), false);
+        let account = match std::mem::replace(&mut entry.place, Place::Nowhere) {
+            Place::Here(account) => account,
+            place => return entry.place = place,
         };
         if let Some(estimate) = &mut self.estimate {
-            entry.place = Place::Estimating;
-            return estimate.follow(node, account, joined_ns);
+            match side {
+                Side::Mic => {
+                    entry.place = Place::Estimating;
+                    estimate.follow(node, account, joined_ns);
+                }
+                // The estimator knows the cycles of the virtual mic only.
+                Side::Aside => entry.place = Place::Here(account),
+            }
+            return;
         }
         let peer = Peer {
             joined_ns,
@@ -119,7 +168,7 @@ impl Clients {
             account,
             record: record.clone(),
         };
-        match rt.run(|cycle| cycle.add_peer(peer)) {
+        match tables.add(side, peer) {
             Some(Ok(())) => entry.place = Place::Counting { _record: record },
             Some(Err(full)) => {
                 tracing::warn!("{full}");
@@ -132,14 +181,18 @@ impl Clients {
         }
     }
 
-    /// A node was unlinked from the virtual mic: its record is read once more and let go of.
-    pub(crate) fn left(&mut self, node: u32, rt: &DataLoop) {
+    /// A node was unlinked from a source of ours: its record is read once more and let go of.
+    pub(super) fn left(&mut self, node: u32, side: Side, tables: &Tables<'_>) {
         let Some(entry) = self.by_node.get_mut(&node) else {
             return;
         };
+        if entry.side != Some(side) {
+            entry.other = entry.other.take().filter(|other| other.side != side);
+            return;
+        }
         match (&entry.place, &mut self.estimate) {
             (Place::Counting { .. }, _) => {
-                let peer = rt.run(|cycle| cycle.remove_peer(node)).flatten();
+                let peer = tables.remove(side, node);
                 entry.place = peer.map_or(Place::Nowhere, |peer| Place::Here(peer.account));
             }
             (Place::Estimating, Some(estimate)) => {
@@ -148,22 +201,25 @@ impl Clients {
             }
             _ => {}
         }
-        entry.left = true;
-        if entry.client.is_none() {
+        (entry.side, entry.left) = (None, true);
+        if let Some(other) = entry.other.take() {
+            self.count(node, other, tables);
+        } else if entry.client.is_none() {
             self.leave(node);
         }
     }
 
     /// Counts from the profiler from now on. What was read from records until now is thrown away: they were not what
     /// we took them for, or nobody wants them.
-    pub(crate) fn estimate(&mut self, estimate: Estimate, now_ns: u64, rt: &DataLoop) {
+    pub(super) fn estimate(&mut self, estimate: Estimate, now_ns: u64, tables: &Tables<'_>) {
         self.estimate = Some(estimate);
         let counting = |(node, entry): (&u32, &Entry)| {
-            matches!(entry.place, Place::Counting { .. }).then_some(*node)
+            let side = entry.side?;
+            matches!(entry.place, Place::Counting { .. }).then_some((*node, side))
         };
-        let nodes: Vec<u32> = self.by_node.iter().filter_map(counting).collect();
-        for node in nodes {
-            let former = rt.run(|cycle| cycle.remove_peer(node)).flatten();
+        let nodes: Vec<_> = self.by_node.iter().filter_map(counting).collect();
+        for (node, side) in nodes {
+            let former = tables.remove(side, node);
             let (Some(entry), Some(estimate)) = (self.by_node.get_mut(&node), &mut self.estimate)
             else {
                 continue;
@@ -174,15 +230,17 @@ impl Clients {
             let slot = self.ledger.claim(entry.id);
             entry.slot = slot.as_ref().map(SlotWriter::slot);
             entry.last = None;
-            entry.place = Place::Estimating;
-            estimate.follow(
-                node,
-                Account {
-                    client: entry.id,
-                    slot,
-                },
-                now_ns,
-            );
+            let account = Account {
+                client: entry.id,
+                slot,
+            };
+            match side {
+                Side::Mic => {
+                    entry.place = Place::Estimating;
+                    estimate.follow(node, account, now_ns);
+                }
+                Side::Aside => entry.place = Place::Here(account),
+            }
         }
     }
 
@@ -198,40 +256,58 @@ impl Clients {
         self.estimate.as_mut().map(Estimate::trace)
     }
 
-    /// The virtual mic is built anew, without clients: lets go of whoever else was counted in the old real-time state (the
-    /// graph's driver), which is still there.
-    pub(crate) fn leave_path(&mut self, rt: &DataLoop) {
-        let strangers = |(node, entry): (&u32, &Entry)| entry.client.is_none().then_some(*node);
-        let nodes: Vec<u32> = self.by_node.iter().filter_map(strangers).collect();
+    /// A source of ours goes, which has no clients: lets go of whoever else was counted there (the graph's driver).
+    pub(super) fn leave_side(&mut self, side: Side, tables: &Tables<'_>) {
+        let counted = |(node, entry): (&u32, &Entry)| {
+            let there = entry.other.as_ref().is_some_and(|it| it.side == side);
+            (entry.side == Some(side) || there).then_some(*node)
+        };
+        let nodes: Vec<u32> = self.by_node.iter().filter_map(counted).collect();
         for node in nodes {
-            self.left(node, rt);
+            self.left(node, side, tables);
         }
     }
 
     /// The new real-time state is there: it tells the estimator, if that counts, of its cycles.
-    pub(crate) fn enter_path(&mut self, rt: &DataLoop) {
+    pub(super) fn enter_path(&mut self, rt: &DataLoop<Cycle>) {
         if let Some(estimate) = &mut self.estimate {
             let cycles = estimate.listen();
             rt.run(|cycle| cycle.tell_cycles(cycles));
         }
     }
 
-    /// Takes over who is linked now.
-    pub(crate) fn update(&mut self, model: &Model, virtual_mic: u32, wall_ns: u64, rt: &DataLoop) {
-        let readers = model.readers(virtual_mic);
+    /// Takes over who is linked now. `sources` are the nodes of ours; `moving` says who stays a client for as long as its node
+    /// is there, also while it is linked to neither.
+    pub(super) fn update(
+        &mut self,
+        model: &Model,
+        sources: impl IntoIterator<Item = u32>,
+        moving: impl Fn(u32) -> bool,
+        wall_ns: u64,
+        tables: &Tables<'_>,
+    ) {
+        let readers: BTreeSet<u32> = sources
+            .into_iter()
+            .flat_map(|source| model.readers(source))
+            .collect();
+        let stays = |node: &u32| {
+            readers.contains(node) || (moving(*node) && model.nodes.contains_key(node))
+        };
         let is_gone = |(node, entry): (&u32, &Entry)| {
-            (entry.client.is_some() && !readers.contains(node)).then_some(*node)
+            (entry.client.is_some() && !stays(node)).then_some(*node)
         };
         let vanished: Vec<u32> = self.by_node.iter().filter_map(is_gone).collect();
         for node in vanished {
-            self.retire(node, rt);
+            self.retire(node, tables);
         }
-        for node in readers {
-            self.learn(node, model, wall_ns);
+        let known = |(node, entry): (&u32, &Entry)| entry.client.is_some().then_some(*node);
+        let known: BTreeSet<u32> = self.by_node.iter().filter_map(known).collect();
+        for node in readers.union(&known) {
+            self.learn(*node, model, wall_ns);
         }
     }
 
-    fn entry(&mut self, node: u32) -> &mut Entry {
+    fn entry(&mut self, node: u32, serial: Option<u64>) -> &mut Entry {
         self.by_node.entry(node).or_insert_with(|| {
             let id = self.next_id;
             self.next_id += 1;
@@ -242,6 +318,9 @@ impl Clients {
                 place: Place::Here(Account { client: id, slot }),
                 client: None,
                 last: None,
+                serial,
+                side: None,
+                other: None,
                 left: false,
                 stranger: false,
             }
@@ -272,7 +351,7 @@ impl Clients {
             NodeState::Running => ClientState::Running,
             _ => ClientState::Corked,
         };
-        self.entry(node);
+        self.entry(node, facts.serial());
         let (Some(entry), world) = (self.by_node.get_mut(&node), &self.world) else {
             return;
         };
@@ -299,8 +378,10 @@ impl Clients {
         }
     }
 
-    fn retire(&mut self, node: u32, rt: &DataLoop) {
-        self.left(node, rt);
+    fn retire(&mut self, node: u32, tables: &Tables<'_>) {
+        for side in [Side::Mic, Side::Aside] {
+            self.left(node, side, tables);
+        }
         self.leave(node);
     }
 
@@ -396,15 +477,40 @@ impl Clients {
             || self.gone.iter().any(|gone| gone.id == id)
     }
 
-    /// Whether any client is connected.
-    pub(crate) fn any(&self) -> bool {
-        self.present().next().is_some()
+    /// Whether any client is connected that is not on the silent source.
+    pub(crate) fn any_on_mic(&self) -> bool {
+        let entries = self.by_node.values();
+        let mut clients = entries.filter(|entry| entry.client.is_some());
+        clients.any(|entry| entry.side != Some(Side::Aside))
     }
 
-    /// Whether any client pulls.
+    /// Whether any client of the virtual mic pulls.
     pub(crate) fn any_running(&self) -> bool {
-        self.present()
-            .any(|(_, client)| client.state == ClientState::Running)
+        let pulls = |client: &ClientFacts| client.state == ClientState::Running;
+        self.by_node.values().any(|entry| {
+            entry.side != Some(Side::Aside) && entry.client.as_ref().is_some_and(pulls)
+        })
+    }
+
+    /// The nodes that are linked to this source of ours, the graph's driver included.
+    pub(super) fn on(&self, side: Side) -> impl Iterator<Item = u32> {
+        self.by_node.iter().filter_map(move |(node, entry)| {
+            let linked = |it: &Linked| it.side == side;
+            let there = entry.side == Some(side) || entry.other.as_ref().is_some_and(linked);
+            there.then_some(*node)
+        })
+    }
+
+    /// The clients that are connected: node, number, and who it is.
+    pub(super) fn connected(&self) -> impl Iterator<Item = (u32, u64, &Who)> {
+        self.by_node
+            .iter()
+            .filter_map(|(node, entry)| Some((*node, entry.id, &entry.client.as_ref()?.who)))
+    }
+
+    /// Who says this of itself.
+    pub(super) fn who_made(&self, claims: &Claims) -> Who {
+        identify(claims, &self.world)
     }
 
     /// Who is there and in what state, to see whether something changed.
@@ -416,8 +522,8 @@ impl Clients {
             .collect()
     }
 
-    /// All clients with their counts, those that left included.
-    pub(crate) fn observe(&mut self, wall_ns: u64) -> Vec<Client> {
+    /// All clients with their counts, those that left included. `muted` says which apps are muted on their own.
+    pub(crate) fn observe(&mut self, wall_ns: u64, muted: impl Fn(&Who) -> bool) -> Vec<Client> {
         for entry in self.by_node.values_mut().chain(self.leaving.values_mut()) {
             // A writer that was interrupted inside its slot leaves the last look standing.
             if let Some(Ok(seen)) = entry.slot.map(|slot| self.ledger.snapshot(slot)) {
@@ -426,13 +532,18 @@ impl Clients {
         }
         let entries = self.by_node.values().chain(self.leaving.values());
         let there = entries.filter_map(|entry| {
-            Some(observed(
+            let client = entry.client.as_ref()?;
+            let seen = observed(
                 entry.id,
-                entry.client.as_ref()?,
+                client,
                 entry.last.as_ref(),
                 self.counted_by(entry.slot),
                 wall_ns,
-            ))
+            );
+            Some(Client {
+                app_muted: muted(&client.who),
+                ..seen
+            })
         });
         there.chain(self.gone.iter().cloned()).collect()
     }
@@ -457,6 +568,7 @@ fn observed(
         api: who.api,
         purpose: who.purpose,
         state: client.state,
+        app_muted: false,
         counted_by,
         counts: counts.map_or_else(Counts::default, Counts::from),
         first_seen_ns: client.first_seen_ns,

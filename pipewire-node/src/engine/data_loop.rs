@@ -1,22 +1,18 @@
 //! The real-time thread, as the main thread may use it: by a call that runs there between two cycles and is waited for.
-//! So the [`Cycle`] needs no lock. What runs there by itself is in `sample/`.
+//! So the state of the nodes that run there needs no lock. What runs there by itself is in `sample/` and `aside/`.
 
 use pipewire::context::ContextRc;
 
-use crate::sample::{Cycle, SamplePath};
-
-/// The real-time thread, as the main thread may use it.
-pub(super) struct DataLoop {
+/// The real-time thread with the state `C` of one node, as the main thread may use it.
+pub(super) struct DataLoop<C> {
     context: ContextRc,
-    cycle: *mut Cycle,
+    cycle: *mut C,
 }
 
-impl DataLoop {
-    pub(super) fn new(context: ContextRc, path: &SamplePath) -> Self {
-        Self {
-            context,
-            cycle: path.cycle(),
-        }
+impl<C> DataLoop<C> {
+    /// `cycle` is touched by nobody else but that thread, and outlives this.
+    pub(super) fn new(context: ContextRc, cycle: *mut C) -> Self {
+        Self { context, cycle }
     }
 
     /// The context that the data loop belongs to.
@@ -25,13 +21,13 @@ impl DataLoop {
     }
 
     /// Runs `work` there and waits for it; nothing if the data loop refuses.
-    pub(super) fn run<T>(&self, work: impl FnOnce(&mut Cycle) -> T) -> Option<T> {
-        struct Call<F, T> {
+    pub(super) fn run<T>(&self, work: impl FnOnce(&mut C) -> T) -> Option<T> {
+        struct Call<F, C, T> {
             work: Option<F>,
-            cycle: *mut Cycle,
+            cycle: *mut C,
             result: Option<T>,
         }
-        unsafe extern "C" fn call<F: FnOnce(&mut Cycle) -> T, T>(
+        unsafe extern "C" fn call<F: FnOnce(&mut C) -> T, C, T>(
             _loop: *mut pipewire::spa::sys::spa_loop,
             _async: bool,
             _seq: u32,
@@ -41,15 +37,15 @@ impl DataLoop {
         ) -> std::ffi::c_int {
             // SAFETY: `user_data` is the Call below, whose owner waits; on this thread nothing else holds the cycle.
             unsafe {
-                let call = &mut *user_data.cast::<Call<F, T>>();
+                let call = &mut *user_data.cast::<Call<F, C, T>>();
                 call.result = call.work.take().map(|work| work(&mut *call.cycle));
             }
             0
         }
-        fn trampoline<F: FnOnce(&mut Cycle) -> T, T>(
-            _: &Call<F, T>,
+        fn trampoline<F: FnOnce(&mut C) -> T, C, T>(
+            _: &Call<F, C, T>,
         ) -> pipewire::spa::sys::spa_invoke_func_t {
-            Some(call::<F, T>)
+            Some(call::<F, C, T>)
         }
         let mut data = Call {
             work: Some(work),

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use super::Command;
+use super::{Command, sides::Side};
 use crate::count::peers_feed::PeerChange;
 
 /// One thing that happened.
@@ -24,8 +24,8 @@ pub(crate) enum Note {
     },
     /// The desktop set or cleared the mute flag.
     DesktopMute(bool),
-    /// A client's node was linked or unlinked, as the counting side sees it.
-    Peer(PeerChange),
+    /// A client's node was linked to this source of ours or unlinked, as the counting side sees it.
+    Peer(Side, PeerChange),
     /// A message of the server's profiler.
     Profile(Vec<u8>),
     /// The connection to the server ended.
@@ -41,7 +41,7 @@ pub(crate) struct Inbox {
 }
 
 /// Takes a change at once, or hands it back if it cannot now.
-type PeerHandler = Box<dyn Fn(PeerChange) -> Result<(), PeerChange>>;
+type PeerHandler = Box<dyn Fn(Side, PeerChange) -> Result<(), PeerChange>>;
 
 impl Inbox {
     pub(crate) fn new() -> std::io::Result<Rc<Self>> {
@@ -61,21 +61,24 @@ impl Inbox {
     }
 
     /// Who takes the peers' coming and going from now on.
-    pub(crate) fn on_peer(&self, handler: impl Fn(PeerChange) -> Result<(), PeerChange> + 'static) {
+    pub(crate) fn on_peer(
+        &self,
+        handler: impl Fn(Side, PeerChange) -> Result<(), PeerChange> + 'static,
+    ) {
         *self.peers.borrow_mut() = Some(Box::new(handler));
     }
 
     /// A peer came or went. It is counted from the moment that this is handled, and it pulls from the moment that
     /// libpipewire has: with 64 clients coming, a turn can be 100 ms later (measured), so this does not wait for one.
-    pub(crate) fn peer(&self, change: PeerChange) {
-        let waits = |note: &Note| matches!(note, Note::Peer(_));
+    pub(crate) fn peer(&self, side: Side, change: PeerChange) {
+        let waits = |note: &Note| matches!(note, Note::Peer(..));
         let in_order = !self.notes.borrow().iter().any(waits);
         let change = match &*self.peers.borrow() {
-            Some(handle) if in_order => handle(change),
+            Some(handle) if in_order => handle(side, change),
             _ => Err(change),
         };
         if let Err(change) = change {
-            self.notes.borrow_mut().push_back(Note::Peer(change));
+            self.notes.borrow_mut().push_back(Note::Peer(side, change));
         }
         self.ask();
     }

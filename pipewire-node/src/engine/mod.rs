@@ -1,5 +1,5 @@
 //! The handle on the virtual mic, and the thread behind it. [`thread`] sets it up, [`turn`] is what it does when something
-//! happened; [`mic`], [`switch`] and [`clients`] each know one part of that.
+//! happened; [`mic`], [`switch`], [`clients`] and [`keeper`] each know one part of that.
 
 mod clients;
 mod clock;
@@ -7,9 +7,11 @@ mod data_loop;
 mod estimate;
 mod following;
 mod inbox;
+mod keeper;
 mod mic;
 mod plan;
 mod server;
+mod sides;
 mod switch;
 mod thread;
 mod turn;
@@ -25,7 +27,7 @@ use std::{
 
 use truemute_core::{
     gate::{Epoch, Gate},
-    observed::{Applied, Event, Snapshot},
+    observed::{AppSwitched, Applied, Event, MutedApp, Snapshot},
 };
 
 pub use self::server::ServerFacts;
@@ -118,6 +120,27 @@ pub enum Failure {
     /// Another command changed the state before this one took effect.
     #[error("A later command changed the state before this one took effect. Ask for the status.")]
     Overtaken,
+    /// Nobody of this name or number is connected.
+    #[error(
+        "No client is called {0:?}, and no app. Look who is connected with `truemute clients`, and name the app or the number."
+    )]
+    NoSuchClient(String),
+    /// No app of this name is muted on its own.
+    #[error(
+        "No app called {0:?} is muted on its own. `truemute status` says which are; for the gate, leave out --client."
+    )]
+    NotMuted(String),
+    /// The streams of an app did not go where they were sent.
+    #[error(
+        "{app} could not be moved{}. Restart the app, or the session manager (WirePlumber).",
+        if *.withheld { ", so that all apps get silence for as long as it stays" } else { " back" }
+    )]
+    NotMoved {
+        /// The app.
+        app: String,
+        /// Whether nobody gets sound until it is gone.
+        withheld: bool,
+    },
     /// The backend's thread has ended.
     #[error("The connection to PipeWire has ended. Start the virtual microphone again.")]
     Ended,
@@ -139,6 +162,13 @@ pub(crate) enum Command {
     Snapshot {
         reply: SyncSender<Snapshot>,
     },
+    SwitchApp {
+        which: String,
+        muted: bool,
+        asked_ns: u64,
+        reply: SyncSender<Result<AppSwitched, Failure>>,
+    },
+    RestoreApps(Vec<MutedApp>),
     ForgetGone {
         clients: Vec<u64>,
         bypasses: Vec<u64>,
@@ -212,6 +242,33 @@ impl VirtualMic {
         let seen = self.gate.state().0;
         self.ask(|reply| Command::Unmute {
             seen,
+            asked_ns,
+            reply,
+        })?
+    }
+
+    /// Moves the app of a connected client to a silent source, where it stays, also when it comes anew. `which` is a client's
+    /// number, the name of its app in whatever case, or the path of its executable. Returns when no stream of the app is
+    /// linked to the virtual mic any more: nothing that it gets from then on has sound. The gate is not touched.
+    pub fn mute_app(&self, which: &str) -> Result<AppSwitched, Failure> {
+        self.switch_app(which, true)
+    }
+
+    /// Takes [`Self::mute_app`] back. Returns when no stream of the app is linked to the silent source any more.
+    pub fn unmute_app(&self, which: &str) -> Result<AppSwitched, Failure> {
+        self.switch_app(which, false)
+    }
+
+    /// Mutes these apps on their own, connected or not, before any later command. Does not wait.
+    pub fn restore_muted_apps(&self, apps: Vec<MutedApp>) {
+        let _ = self.send(Command::RestoreApps(apps));
+    }
+
+    fn switch_app(&self, which: &str, muted: bool) -> Result<AppSwitched, Failure> {
+        let asked_ns = monotonic_ns();
+        self.ask(|reply| Command::SwitchApp {
+            which: which.to_owned(),
+            muted,
             asked_ns,
             reply,
         })?

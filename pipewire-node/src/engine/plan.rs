@@ -1,13 +1,17 @@
-//! What both nodes of the virtual mic are built from, once at the start and again when another real mic has other
-//! channels. What they do then is in `sample/`.
+//! What our nodes are built from: those of the virtual mic at the start and again when another real mic has other channels,
+//! the silent source when an app is muted by itself. What they do then is in `sample/` and `aside/`.
 
 use std::{rc::Rc, sync::Arc};
 
 use pipewire::core::CoreRc;
 use truemute_core::gate::Gate;
 
-use super::inbox::{Inbox, Note};
+use super::{
+    inbox::{Inbox, Note},
+    sides::Side,
+};
 use crate::{
+    aside::SilentSource,
     count::{
         Clients as Ledger,
         books::{TraceReceiver, trace_queue},
@@ -42,12 +46,42 @@ impl Plan {
         };
         let on_peer = {
             let inbox = self.inbox.clone();
-            move |change| inbox.peer(change)
+            move |change| inbox.peer(Side::Mic, change)
         };
         let events = Box::new(StreamNotes(self.inbox.clone()));
         let path = SamplePath::connect(&self.core, channels, parts, events, on_peer)?;
         Ok((path, receiver))
     }
+}
+
+impl Plan {
+    /// Makes and connects the silent source.
+    pub(super) fn build_aside(&self) -> Result<(SilentSource, TraceReceiver), String> {
+        let (trace, receiver) = trace_queue(TRACE_QUEUE);
+        let on_peer = {
+            let inbox = self.inbox.clone();
+            move |change| inbox.peer(Side::Aside, change)
+        };
+        let events = Box::new(AsideNotes(self.inbox.clone()));
+        let source =
+            SilentSource::connect(&self.core, self.ledger.clone(), trace, events, on_peer)?;
+        Ok((source, receiver))
+    }
+}
+
+/// Of the silent source only a failure matters: it runs whenever somebody records from it, and its mute flag means nothing.
+struct AsideNotes(Rc<Inbox>);
+
+impl SourceEvents for AsideNotes {
+    fn state(&self, _streaming: bool, error: Option<String>) {
+        if let Some(error) = error {
+            self.0.put(Note::Lost(format!(
+                "the source for muted apps failed: {error}"
+            )));
+        }
+    }
+
+    fn muted_by_desktop(&self, _muted: bool) {}
 }
 
 struct StreamNotes(Rc<Inbox>);

@@ -80,14 +80,14 @@ pub(super) fn run(
     inbox.on_peer({
         let engine = Rc::downgrade(&engine);
         // A turn under way takes it as a note.
-        move |change| {
+        move |side, change| {
             let Some(engine) = engine.upgrade() else {
                 return Err(change);
             };
             let Ok(mut engine) = engine.try_borrow_mut() else {
                 return Err(change);
             };
-            engine.peer(change);
+            engine.peer(side, change);
             Ok(())
         }
     });
@@ -304,7 +304,7 @@ impl Stage {
         }
         path.show_muted(true);
         let world = System::new(self.own_pid(&path).as_deref());
-        let data_loop = DataLoop::new(self.context.clone(), &path);
+        let data_loop = DataLoop::new(self.context.clone(), path.cycle());
         let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
         let rate = self.facts.borrow().rate;
         let guard = Guard::new(options.guard, &options.trusted_processors, world, rate);

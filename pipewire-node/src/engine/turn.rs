@@ -4,7 +4,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use truemute_core::observed::{
-    Bypass, ClientState, Event, MicState, Pull, RealMic, Snapshot, VirtualMic,
+    Bypass, ClientState, Event, MicState, MutedApp, Pull, RealMic, Snapshot, VirtualMic,
 };
 
 use super::{
@@ -15,8 +15,10 @@ use super::{
     estimate::Estimate,
     following::{Facts as GraphFacts, follow},
     inbox::Note,
+    keeper::{Around, Keeper},
     mic::{MicKeeper, channels_of},
     plan::Plan,
+    sides::{Side, Tables},
     switch::{Facts, Pending, Wanted},
 };
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
     graph::{model::Model, watch::Watch},
     guard::{Guard, Now},
     monotonic::monotonic_ns,
-    sample::{MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES},
+    sample::{Cycle, MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES},
 };
 
 /// How often traced pulls are handed on.
@@ -46,7 +48,7 @@ pub(super) struct Parts {
     pub(super) clients: Clients,
     pub(super) guard: Guard,
     pub(super) trace: TraceReceiver,
-    pub(super) data_loop: DataLoop,
+    pub(super) data_loop: DataLoop<Cycle>,
     pub(super) path: SamplePath,
     pub(super) events: Box<dyn Fn(Event)>,
 }
@@ -55,6 +57,7 @@ pub(super) struct Parts {
 pub(super) struct Engine {
     parts: Parts,
     mic: MicKeeper,
+    keeper: Keeper,
     /// The mic that is followed, linked or not.
     following: Option<u32>,
     pending: Vec<Pending>,
@@ -79,12 +82,14 @@ struct Shown {
     virtual_mic: VirtualMic,
     clients: Vec<(u64, ClientState)>,
     bypasses: Vec<Bypass>,
+    muted_apps: Vec<MutedApp>,
     running: bool,
 }
 
 impl Engine {
     pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
         Ok(Self {
+            keeper: Keeper::new(parts.data_loop.context().clone()),
             parts,
             mic: MicKeeper::default(),
             following: None,
@@ -134,6 +139,7 @@ impl Engine {
         self.choose_counter();
         self.parts.clients.settle(monotonic_ns());
         self.answer();
+        self.keep_apps();
         self.keep_mic();
         self.mirror();
         self.hand_on_pulls_in_time();
@@ -164,7 +170,7 @@ impl Engine {
                 }
                 (self.parts.events)(Event::DesktopMute(muted));
             }
-            Note::Peer(change) => self.peer(change),
+            Note::Peer(side, change) => self.peer(side, change),
             Note::Profile(message) => self.parts.clients.profile(&message),
             Note::Lost(reason) => {
                 self.parts.plan.gate.mute();
@@ -216,6 +222,19 @@ impl Engine {
                 let snapshot = self.snapshot();
                 let _ = reply.send(snapshot);
             }
+            Command::SwitchApp {
+                which,
+                muted,
+                asked_ns,
+                reply,
+            } => self.with_keeper(|keeper, around| match muted {
+                true => keeper.mute(&which, asked_ns, reply, around),
+                false => keeper.unmute(&which, asked_ns, reply, around),
+            }),
+            Command::RestoreApps(apps) => {
+                self.keeper.restore(apps);
+                self.with_keeper(|keeper, around| keeper.guard(around));
+            }
             Command::ForgetGone { clients, bypasses } => {
                 // Their last pulls are still in the queue, and belong to nobody afterwards.
                 self.hand_on_pulls();
@@ -227,6 +246,7 @@ impl Engine {
                 if let Some(trace) = self.parts.clients.estimated_trace() {
                     trace.switch(on);
                 }
+                self.keeper.set_tracing(on);
                 self.trace_due_ns = on.then(|| monotonic_ns().saturating_add(TRACE_EVERY_NS));
             }
             Command::Stop => return true,
@@ -234,28 +254,72 @@ impl Engine {
         false
     }
 
-    /// A peer of the virtual mic came or went.
-    pub(super) fn peer(&mut self, change: PeerChange) {
+    /// A peer of a source of ours came or went.
+    pub(super) fn peer(&mut self, side: Side, change: PeerChange) {
         let Parts {
             clients,
             data_loop,
             model,
             ..
         } = &mut self.parts;
+        let tables = Tables {
+            mic: data_loop,
+            aside: self.keeper.data_loop(),
+        };
         match change {
             PeerChange::Joined {
                 node_id,
                 record,
                 joined_ns,
-            } => clients.joined(node_id, record, joined_ns, data_loop),
+            } => {
+                let record = (record, joined_ns);
+                clients.joined(node_id, side, record, &model.borrow(), &tables);
+            }
             PeerChange::Left { node_id } => {
                 clients.recognise(node_id, &model.borrow(), wall_ns());
-                clients.left(node_id, data_loop);
+                clients.left(node_id, side, &tables);
             }
-            PeerChange::Own(record) => drop(data_loop.run(|cycle| cycle.set_own_record(record))),
+            // That of the silent source would tell no more: one server makes them all.
+            PeerChange::Own(record) if side == Side::Mic => {
+                drop(data_loop.run(|cycle| cycle.set_own_record(record)));
+            }
+            PeerChange::Own(_) => {}
             PeerChange::Unreadable { node_id, error } => {
                 tracing::warn!(node_id, %error, "a client cannot be counted from its activation record");
             }
+        }
+        if side == Side::Mic {
+            self.with_keeper(|keeper, around| keeper.guard(around));
+        }
+    }
+
+    fn with_keeper<T: Default>(
+        &mut self,
+        work: impl FnOnce(&mut Keeper, &mut Around<'_>) -> T,
+    ) -> T {
+        let Some(virtual_mic) = self.parts.path.source_node() else {
+            return T::default();
+        };
+        let model = self.parts.model.borrow();
+        let mut around = Around {
+            model: &model,
+            clients: &mut self.parts.clients,
+            watch: &self.parts.watch,
+            plan: &self.parts.plan,
+            mic: &self.parts.data_loop,
+            virtual_mic,
+            now_ns: monotonic_ns(),
+        };
+        work(&mut self.keeper, &mut around)
+    }
+
+    /// Keeps the streams of muted apps where they belong.
+    fn keep_apps(&mut self) {
+        let failed = self.with_keeper(|keeper, around| keeper.keep(around).err());
+        if let Some(error) = failed {
+            // Without it a muted app would be on the virtual mic, and everybody silent.
+            let reason = format!("the source for muted apps cannot be made: {error}");
+            self.parts.plan.inbox.put(Note::Lost(reason));
         }
     }
 
@@ -267,7 +331,8 @@ impl Engine {
         let there = [path.source_node(), path.capture_node()]
             .iter()
             .all(|node| node.is_some_and(|node| model.nodes.contains_key(&node)));
-        if self.published && !there {
+        let lost_aside = self.keeper.has_lost_node(&model);
+        if (self.published && !there) || lost_aside {
             let reason = "somebody removed a node of the virtual microphone".to_owned();
             self.parts.plan.inbox.put(Note::Lost(reason));
         }
@@ -296,7 +361,18 @@ impl Engine {
             ..
         } = &mut self.parts;
         let model = model.borrow();
-        clients.update(&model, virtual_mic, now.wall_ns, data_loop);
+        let tables = Tables {
+            mic: data_loop,
+            aside: self.keeper.data_loop(),
+        };
+        let sources = [Some(virtual_mic), self.keeper.node()];
+        clients.update(
+            &model,
+            sources.into_iter().flatten(),
+            |node| self.keeper.moves(node),
+            now.wall_ns,
+            &tables,
+        );
         let facts = GraphFacts::of(&model, Some(virtual_mic));
         self.following = follow(facts.graph(), &model, options);
         guard.learn(facts.graph(), &model, now);
@@ -325,19 +401,23 @@ impl Engine {
             ports
                 .first()
                 .is_some_and(|_| {
-                    whole && idle && !parts.clients.any() && ports != parts.path.channels()
+                    whole && idle && !parts.clients.any_on_mic() && ports != parts.path.channels()
                 })
                 .then_some(ports)
         };
         let Some(channels) = wanted else { return };
         self.mic = MicKeeper::default();
-        parts.clients.leave_path(&parts.data_loop);
+        let tables = Tables {
+            mic: &parts.data_loop,
+            aside: self.keeper.data_loop(),
+        };
+        parts.clients.leave_side(Side::Mic, &tables);
         let built = parts.plan.build(channels);
         match built {
             Ok((path, trace)) => {
                 path.show_muted(!parts.plan.gate.state().1);
                 trace.switch(self.trace_due_ns.is_some());
-                parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), &path);
+                parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), path.cycle());
                 parts.clients.enter_path(&parts.data_loop);
                 parts.path = path;
                 self.published = false;
@@ -394,7 +474,11 @@ impl Engine {
             Estimate::start(data_loop.context(), watch, profiler, plan.inbox.clone())
                 .map_err(|error| error.to_string())?;
         data_loop.run(|cycle| cycle.tell_cycles(cycles));
-        clients.estimate(estimate, monotonic_ns(), data_loop);
+        let tables = Tables {
+            mic: data_loop,
+            aside: self.keeper.data_loop(),
+        };
+        clients.estimate(estimate, monotonic_ns(), &tables);
         if let Some(trace) = clients.estimated_trace() {
             trace.switch(self.trace_due_ns.is_some());
         }
@@ -491,6 +575,11 @@ impl Engine {
             found.extend(estimated);
             lost += more;
         }
+        if let Some(trace) = self.keeper.trace() {
+            let (aside, more) = trace.take();
+            found.extend(aside);
+            lost += more;
+        }
         let (pulls, unnamed) = found
             .into_iter()
             .partition::<Vec<_>, _>(|pull| self.parts.clients.knows(pull.client));
@@ -509,6 +598,7 @@ impl Engine {
             virtual_mic: self.virtual_mic(),
             clients: self.parts.clients.summary(),
             bypasses: self.parts.guard.summary(),
+            muted_apps: self.keeper.apps().to_vec(),
             running: self.streaming,
         };
         if self.shown.as_ref() != Some(&shown) {
@@ -525,6 +615,7 @@ impl Engine {
             .chain(self.mirror_due_ns)
             .chain(self.trace_due_ns)
             .chain(self.parts.clients.settles_at_ns())
+            .chain(self.keeper.due_ns())
             .min();
         self.timer.set(due);
     }
@@ -537,8 +628,12 @@ impl Engine {
             at_ns,
             real_mic: self.real_mic(),
             virtual_mic: self.virtual_mic(),
-            clients: self.parts.clients.observe(at_ns),
+            clients: self
+                .parts
+                .clients
+                .observe(at_ns, |who| self.keeper.is_muted(who)),
             bypasses: self.parts.guard.observe(now),
+            muted_apps: self.keeper.apps().to_vec(),
             unattributed: self.parts.plan.ledger.unattributed(),
             running: self.streaming,
         }

@@ -8,7 +8,7 @@ pub(crate) type Props = BTreeMap<String, String>;
 
 /// The properties of nodes and clients that the engine, the choice of the real mic and `who/` read. A node has about 40, and
 /// with 256 clients the others would take some 5 MB.
-pub(crate) const KEPT: [&str; 20] = [
+pub(crate) const KEPT: [&str; 21] = [
     "application.name",
     "application.process.binary",
     "application.process.id",
@@ -28,6 +28,7 @@ pub(crate) const KEPT: [&str; 20] = [
     "pipewire.sec.pid",
     "priority.session",
     "resample.peaks",
+    "stream.capture.sink",
     "stream.monitor",
 ];
 
@@ -50,12 +51,19 @@ pub(crate) enum NodeState {
 pub(crate) struct Node {
     pub(crate) props: Props,
     pub(crate) state: NodeState,
+    /// Whether all its properties have come: the registry tells only some of them.
+    pub(crate) told: bool,
 }
 
 impl Node {
     /// The value of a property, empty if absent.
     pub(crate) fn prop(&self, key: &str) -> &str {
         self.props.get(key).map_or("", String::as_str)
+    }
+
+    /// What tells it from another node of the same number: the server gives numbers again at once.
+    pub(crate) fn serial(&self) -> Option<u64> {
+        self.prop("object.serial").parse().ok()
     }
 
     /// The client object that owns this node, if it has one.
@@ -99,6 +107,10 @@ pub(crate) struct Model {
     pub(crate) default_source: Option<String>,
     /// `node.name` of the source that the user chose as default.
     pub(crate) configured_source: Option<String>,
+    /// The source that somebody chose for a node, by node: the metadata's `target.object`.
+    pub(crate) targets: BTreeMap<u32, String>,
+    /// Grows with every change of `targets`, and when the metadata came or went.
+    pub(crate) targets_version: u64,
     /// The server's profiler, if it has one.
     pub(crate) profiler: Option<u32>,
     /// Grows with every change.
@@ -150,6 +162,7 @@ impl Model {
 
     /// Forgets an object.
     pub(crate) fn remove(&mut self, id: u32) -> bool {
+        self.targets.remove(&id);
         self.nodes.remove(&id).is_some()
             | self.ports.remove(&id).is_some()
             | self.links.remove(&id).is_some()

@@ -28,6 +28,7 @@ pub(crate) type Changed = Rc<dyn Fn()>;
 /// A bound object and its listener, kept for as long as the object is there.
 struct Bound {
     node: Option<Rc<NodeProxy>>,
+    metadata: Option<Rc<Metadata>>,
     _keep: Box<dyn Any>,
 }
 
@@ -97,6 +98,21 @@ impl Watch {
         &self.registry
     }
 
+    /// Asks the session manager to link a stream with this source from now on (the name or `object.serial` of its node), or
+    /// with what it would get by itself. Says whether there is a session manager to ask.
+    pub(crate) fn retarget(&self, stream: u32, source: Option<&str>) -> bool {
+        let metadata = self
+            .bound
+            .borrow()
+            .values()
+            .find_map(|bound| bound.metadata.clone());
+        if let Some(metadata) = &metadata {
+            let kind = source.map(|_| "Spa:Id");
+            metadata.set_property(stream, "target.object", kind, source);
+        }
+        metadata.is_some()
+    }
+
     /// Asks the server to remove an object.
     pub(crate) fn destroy(&self, id: u32) {
         // A refusal comes as an error of the core; the object is then still there.
@@ -147,12 +163,14 @@ fn add(
                 Node {
                     props: kept_of(global.props),
                     state: NodeState::Unknown,
+                    told: false,
                 },
             );
             let listener = watch_node(&proxy, global.id, Rc::downgrade(model), changed.clone());
             // The listener refers to the proxy, so it goes first.
             Some(Bound {
                 node: Some(proxy.clone()),
+                metadata: None,
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -176,6 +194,7 @@ fn add(
                 .register();
             Some(Bound {
                 node: None,
+                metadata: None,
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -210,13 +229,19 @@ fn add(
             None
         }
         ObjectType::Metadata if props.get("metadata.name").is_some_and(|n| n == "default") => {
-            let proxy: Metadata = registry.bind(global).ok()?;
+            let proxy: Rc<Metadata> = Rc::new(registry.bind(global).ok()?);
+            // One that was there before has gone with what it knew.
+            model.borrow_mut().targets.clear();
+            model.borrow_mut().targets_version += 1;
             let (model, changed) = (Rc::downgrade(model), changed.clone());
             let listener = proxy
                 .add_listener_local()
                 .property(move |subject, key, _type, value| {
-                    if let Some(model) = model.upgrade().filter(|_| subject == 0) {
-                        learn_default(&mut model.borrow_mut(), key, value);
+                    if let Some(model) = model.upgrade() {
+                        match subject {
+                            0 => learn_default(&mut model.borrow_mut(), key, value),
+                            node => learn_target(&mut model.borrow_mut(), node, key, value),
+                        }
                         changed();
                     }
                     0
@@ -224,6 +249,7 @@ fn add(
                 .register();
             Some(Bound {
                 node: None,
+                metadata: Some(proxy.clone()),
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -249,6 +275,7 @@ fn watch_node(
                     _ => NodeState::Unknown,
                 };
                 node.props.extend(kept_of(info.props()));
+                node.told = true;
             }
             model.borrow_mut().version += 1;
             changed();
@@ -265,6 +292,21 @@ fn learn_default(model: &mut Model, key: Option<&str>, value: Option<&str>) {
         Some("default.configured.audio.source") => model.configured_source = name,
         Some(_) => return,
     }
+    model.version += 1;
+}
+
+/// Takes over the source that somebody chose for a node; no key for "nothing is chosen any more".
+fn learn_target(model: &mut Model, node: u32, key: Option<&str>, value: Option<&str>) {
+    match (key, value) {
+        (Some("target.object"), Some(target)) => {
+            model.targets.insert(node, target.to_owned());
+        }
+        (Some("target.object") | None, _) => {
+            model.targets.remove(&node);
+        }
+        _ => return,
+    }
+    model.targets_version += 1;
     model.version += 1;
 }
 

@@ -264,7 +264,11 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        Node { props, state }
+        Node {
+            props,
+            state,
+            ..Node::default()
+        }
     }
 
     fn model(state: NodeState) -> Model {

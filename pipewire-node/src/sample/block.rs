@@ -15,15 +15,15 @@ const SAMPLE: usize = size_of::<f32>();
 
 /// What the real mic gave for one cycle.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// The driver's clock id.
-    pub(super) clock: u32,
+    pub(crate) clock: u32,
     /// Clock position of the first frame.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// Start of the cycle, monotonic nanoseconds.
-    pub(super) nsec: u64,
-    pub(super) frames: u32,
-    pub(super) rate: u32,
+    pub(crate) nsec: u64,
+    pub(crate) frames: u32,
+    pub(crate) rate: u32,
     /// A block only if the sound of all channels was copied.
     pub(super) source: Source,
 }
@@ -35,7 +35,7 @@ pub(crate) const VIRTUAL_SETTLES: u32 = 2;
 
 impl Block {
     /// No cycle, no sound.
-    pub(super) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         clock: 0,
         position: 0,
         nsec: 0,
@@ -43,6 +43,19 @@ impl Block {
         rate: 0,
         source: Source::Missing,
     };
+
+    /// The cycle at `position`, without sound.
+    pub(crate) fn at(position: &spa_sys::spa_io_position) -> Self {
+        let clock = &position.clock;
+        Self {
+            clock: clock.id,
+            position: clock.position,
+            nsec: clock.nsec,
+            frames: u32::try_from(clock.duration).unwrap_or(0),
+            rate: clock.rate.denom,
+            source: Source::Missing,
+        }
+    }
 }
 
 /// What takes blocks from the filter's ports.
@@ -99,16 +112,8 @@ impl Intake {
     /// Takes the block of the cycle at `position`; its sound only if the gate is `open`.
     pub(super) fn take(&mut self, position: &spa_sys::spa_io_position, open: bool) -> Block {
         let clock = &position.clock;
-        let frames = u32::try_from(clock.duration).unwrap_or(0);
-        let rate = clock.rate.denom;
-        let mut block = Block {
-            clock: clock.id,
-            position: clock.position,
-            nsec: clock.nsec,
-            frames,
-            rate,
-            source: Source::Missing,
-        };
+        let mut block = Block::at(position);
+        let (frames, rate) = (block.frames, block.rate);
         let wanted = u64::from(frames) * SAMPLE as u64;
         let mut linked = 0;
         let mut whole = 0;

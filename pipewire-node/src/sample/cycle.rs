@@ -10,7 +10,9 @@ use super::{
     MAX_CHANNELS,
     block::{Block, Intake},
     latency::SharedLatency,
+    place::Last,
     progress::{At, Progress, Seen},
+    source::Delivery,
 };
 use crate::count::{
     Clients,
@@ -50,6 +52,8 @@ pub(crate) struct Cycle {
     /// Our own record, until it has shown whether records can be counted from.
     own: Option<(ActivationRecord, LayoutCheck)>,
     verdict: Verdict,
+    /// Somebody is linked who may not hear anything: nobody does until he is gone.
+    withheld: bool,
     /// Takes the facts of each cycle while the main thread counts from the profiler.
     told: Option<rtrb::Producer<CycleFacts>>,
     /// None before the first cycle.
@@ -57,48 +61,12 @@ pub(crate) struct Cycle {
     seen: Seen,
 }
 
-/// Our latest cycle.
-struct Last {
-    clock: u32,
-    /// Position and time that the driver's area showed in it. The facts can say otherwise.
-    shown: (u64, u64),
-    facts: CycleFacts,
-}
-
-/// How late a new driver may begin and still be taken to have followed the former one at once.
-const SWITCH_JITTER_NS: u64 = 500_000;
-
-impl Cycle {
-    pub(crate) fn new(parts: CycleParts, channels: usize, latency: Arc<SharedLatency>) -> Self {
-        Self {
-            gate: parts.gate,
-            progress: parts.progress,
-            peers: PeerTable::new(),
-            ledger: parts.ledger,
-            trace: parts.trace,
-            intake: Intake::new(channels, latency),
-            stream: ptr::null_mut(),
-            streaming: false,
-            block: Block::NONE,
-            begun: false,
-            own: None,
-            verdict: Verdict::Open,
-            told: None,
-            last: None,
-            seen: Seen::default(),
-        }
-    }
-
-    pub(crate) fn set_port(&mut self, index: usize, port: *mut c_void) {
-        self.intake.set_port(index, port);
-    }
-
-    pub(crate) fn set_stream(&mut self, stream: *mut pw_sys::pw_stream) {
+impl Delivery for Cycle {
+    fn set_stream(&mut self, stream: *mut pw_sys::pw_stream) {
         self.stream = stream;
     }
 
-    /// The stream went to or from streaming. By the main loop's blocking invoke on this thread.
-    pub(crate) fn set_streaming(&mut self, streaming: bool) {
+    fn set_streaming(&mut self, streaming: bool) {
         self.streaming = streaming;
         if !streaming {
             let mut books = Books {
@@ -110,73 +78,11 @@ impl Cycle {
         }
     }
 
-    /// The stream, if it may be triggered. A library of 0.3 runs a triggered stream at once, in whatever state it is;
-    /// while the main thread starts or stops it, that is a segmentation fault in the converter (measured: one of about
-    /// 20 starts).
-    pub(crate) fn triggerable(&self) -> Option<*mut pw_sys::pw_stream> {
-        self.streaming.then_some(self.stream)
-    }
-
-    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.
-    pub(crate) fn add_peer(&mut self, peer: Peer) -> Result<(), TableFull> {
-        self.peers.add(peer)
-    }
-
-    /// A client's node was unlinked: looks at it a last time.
-    pub(crate) fn remove_peer(&mut self, node_id: u32) -> Option<Peer> {
-        let mut books = Books {
-            ledger: &*self.ledger,
-            trace: &mut self.trace,
-        };
-        self.peers.remove(
-            node_id,
-            self.last.as_ref().map(|last| &last.facts),
-            &mut books,
-        )
-    }
-
-    /// The server made our node: from now on its record is compared with what we see ourselves. Gives the former
-    /// record back, which is not to be unmapped on this thread.
-    pub(crate) fn set_own_record(&mut self, record: ActivationRecord) -> Option<ActivationRecord> {
-        self.verdict = Verdict::Open;
-        self.own
-            .replace((record, LayoutCheck::new()))
-            .map(|(former, _)| former)
-    }
-
-    /// Tells the facts of each cycle from now on. A full queue costs the estimator the state of the gate in a cycle that
-    /// it would look up, no pull.
-    pub(crate) fn tell_cycles(&mut self, to: rtrb::Producer<CycleFacts>) {
-        self.told = Some(to);
-    }
-
-    /// The mic with this node id is about to be linked, and its first `dropped` blocks can be of a time before it was (see
-    /// [`VIRTUAL_SETTLES`](super::VIRTUAL_SETTLES)). By the main loop's blocking invoke on this thread.
-    pub(crate) fn expect_mic(&mut self, node: u32, dropped: u32) {
-        self.intake.expect_mic(node, dropped);
-    }
-
-    /// Whether somebody else's sound is linked into the capture side: then nothing passes. By the main loop's blocking invoke
-    /// on this thread.
-    pub(crate) fn distrust(&mut self, mixed: bool) {
-        self.intake.distrust(mixed);
-    }
-
-    /// Whether activation records can be counted from.
-    pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    /// The filter's process callback: what the mic captured for this cycle.
-    pub(crate) fn take_block(&mut self, position: Option<&spa_sys::spa_io_position>) {
-        self.begun = true;
-        // What is not heard is not even read: the time of a muted cycle tells nothing of the room (P4).
-        let open = self.gate.state().1;
-        self.block = position.map_or(Block::NONE, |position| self.intake.take(position, open));
-    }
+    /// The filter is given it in each cycle.
+    fn set_position(&mut self, _position: *const spa_sys::spa_io_position) {}
 
     /// The stream's process callback: the last step of ours before the clients.
-    pub(crate) fn deliver(&mut self) {
+    fn deliver(&mut self) {
         let block = self.block;
         // No sound is delivered twice. But the converter asks again within a cycle when it expected another quantum.
         self.block.source = Source::Missing;
@@ -240,6 +146,108 @@ impl Cycle {
             let _ = told.push(facts);
         }
         self.last = Some(Last::new(&block, facts));
+    }
+}
+
+impl Cycle {
+    pub(crate) fn new(parts: CycleParts, channels: usize, latency: Arc<SharedLatency>) -> Self {
+        Self {
+            gate: parts.gate,
+            progress: parts.progress,
+            peers: PeerTable::new(),
+            ledger: parts.ledger,
+            trace: parts.trace,
+            intake: Intake::new(channels, latency),
+            stream: ptr::null_mut(),
+            streaming: false,
+            block: Block::NONE,
+            begun: false,
+            own: None,
+            verdict: Verdict::Open,
+            withheld: false,
+            told: None,
+            last: None,
+            seen: Seen::default(),
+        }
+    }
+
+    pub(crate) fn set_port(&mut self, index: usize, port: *mut c_void) {
+        self.intake.set_port(index, port);
+    }
+
+    /// The stream, if it may be triggered. A library of 0.3 runs a triggered stream at once, in whatever state it is;
+    /// while the main thread starts or stops it, that is a segmentation fault in the converter (measured: one of about
+    /// 20 starts).
+    pub(crate) fn triggerable(&self) -> Option<*mut pw_sys::pw_stream> {
+        self.streaming.then_some(self.stream)
+    }
+
+    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.
+    pub(crate) fn add_peer(&mut self, peer: Peer) -> Result<(), TableFull> {
+        self.peers.add(peer)
+    }
+
+    /// A client's node was unlinked: looks at it a last time.
+    pub(crate) fn remove_peer(&mut self, node_id: u32) -> Option<Peer> {
+        let mut books = Books {
+            ledger: &*self.ledger,
+            trace: &mut self.trace,
+        };
+        self.peers.remove(
+            node_id,
+            self.last.as_ref().map(|last| &last.facts),
+            &mut books,
+        )
+    }
+
+    /// The server made our node: from now on its record is compared with what we see ourselves. Gives the former
+    /// record back, which is not to be unmapped on this thread.
+    pub(crate) fn set_own_record(&mut self, record: ActivationRecord) -> Option<ActivationRecord> {
+        self.verdict = Verdict::Open;
+        self.own
+            .replace((record, LayoutCheck::new()))
+            .map(|(former, _)| former)
+    }
+
+    /// Tells the facts of each cycle from now on. A full queue costs the estimator the state of the gate in a cycle that
+    /// it would look up, no pull.
+    pub(crate) fn tell_cycles(&mut self, to: rtrb::Producer<CycleFacts>) {
+        self.told = Some(to);
+    }
+
+    /// The mic with this node id is about to be linked, and its first `dropped` blocks can be of a time before it was (see
+    /// [`VIRTUAL_SETTLES`](super::VIRTUAL_SETTLES)). By the main loop's blocking invoke on this thread.
+    pub(crate) fn expect_mic(&mut self, node: u32, dropped: u32) {
+        self.intake.expect_mic(node, dropped);
+    }
+
+    /// Silence for everybody from now on, whatever the gate says, until it is taken back. By the main loop's blocking invoke
+    /// on this thread.
+    pub(crate) fn withhold(&mut self, withheld: bool) {
+        self.withheld = withheld;
+        if withheld {
+            // What was taken in this cycle and is not delivered yet.
+            self.block.source = Source::Missing;
+        }
+    }
+
+    /// Whether somebody else's sound is linked into the capture side: then nothing passes. By the main loop's blocking invoke
+    /// on this thread.
+    pub(crate) fn distrust(&mut self, mixed: bool) {
+        self.intake.distrust(mixed);
+    }
+
+    /// Whether activation records can be counted from.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The filter's process callback: what the mic captured for this cycle.
+    pub(crate) fn take_block(&mut self, position: Option<&spa_sys::spa_io_position>) {
+        self.begun = true;
+        // What is not heard is not even read: the time of a muted cycle tells nothing of the room (P4).
+        let open = self.gate.state().1 && !self.withheld;
+        self.block = position.map_or(Block::NONE, |position| self.intake.take(position, open));
     }
 
     fn check_layout(&mut self, now: u64) {
@@ -355,112 +363,5 @@ impl Cycle {
         if !same {
             self.progress.wake();
         }
-    }
-}
-
-impl Last {
-    fn new(block: &Block, facts: CycleFacts) -> Self {
-        Self {
-            clock: block.clock,
-            shown: (block.position, block.nsec),
-            facts,
-        }
-    }
-
-    /// The cycle after this one, of which the driver's area shows `this`, and whether its place is unknown. The first cycle
-    /// of another driver finds the place and time of the former's last one (measured with 0.3.65: the main thread has
-    /// yet to give us the new clock): it is a cycle like others, in which clients pull.
-    fn followed_by(&self, block: &Block, mut this: CycleFacts, now: u64) -> (CycleFacts, bool) {
-        let last = &self.facts;
-        if self.clock != block.clock {
-            // How mute releases the mic, and no discontinuity. But clients can run in the new driver's first cycle before we
-            // do (seen with 64 of them on 1.4: one pull less, without any other sign); then our own come later than one
-            // quantum after another.
-            let period = u64::from(last.frames) * 1_000_000_000 / u64::from(last.rate.max(1));
-            let gap = block.nsec.saturating_sub(last.started_ns);
-            this.flagged = gap > period + SWITCH_JITTER_NS;
-            return (this, false);
-        }
-        let next = last.position.wrapping_add(u64::from(last.frames));
-        // Not the place in `last`: it can be our own guess, and the former driver may go on after all, one cycle behind it.
-        let unplaced = self.shown == (block.position, block.nsec);
-        if unplaced {
-            this.started_ns = now;
-            this.position = next;
-        }
-        this.flagged = this.position != next;
-        (this, unplaced)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUANTUM: u64 = 256;
-
-    fn shown(number: u64) -> Block {
-        Block {
-            clock: 37,
-            position: number * QUANTUM,
-            nsec: number * 5_333_333,
-            frames: QUANTUM as u32,
-            rate: 48_000,
-            ..Block::NONE
-        }
-    }
-
-    /// Whether each cycle has a place, and whether it is flagged.
-    fn judged(blocks: &[Block]) -> Vec<(bool, bool)> {
-        let mut last: Option<Last> = None;
-        let mut judged = Vec::new();
-        for (number, block) in (1..).zip(blocks) {
-            let this = CycleFacts {
-                started_ns: block.nsec,
-                position: block.position,
-                frames: block.frames,
-                rate: block.rate,
-                live: false,
-                flagged: false,
-            };
-            let (facts, unplaced) = match &last {
-                Some(last) => last.followed_by(block, this, number * 5_333_333),
-                None => (this, false),
-            };
-            judged.push((!unplaced, facts.flagged));
-            last = Some(Last::new(block, facts));
-        }
-        judged
-    }
-
-    #[test]
-    fn a_place_shown_twice_leaves_one_cycle_without_a_place() {
-        // The driver went on as before: one flag, and every further cycle has its place again.
-        assert_eq!(
-            judged(&[1, 2, 2, 3, 4, 5].map(shown)),
-            [
-                (true, false),
-                (true, false),
-                (false, false),
-                (true, true),
-                (true, false),
-                (true, false)
-            ]
-        );
-        let other = |number| Block {
-            clock: 38,
-            ..shown(number)
-        };
-        let changed = [shown(1), shown(2), shown(2), other(4), other(5)];
-        assert_eq!(
-            judged(&changed),
-            [
-                (true, false),
-                (true, false),
-                (false, false),
-                (true, false),
-                (true, false)
-            ]
-        );
     }
 }

@@ -5,6 +5,7 @@ mod block;
 mod capture;
 mod cycle;
 mod latency;
+mod place;
 mod progress;
 mod source;
 
@@ -15,12 +16,13 @@ use pipewire::{core::Core, spa::sys as spa_sys};
 #[cfg(test)]
 pub(crate) use self::progress::At;
 pub(crate) use self::{
-    block::VIRTUAL_SETTLES,
+    block::{Block, VIRTUAL_SETTLES},
     cycle::{Cycle, CycleParts},
+    place::Last,
     progress::{Progress, Seen},
-    source::{NODE_NAME, SourceEvents},
+    source::{Appearance, Delivery, NODE_NAME, Source, SourceEvents},
 };
-use self::{capture::Capture, latency::SharedLatency, source::Source};
+use self::{capture::Capture, latency::SharedLatency, source::PRIORITY_SESSION};
 use crate::count::peers_feed::{PeerChange, PeerFeed};
 
 /// The data loop that both nodes run on (since 1.2 a context may have several): their callbacks share the [`Cycle`], so
@@ -36,7 +38,7 @@ pub(crate) struct SamplePath {
     // Before the stream whose node it listens to.
     _feed: PeerFeed,
     capture: Capture,
-    source: Source,
+    source: Source<Cycle>,
     channels: Vec<Channel>,
     // Last: fields drop in this order, and the nodes end their callbacks before the cycle goes.
     cycle: CycleOwner,
@@ -60,8 +62,15 @@ impl SamplePath {
         ))));
         let cycle = owner.0;
         // The source first, so that it is there when the capture side triggers it.
-        let source = Source::create(core.as_raw_ptr(), &channels, &group, cycle, events)?;
-        let feed = PeerFeed::attach(core, || source.connect(&channels), on_peer)
+        let appearance = Appearance {
+            name: NODE_NAME,
+            description: "TrueMute Microphone",
+            priority: PRIORITY_SESSION,
+            group: Some(&group),
+            channels: &channels,
+        };
+        let source = Source::create(core.as_raw_ptr(), &appearance, cycle, events)?;
+        let feed = PeerFeed::attach(core, || source.connect(&appearance), on_peer)
             .map_err(|e| e.to_string())?;
         let capture = Capture::connect(core.as_raw_ptr(), &channels, &group, cycle, latency)?;
         Ok(Self {

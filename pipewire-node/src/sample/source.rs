@@ -1,5 +1,5 @@
-//! The output side: the stream of class Audio/Source that apps know as "TrueMute Microphone". It runs only when the
-//! capture filter triggers it; what it delivers is decided in [`Cycle`].
+//! The output side: a stream of class Audio/Source, as apps see it. What it delivers is its [`Delivery`]'s: that of
+//! "TrueMute Microphone" is [`Cycle`](super::Cycle), that of the source for muted apps is in `aside/`.
 
 use std::{
     cell::Cell,
@@ -17,14 +17,40 @@ use pipewire::{
     sys as pw_sys,
 };
 
-use super::{Channel, cycle::Cycle};
+use super::Channel;
 
 /// `node.name` of the virtual mic.
 pub(crate) const NODE_NAME: &str = "truemute.mic";
 
-/// Session priority: above every real mic (WirePlumber gives ALSA sources about 2000, Bluetooth less), so that apps
+/// Session priority of the virtual mic: above every real mic (WirePlumber gives ALSA sources about 2000, Bluetooth less), so that apps
 /// which take the default get the virtual mic. The silent twin of the install lies between (2900).
-const PRIORITY_SESSION: &str = "3000";
+pub(super) const PRIORITY_SESSION: &str = "3000";
+
+/// How a source looks to everybody.
+pub(crate) struct Appearance<'a> {
+    /// `node.name`.
+    pub(crate) name: &'a str,
+    /// Name for people.
+    pub(crate) description: &'a str,
+    /// `priority.session`: who gets it without asking for it.
+    pub(crate) priority: &'a str,
+    /// `node.group`: runs with these other nodes, triggered by one of them. Without one the graph itself runs it.
+    pub(crate) group: Option<&'a str>,
+    /// Its channels.
+    pub(crate) channels: &'a [Channel],
+}
+
+/// What delivers, on the real-time thread. All methods are called there, one at a time.
+pub(crate) trait Delivery {
+    /// Before anything runs: the stream to deliver to.
+    fn set_stream(&mut self, stream: *mut pw_sys::pw_stream);
+    /// The stream went to or from streaming.
+    fn set_streaming(&mut self, streaming: bool);
+    /// Where the driver's position can be read from now on; null for nowhere.
+    fn set_position(&mut self, position: *const spa_sys::spa_io_position);
+    /// A cycle: the stream wants a buffer.
+    fn deliver(&mut self);
+}
 
 /// What the stream tells the main loop.
 pub(crate) trait SourceEvents {
@@ -34,31 +60,31 @@ pub(crate) trait SourceEvents {
     fn muted_by_desktop(&self, muted: bool);
 }
 
-struct Shared {
+struct Shared<D> {
     events: Box<dyn SourceEvents>,
-    cycle: *mut Cycle,
+    cycle: *mut D,
     data_loop: *mut pw_sys::pw_data_loop,
     /// The mute flag as it stands, so that our own change is not taken for the desktop's.
     flag: Cell<Option<bool>>,
 }
 
 /// The stream. Main-loop thread only, except for its process callback.
-pub(crate) struct Source {
+pub(crate) struct Source<D> {
     stream: *mut pw_sys::pw_stream,
-    shared: Rc<Shared>,
+    shared: Rc<Shared<D>>,
     _hook: Box<spa_sys::spa_hook>,
     _events: Box<pw_sys::pw_stream_events>,
 }
 
-impl Source {
+impl<D: Delivery> Source<D> {
     /// Makes the stream. `cycle` must outlive the returned value.
     pub(crate) fn create(
         core: *mut pw_sys::pw_core,
-        channels: &[Channel],
-        group: &str,
-        cycle: *mut Cycle,
+        appearance: &Appearance<'_>,
+        cycle: *mut D,
         events_to: Box<dyn SourceEvents>,
     ) -> Result<Self, String> {
+        let channels = appearance.channels;
         let positions = channels
             .iter()
             .map(|c| c.name())
@@ -66,18 +92,20 @@ impl Source {
             .join(",");
         let mut properties = PropertiesBox::new();
         properties.insert("media.class", "Audio/Source");
-        properties.insert("node.name", NODE_NAME);
-        properties.insert("node.description", "TrueMute Microphone");
-        properties.insert("node.nick", "TrueMute Microphone");
-        properties.insert("media.name", "TrueMute Microphone");
+        properties.insert("node.name", appearance.name);
+        properties.insert("node.description", appearance.description);
+        properties.insert("node.nick", appearance.description);
+        properties.insert("media.name", appearance.description);
         properties.insert("audio.channels", channels.len().to_string());
         properties.insert("audio.position", format!("[ {positions} ]"));
-        properties.insert("node.group", group);
-        properties.insert("node.link-group", group);
+        if let Some(group) = appearance.group {
+            properties.insert("node.group", group);
+            properties.insert("node.link-group", group);
+        }
         properties.insert("node.want-driver", "true");
         properties.insert("node.loop.name", super::DATA_LOOP);
         properties.insert("node.autoconnect", "false");
-        properties.insert("priority.session", PRIORITY_SESSION);
+        properties.insert("priority.session", appearance.priority);
         // A client with rights on this node could otherwise load a filter graph behind the gate (measured: 0.25 in
         // every buffer of a muted source).
         properties.insert("audioconvert.filter-graph.disable", "true");
@@ -86,7 +114,7 @@ impl Source {
         properties.insert("state.restore-props", "false");
         properties.insert("state.restore-target", "false");
 
-        let name = CString::new("TrueMute Microphone").map_err(|e| e.to_string())?;
+        let name = CString::new(appearance.description).map_err(|e| e.to_string())?;
         // SAFETY: `core` is a live core of this thread; the properties' ownership passes to the stream.
         let stream = unsafe { pw_sys::pw_stream_new(core, name.as_ptr(), properties.into_raw()) };
         if stream.is_null() {
@@ -99,9 +127,10 @@ impl Source {
         let (mut events, mut hook): (Box<pw_sys::pw_stream_events>, Box<spa_sys::spa_hook>) =
             unsafe { (Box::new(std::mem::zeroed()), Box::new(std::mem::zeroed())) };
         events.version = pw_sys::PW_VERSION_STREAM_EVENTS;
-        events.process = Some(on_process);
-        events.state_changed = Some(on_state_changed);
-        events.control_info = Some(on_control_info);
+        events.process = Some(on_process::<D>);
+        events.state_changed = Some(on_state_changed::<D>);
+        events.io_changed = Some(on_io_changed::<D>);
+        events.control_info = Some(on_control_info::<D>);
         // SAFETY: `core` is live, and so is its context.
         let data_loop =
             unsafe { pw_sys::pw_context_get_data_loop(pw_sys::pw_core_get_context(core)) };
@@ -133,13 +162,15 @@ impl Source {
     }
 
     /// Connects the stream, so that the server makes its node.
-    pub(crate) fn connect(&self, channels: &[Channel]) -> Result<(), String> {
-        let format = format_param(channels)?;
+    pub(crate) fn connect(&self, appearance: &Appearance<'_>) -> Result<(), String> {
+        let format = format_param(appearance.channels)?;
         let pod = Pod::from_bytes(&format).ok_or("the format could not be built")?;
         let mut params = [pod.as_raw_ptr().cast_const()];
-        let flags = pw_sys::pw_stream_flags_PW_STREAM_FLAG_MAP_BUFFERS
-            | pw_sys::pw_stream_flags_PW_STREAM_FLAG_RT_PROCESS
-            | pw_sys::pw_stream_flags_PW_STREAM_FLAG_TRIGGER;
+        let mut flags = pw_sys::pw_stream_flags_PW_STREAM_FLAG_MAP_BUFFERS
+            | pw_sys::pw_stream_flags_PW_STREAM_FLAG_RT_PROCESS;
+        if appearance.group.is_some() {
+            flags |= pw_sys::pw_stream_flags_PW_STREAM_FLAG_TRIGGER;
+        }
         // SAFETY: the stream is live; `params` holds one complete pod for the time of the call.
         let result = unsafe {
             pw_sys::pw_stream_connect(
@@ -180,7 +211,7 @@ impl Source {
     }
 }
 
-impl Drop for Source {
+impl<D> Drop for Source<D> {
     fn drop(&mut self) {
         // SAFETY: made in `connect`, destroyed once; destroying removes the hook and ends the process callbacks.
         unsafe { pw_sys::pw_stream_destroy(self.stream) };
@@ -222,13 +253,13 @@ fn format_param(channels: &[Channel]) -> Result<Vec<u8>, String> {
 }
 
 /// Real-time thread.
-unsafe extern "C" fn on_process(data: *mut std::ffi::c_void) {
+unsafe extern "C" fn on_process<D: Delivery>(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the Shared given in `connect`, its cycle is touched by the data loop's thread only.
-    unsafe { (*(*data.cast::<Shared>()).cycle).deliver() }
+    unsafe { (*(*data.cast::<Shared<D>>()).cycle).deliver() }
 }
 
 /// Main-loop thread.
-unsafe extern "C" fn on_state_changed(
+unsafe extern "C" fn on_state_changed<D: Delivery>(
     data: *mut std::ffi::c_void,
     _old: pw_sys::pw_stream_state,
     state: pw_sys::pw_stream_state,
@@ -238,27 +269,63 @@ unsafe extern "C" fn on_state_changed(
     let (shared, error) = unsafe {
         let error =
             (!error.is_null()).then(|| CStr::from_ptr(error).to_string_lossy().into_owned());
-        (&*data.cast::<Shared>(), error)
+        (&*data.cast::<Shared<D>>(), error)
     };
     let streaming = state == pw_sys::pw_stream_state_PW_STREAM_STATE_STREAMING;
-    // SAFETY: the data loop lives as long as the core. A blocking invoke returns after the function has run there, so
-    // after any trigger that is under way.
-    unsafe {
-        pw_sys::pw_data_loop_invoke(
-            shared.data_loop,
-            Some(set_streaming),
-            0,
-            (&raw const streaming).cast(),
-            size_of::<bool>(),
-            true,
-            shared.cycle.cast(),
-        );
-    }
+    shared.tell(&streaming, set_streaming::<D>);
     shared.events.state(streaming, error);
 }
 
+/// Main-loop thread.
+unsafe extern "C" fn on_io_changed<D: Delivery>(
+    data: *mut std::ffi::c_void,
+    id: u32,
+    area: *mut std::ffi::c_void,
+    size: u32,
+) {
+    if id != spa_sys::SPA_IO_Position {
+        return;
+    }
+    let whole = size as usize >= size_of::<spa_sys::spa_io_position>();
+    let position: *const spa_sys::spa_io_position = match whole {
+        true => area.cast_const().cast(),
+        false => std::ptr::null(),
+    };
+    // SAFETY: `data` is the Shared given in `connect`.
+    let shared = unsafe { &*data.cast::<Shared<D>>() };
+    shared.tell(&position, set_position::<D>);
+}
+
+type OnDataLoop = unsafe extern "C" fn(
+    *mut spa_sys::spa_loop,
+    bool,
+    u32,
+    *const std::ffi::c_void,
+    usize,
+    *mut std::ffi::c_void,
+) -> std::ffi::c_int;
+
+impl<D> Shared<D> {
+    /// Runs `what` with `value` on the real-time thread, and waits for it: so after any cycle that is under way. `what` must
+    /// take a `T` and a `D`.
+    fn tell<T>(&self, value: &T, what: OnDataLoop) {
+        // SAFETY: the data loop lives as long as the core. A blocking invoke returns after the function has run there.
+        unsafe {
+            pw_sys::pw_data_loop_invoke(
+                self.data_loop,
+                Some(what),
+                0,
+                std::ptr::from_ref(value).cast(),
+                size_of::<T>(),
+                true,
+                self.cycle.cast(),
+            );
+        }
+    }
+}
+
 /// Real-time thread, between two cycles.
-unsafe extern "C" fn set_streaming(
+unsafe extern "C" fn set_streaming<D: Delivery>(
     _loop: *mut spa_sys::spa_loop,
     _async: bool,
     _seq: u32,
@@ -266,13 +333,27 @@ unsafe extern "C" fn set_streaming(
     _size: usize,
     cycle: *mut std::ffi::c_void,
 ) -> std::ffi::c_int {
-    // SAFETY: both come from `on_state_changed`: a bool, and the Cycle, which on this thread nothing else holds.
-    unsafe { (*cycle.cast::<Cycle>()).set_streaming(*streaming.cast::<bool>()) };
+    // SAFETY: both come from `on_state_changed`: a bool, and the state, which on this thread nothing else holds.
+    unsafe { (*cycle.cast::<D>()).set_streaming(*streaming.cast::<bool>()) };
+    0
+}
+
+/// Real-time thread, between two cycles.
+unsafe extern "C" fn set_position<D: Delivery>(
+    _loop: *mut spa_sys::spa_loop,
+    _async: bool,
+    _seq: u32,
+    position: *const std::ffi::c_void,
+    _size: usize,
+    cycle: *mut std::ffi::c_void,
+) -> std::ffi::c_int {
+    // SAFETY: both come from `on_io_changed`: a pointer, and the state, which on this thread nothing else holds.
+    unsafe { (*cycle.cast::<D>()).set_position(*position.cast()) };
     0
 }
 
 /// Main-loop thread. Comes for our own changes too.
-unsafe extern "C" fn on_control_info(
+unsafe extern "C" fn on_control_info<D>(
     data: *mut std::ffi::c_void,
     id: u32,
     control: *const pw_sys::pw_stream_control,
@@ -286,7 +367,7 @@ unsafe extern "C" fn on_control_info(
         if control.n_values == 0 || control.values.is_null() {
             return;
         }
-        (&*data.cast::<Shared>(), *control.values != 0.0)
+        (&*data.cast::<Shared<D>>(), *control.values != 0.0)
     };
     // The first report is the flag's initial value.
     match shared.flag.replace(Some(muted)) {

@@ -68,6 +68,7 @@ mod tests {
             api: Api::Pulse,
             purpose: Purpose::Recording,
             state: ClientState::Running,
+            app_muted: false,
             counted_by: CountedBy::ActivationRecord,
             counts: Counts::default(),
             first_seen_ns: 0,

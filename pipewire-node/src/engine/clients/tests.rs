@@ -9,7 +9,7 @@ const NODE: u32 = 57;
 /// A node is told as a peer, pulls once, and is unlinked; the registry shows `model` then.
 fn pulled_once(clients: &mut Clients, model: &Model) {
     let ledger = clients.ledger.clone();
-    let entry = clients.entry(NODE);
+    let entry = clients.entry(NODE, None);
     let Place::Here(Account {
         slot: Some(writer), ..
     }) = &mut entry.place
@@ -38,6 +38,7 @@ fn showing(class: &str) -> Model {
     let node = Node {
         props: props.into_iter().collect(),
         state: NodeState::Running,
+        ..Node::default()
     };
     model.nodes.insert(NODE, node);
     model
@@ -53,14 +54,14 @@ fn a_client_that_the_registry_never_showed_is_unattributed() {
         nanoseconds: 5_333_333,
     };
     assert_eq!(clients.ledger.unattributed(), pulls);
-    assert!(clients.observe(1).is_empty());
+    assert!(clients.observe(1, |_| false).is_empty());
 }
 
 #[test]
 fn a_client_of_a_moment_is_known_by_its_node() {
     let mut clients = clients();
     pulled_once(&mut clients, &showing("Stream/Input/Audio"));
-    let [client] = &clients.observe(1)[..] else {
+    let [client] = &clients.observe(1, |_| false)[..] else {
         panic!("one client");
     };
     assert_eq!(
@@ -74,7 +75,7 @@ fn a_client_of_a_moment_is_known_by_its_node() {
 fn the_driver_of_the_graph_is_nobody() {
     let mut clients = clients();
     pulled_once(&mut clients, &showing("Audio/Source"));
-    assert!(clients.observe(1).is_empty());
+    assert!(clients.observe(1, |_| false).is_empty());
     assert_eq!(clients.ledger.unattributed(), Tally::default());
 }
 
@@ -83,7 +84,7 @@ fn a_client_without_a_slot_says_so() {
     let mut clients = clients();
     let slots: Vec<_> = std::iter::from_fn(|| clients.ledger.claim(9)).collect();
     clients.learn(NODE, &showing("Stream/Input/Audio"), 1);
-    let [client] = &clients.observe(1)[..] else {
+    let [client] = &clients.observe(1, |_| false)[..] else {
         panic!("one client");
     };
     assert_eq!(client.counted_by, CountedBy::Unattributed);
