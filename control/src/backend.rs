@@ -4,6 +4,8 @@
 
 mod pipewire;
 
+use std::time::Instant;
+
 pub use pipewire::PipewireFactory;
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 
@@ -28,9 +30,13 @@ pub trait Backend: Send + Sync {
     /// Mutes these apps on their own, connected or not, before any later unmute of the gate. Does not wait.
     fn restore_muted_apps(&self, apps: &[MutedApp]);
 
-    /// Proof that the daemon still answers for "live": the gate falls silent unless this is called at least every
-    /// 250 ms while live.
-    fn renew_lease(&self);
+    /// Proof that the daemon answered for "live" at `answered`: the gate falls silent at most 250 ms after the last such
+    /// moment. A caller that was held up passes a moment that is long gone, and opens nothing.
+    fn renew_lease(&self, answered: Instant);
+
+    /// Whether every thread of the backend has answered since the last call of this, and asks them again. Does not wait.
+    /// Threads that have nothing to do answer too.
+    fn is_alive(&self) -> bool;
 
     /// One look at everything. Clients that left, and bypasses that ended, stay in the snapshots until
     /// [`Backend::forget_gone`] names them.

@@ -17,5 +17,6 @@ pub mod protocol;
 pub mod report;
 pub mod stats;
 pub mod store;
+pub mod supervise;
 pub mod top;
 pub mod trace;

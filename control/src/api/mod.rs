@@ -12,4 +12,5 @@ pub use client::{Client, ClientError};
 pub use connection::RATE;
 pub use parse::parse_request;
 pub use server::{MAX_CONNECTIONS, MAX_FOLLOWERS, Server};
+pub(crate) use socket::own_folder;
 pub use socket::{OwnSocket, SocketError, default_path};

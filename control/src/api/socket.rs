@@ -62,13 +62,7 @@ impl OwnSocket {
             path: path.to_owned(),
             source,
         };
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            make_folder(folder).map_err(io_error)?;
-            check_folder(folder, path)?;
-        }
+        own_folder(path)?;
         let lock = lock_beside(path)?;
         remove_stale(path)?;
         let listener = bind_private(path).map_err(io_error)?;
@@ -119,6 +113,19 @@ impl Peer {
     pub(super) fn is_same_user(&self) -> bool {
         self.user == rustix::process::geteuid()
     }
+}
+
+/// Makes the folder of a socket, with mode 0700, if it does not exist; refuses one that others could reach into.
+pub(crate) fn own_folder(path: &Path) -> Result<(), SocketError> {
+    let folder = path.parent();
+    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    make_folder(folder).map_err(|source| SocketError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    check_folder(folder, path)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

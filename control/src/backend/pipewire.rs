@@ -1,6 +1,7 @@
 //! The Linux backend, as the daemon uses it: `truemute-pipewire` behind [`Backend`], started with the configuration.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 use truemute_pipewire::{self as node, Failure, VirtualMic};
@@ -77,8 +78,12 @@ impl Backend for VirtualMic {
         VirtualMic::restore_muted_apps(self, apps.to_vec());
     }
 
-    fn renew_lease(&self) {
-        VirtualMic::renew_lease(self);
+    fn renew_lease(&self, answered: Instant) {
+        VirtualMic::renew_lease(self, answered);
+    }
+
+    fn is_alive(&self) -> bool {
+        VirtualMic::is_alive(self)
     }
 
     fn snapshot(&self) -> Result<Snapshot, BackendError> {

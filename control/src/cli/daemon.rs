@@ -8,10 +8,15 @@ use crate::backend::PipewireFactory;
 use crate::config::Settings;
 use crate::daemon::History;
 use crate::daemon::service::{self, Options, ServiceError};
-use crate::store;
+use crate::{store, supervise};
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
     log_to_stderr();
+    supervise::follow_supervisor().map_err(|error| {
+        Failure::new(format!(
+            "The daemon ends at once: {error}. Start `truemute supervise` again."
+        ))
+    })?;
     let state = store::state_directory().ok_or(ServiceError::NoHome)?;
     let options = Options {
         config,
@@ -36,7 +41,7 @@ fn open_history(settings: &Settings) -> Result<Arc<dyn History>, ServiceError> {
 }
 
 /// systemd's journal adds time and unit by itself; a terminal gets the time.
-fn log_to_stderr() {
+pub(super) fn log_to_stderr() {
     use std::io::IsTerminal as _;
     let terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()

@@ -7,6 +7,7 @@ mod failure;
 mod output;
 mod queries;
 mod stats;
+mod supervise;
 mod top;
 mod trace;
 
@@ -45,6 +46,12 @@ const EXIT_CODES: &str =
 enum Command {
     /// Run the daemon in the foreground; a systemd user unit starts it
     Daemon {
+        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the daemon, kill it if it hangs and start it again; where systemd does that, not needed
+    Supervise {
         /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -138,6 +145,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let socket = || cli.socket.map_or_else(crate::api::default_path, Ok);
     match cli.command {
         Command::Daemon { config } => daemon::run(config, socket()?),
+        Command::Supervise { config } => supervise::run(config, socket()?),
         Command::Status(format) => queries::status(&socket()?, format),
         Command::Mute(args) => match args.client {
             Some(client) => queries::switch_app(&socket()?, client, true, args.format),

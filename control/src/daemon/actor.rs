@@ -118,9 +118,7 @@ impl Actor {
                 },
             };
             self.lease.vouch(VOUCH);
-            if let Some(watchdog) = &mut self.watchdog {
-                watchdog.feed();
-            }
+            self.give_sign_of_life();
             match message {
                 Some(Message::Stop(done)) => {
                     self.stop();
@@ -133,6 +131,15 @@ impl Actor {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Feeds the watchdog, unless the backend hangs. Also before each wait for the backend, which can last nearly as long as
+    /// the watchdog's patience.
+    fn give_sign_of_life(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog {
+            let backend = self.backend.as_ref();
+            watchdog.feed(|| backend.is_none_or(|(_, backend)| backend.is_alive()));
         }
     }
 
@@ -301,6 +308,7 @@ impl Actor {
         if let Err(error) = &outcome {
             tracing::warn!("unmute failed: {error}");
             self.lease.revoke();
+            self.give_sign_of_life();
             let _ = backend.mute();
         }
         self.lease.vouch(VOUCH);

@@ -125,7 +125,7 @@ impl Shared {
                 Some(grant) if now.duration_since(grant.renewed_at) > LEASE => Some(grant.number),
                 Some(grant) if vouched => {
                     let before = std::mem::replace(&mut grant.renewed_at, now);
-                    grant.backend.renew_lease();
+                    grant.backend.renew_lease(now);
                     // This thread may have been kept waiting since it looked at the clock. Then the gate has been silent,
                     // and is live again now: that has to be a mute like any other that ran out.
                     (before.elapsed() > LEASE).then_some(grant.number)
@@ -175,9 +175,12 @@ mod tests {
             unreachable!()
         }
         fn restore_muted_apps(&self, _: &[MutedApp]) {}
-        fn renew_lease(&self) {
+        fn renew_lease(&self, _: Instant) {
             std::thread::sleep(*self.takes.lock().unwrap());
             self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        fn is_alive(&self) -> bool {
+            unreachable!()
         }
         fn snapshot(&self) -> Result<Snapshot, BackendError> {
             unreachable!()

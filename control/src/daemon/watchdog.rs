@@ -1,4 +1,5 @@
-//! Tells systemd that the actor answers. Only the actor calls it, so that a hung actor gets the daemon restarted.
+//! Tells systemd, or `truemute supervise`, that the daemon lives: that the actor answers, for only the actor calls it, and
+//! that the backend's threads do. Whoever stops hearing that kills the daemon and starts it again.
 
 use std::time::{Duration, Instant};
 
@@ -6,29 +7,43 @@ use std::time::{Duration, Instant};
 pub struct Watchdog {
     period: Duration,
     fed: Option<Instant>,
+    hungry: bool,
 }
 
 impl Watchdog {
     /// The watchdog that the service manager asks for, if it does.
     pub fn from_environment() -> Option<Watchdog> {
-        sd_notify::watchdog_enabled().map(|limit| Watchdog {
-            period: limit / 3,
-            fed: None,
-        })
+        sd_notify::watchdog_enabled().map(Watchdog::with_limit)
     }
 
-    /// Time between two signs of life: a third of the manager's limit.
+    fn with_limit(limit: Duration) -> Watchdog {
+        Watchdog {
+            period: limit / 4,
+            fed: None,
+            hungry: false,
+        }
+    }
+
+    /// Time between two signs of life: a quarter of the manager's limit.
     pub(super) fn period(&self) -> Duration {
         self.period
     }
 
-    /// A sign of life, if one is due.
-    pub(super) fn feed(&mut self) {
-        if self.fed.is_none_or(|fed| fed.elapsed() >= self.period / 2) {
-            self.fed = Some(Instant::now());
-            if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
-                tracing::warn!("the service manager's watchdog cannot be fed: {error}");
+    /// A sign of life, if one is due and the backend gives its own.
+    pub(super) fn feed(&mut self, backend_is_alive: impl FnOnce() -> bool) {
+        if self.fed.is_some_and(|fed| fed.elapsed() < self.period / 2) {
+            return;
+        }
+        if !backend_is_alive() {
+            if !std::mem::replace(&mut self.hungry, true) {
+                tracing::warn!("the audio side has not answered for {:?}", self.period);
             }
+            return;
+        }
+        self.hungry = false;
+        self.fed = Some(Instant::now());
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
+            tracing::warn!("the service manager's watchdog cannot be fed: {error}");
         }
     }
 }

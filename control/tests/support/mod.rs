@@ -67,6 +67,8 @@ pub struct Script {
     pub bypasses: Vec<Bypass>,
     pub muted_apps: Vec<MutedApp>,
     pub mic_missing: bool,
+    /// Its threads do not answer.
+    pub hangs: bool,
     pub position: u64,
     sink: Option<Arc<EventSink>>,
 }
@@ -183,8 +185,12 @@ impl Backend for ScriptedBackend {
         self.server.script().muted_apps = apps.to_vec();
     }
 
-    fn renew_lease(&self) {
+    fn renew_lease(&self, _: Instant) {
         self.server.script().renewals += 1;
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.server.script().hangs
     }
 
     fn snapshot(&self) -> Result<Snapshot, BackendError> {

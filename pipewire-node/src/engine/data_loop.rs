@@ -1,6 +1,11 @@
 //! The real-time thread, as the main thread may use it: by a call that runs there between two cycles and is waited for.
 //! So the state of the nodes that run there needs no lock. What runs there by itself is in `sample/` and `aside/`.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use pipewire::context::ContextRc;
 
 /// The real-time thread with the state `C` of one node, as the main thread may use it.
@@ -18,6 +23,45 @@ impl<C> DataLoop<C> {
     /// The context that the data loop belongs to.
     pub(super) fn context(&self) -> &ContextRc {
         &self.context
+    }
+
+    /// Lets the thread put `number` into `answered` when it comes to it. Does not wait.
+    pub(super) fn answer(&self, number: u64, answered: Arc<AtomicU64>) {
+        unsafe extern "C" fn call(
+            _loop: *mut pipewire::spa::sys::spa_loop,
+            _async: bool,
+            _seq: u32,
+            data: *const std::ffi::c_void,
+            _size: usize,
+            user_data: *mut std::ffi::c_void,
+        ) -> std::ffi::c_int {
+            // SAFETY: `data` is the loop's copy of the number below, at whatever alignment; `user_data` is the reference that
+            // was given away for this call. Others hold the value as long as the backend runs, so that it is not freed here.
+            unsafe {
+                let answered = Arc::from_raw(user_data.cast::<AtomicU64>());
+                answered.store(data.cast::<u64>().read_unaligned(), Ordering::Relaxed);
+            }
+            0
+        }
+        let answered = Arc::into_raw(answered);
+        // SAFETY: the loop copies the number; a call that was taken over is made once, or never if the loop ends before:
+        // then the reference is lost, and its 24 bytes with it.
+        unsafe {
+            let data_loop = pipewire::sys::pw_context_get_data_loop(self.context.as_raw_ptr());
+            let taken = pipewire::sys::pw_data_loop_invoke(
+                data_loop,
+                Some(call),
+                0,
+                std::ptr::from_ref(&number).cast(),
+                size_of::<u64>(),
+                false,
+                answered.cast_mut().cast(),
+            );
+            if taken < 0 {
+                // Not taken over: no answer.
+                drop(Arc::from_raw(answered));
+            }
+        }
     }
 
     /// Runs `work` there and waits for it; nothing if the data loop refuses.

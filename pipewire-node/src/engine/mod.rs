@@ -19,10 +19,11 @@ mod turn;
 use std::{
     sync::{
         Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use truemute_core::{
@@ -174,6 +175,11 @@ pub(crate) enum Command {
         bypasses: Vec<u64>,
     },
     SetTracing(bool),
+    /// Asks both threads for a sign of life: the data loop puts `number` into `answered`.
+    Answer {
+        number: u64,
+        answered: Arc<AtomicU64>,
+    },
     Stop,
 }
 
@@ -184,6 +190,9 @@ pub struct VirtualMic {
     commands: Mutex<pipewire::channel::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     server: ServerFacts,
+    /// The last sign of life that was asked for, and the last that was given.
+    asked: AtomicU64,
+    answered: Arc<AtomicU64>,
 }
 
 /// A lease holds for this long after each renewal: the gate falls silent within 250 ms of the last (P2).
@@ -215,6 +224,8 @@ impl VirtualMic {
             commands: Mutex::new(commands),
             thread: Some(thread),
             server,
+            asked: AtomicU64::new(0),
+            answered: Arc::default(),
         })
     }
 
@@ -238,7 +249,7 @@ impl VirtualMic {
     /// Opens a new epoch, and returns when its first live block is delivered, or when nothing runs.
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let asked_ns = monotonic_ns();
-        self.renew_lease();
+        self.renew_lease(Instant::now());
         let seen = self.gate.state().0;
         self.ask(|reply| Command::Unmute {
             seen,
@@ -274,10 +285,30 @@ impl VirtualMic {
         })?
     }
 
-    /// Proof that somebody still answers for "live". The gate falls silent 200 ms after the last.
-    pub fn renew_lease(&self) {
-        self.gate
-            .renew_lease(monotonic_ns().saturating_add(LEASE.as_nanos() as u64));
+    /// Proof that somebody answered for "live" at `answered`. The gate falls silent 200 ms after the last such moment.
+    pub fn renew_lease(&self, answered: Instant) {
+        // In this order: a thread that is stopped between the two readings renews for a moment that is gone.
+        let now_ns = monotonic_ns();
+        let ago_ns = u64::try_from(answered.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let until_ns = now_ns
+            .saturating_sub(ago_ns)
+            .saturating_add(LEASE.as_nanos() as u64);
+        self.gate.renew_lease(until_ns);
+    }
+
+    /// Whether the backend's thread and the audio thread have answered since the last call of this, and asks them again. Does
+    /// not wait. Both answer while no audio runs, too.
+    pub fn is_alive(&self) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        let alive = self.answered.load(Ordering::Relaxed) >= asked;
+        if alive {
+            self.asked.store(asked + 1, Ordering::Relaxed);
+            let _ = self.send(Command::Answer {
+                number: asked + 1,
+                answered: self.answered.clone(),
+            });
+        }
+        alive
     }
 
     /// One look at everything.

@@ -249,6 +249,7 @@ impl Engine {
                 self.keeper.set_tracing(on);
                 self.trace_due_ns = on.then(|| monotonic_ns().saturating_add(TRACE_EVERY_NS));
             }
+            Command::Answer { number, answered } => self.parts.data_loop.answer(number, answered),
             Command::Stop => return true,
         }
         false
