@@ -134,12 +134,13 @@ impl Actor {
         }
     }
 
-    /// Feeds the watchdog, unless the backend hangs. Also before each wait for the backend, which can last nearly as long as
+    /// Feeds the watchdog, unless another thread hangs. Also before each wait for the backend, which can last nearly as long as
     /// the watchdog's patience.
     fn give_sign_of_life(&mut self) {
         if let Some(watchdog) = &mut self.watchdog {
-            let backend = self.backend.as_ref();
-            watchdog.feed(|| backend.is_none_or(|(_, backend)| backend.is_alive()));
+            let (lease, backend) = (&self.lease, self.backend.as_ref());
+            watchdog
+                .feed(|| backend.is_none_or(|(_, backend)| backend.is_alive()) && lease.is_kept());
         }
     }
 

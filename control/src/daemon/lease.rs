@@ -87,6 +87,13 @@ impl Lease {
         self.shared.lock().grant = None;
     }
 
+    /// Whether the thread does its work: what is granted was renewed in time, or nothing is granted.
+    pub(super) fn is_kept(&self) -> bool {
+        let state = self.shared.lock();
+        let grant = state.grant.as_ref();
+        grant.is_none_or(|grant| grant.renewed_at.elapsed() <= LEASE * 2)
+    }
+
     /// The actor answers, and will again within `time`.
     pub(super) fn vouch(&self, time: Duration) {
         self.shared.lock().vouched_until = Instant::now() + time;

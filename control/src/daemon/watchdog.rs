@@ -1,5 +1,5 @@
 //! Tells systemd, or `truemute supervise`, that the daemon lives: that the actor answers, for only the actor calls it, and
-//! that the backend's threads do. Whoever stops hearing that kills the daemon and starts it again.
+//! that the others do on whom sound depends. Whoever stops hearing that kills the daemon and starts it again.
 
 use std::time::{Duration, Instant};
 
@@ -29,14 +29,17 @@ impl Watchdog {
         self.period
     }
 
-    /// A sign of life, if one is due and the backend gives its own.
-    pub(super) fn feed(&mut self, backend_is_alive: impl FnOnce() -> bool) {
+    /// A sign of life, if one is due and the other threads give theirs.
+    pub(super) fn feed(&mut self, others_are_alive: impl FnOnce() -> bool) {
         if self.fed.is_some_and(|fed| fed.elapsed() < self.period / 2) {
             return;
         }
-        if !backend_is_alive() {
+        if !others_are_alive() {
             if !std::mem::replace(&mut self.hungry, true) {
-                tracing::warn!("the audio side has not answered for {:?}", self.period);
+                tracing::warn!(
+                    "a thread of the daemon has not answered for {:?}",
+                    self.period
+                );
             }
             return;
         }

@@ -37,8 +37,29 @@ impl RunningDaemon {
         config: &str,
         limit: Duration,
     ) -> Result<Self, DemoError> {
+        Self::launch(executable, server, config)?.wait_until_ready(server, limit)
+    }
+
+    /// The same under `executable supervise`: [`RunningDaemon::id`] and signals are the supervisor's.
+    ///
+    /// # Errors
+    /// As [`RunningDaemon::start`].
+    pub fn start_supervised(
+        executable: &Path,
+        server: &PrivateServer,
+        config: &str,
+        limit: Duration,
+    ) -> Result<Self, DemoError> {
+        Self::run("supervise", executable, server, config)?.wait_until_ready(server, limit)
+    }
+
+    fn wait_until_ready(
+        mut self,
+        server: &PrivateServer,
+        limit: Duration,
+    ) -> Result<Self, DemoError> {
         let deadline = Instant::now() + limit;
-        let mut daemon = Self::launch(executable, server, config)?;
+        let daemon = &mut self;
         loop {
             match daemon.status() {
                 Ok(status) if status.connected => break,
@@ -51,7 +72,7 @@ impl RunningDaemon {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if server.wait_for_source(VIRTUAL_MIC, left)? {
-            Ok(daemon)
+            Ok(self)
         } else {
             Err(daemon.failed("did not make its virtual mic in time"))
         }
@@ -66,6 +87,15 @@ impl RunningDaemon {
         server: &PrivateServer,
         config: &str,
     ) -> Result<Self, DemoError> {
+        Self::run("daemon", executable, server, config)
+    }
+
+    fn run(
+        subcommand: &str,
+        executable: &Path,
+        server: &PrivateServer,
+        config: &str,
+    ) -> Result<Self, DemoError> {
         let file = server.directory().join("truemute.toml");
         let log = server.directory().join("truemute.log");
         fs::write(&file, config).map_err(DemoError::io("writing the daemon's configuration"))?;
@@ -76,7 +106,7 @@ impl RunningDaemon {
             .map_err(DemoError::io("making the daemon's log"))?;
         let mut command = server.native_command(executable)?;
         command
-            .arg("daemon")
+            .arg(subcommand)
             .arg("--config")
             .arg(&file)
             .stderr(output);
