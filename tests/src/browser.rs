@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Pid;
@@ -64,18 +64,26 @@ impl Browser {
     /// If it cannot be started.
     pub fn open(self, server: &PrivateServer, url: &str) -> RunningBrowser {
         let profile = server.directory().join(self.program());
-        fs::create_dir(&profile).expect("a profile can be made");
-        let log = server.directory().join(format!("{}.log", self.program()));
+        self.open_with(server.command(self.program()), &profile, url)
+    }
+
+    /// [`Browser::open`] with a `command` of [`Browser::program`] that leads to a server already; `profile` is the place of
+    /// the new profile.
+    ///
+    /// # Panics
+    /// As [`Browser::open`], and if there is something at that place.
+    pub fn open_with(self, mut command: Command, profile: &Path, url: &str) -> RunningBrowser {
+        fs::create_dir(profile).expect("a profile can be made");
+        let log = profile.with_extension("log");
         let output = File::create(&log).expect("a log can be made");
         let errors = output.try_clone().expect("a log can be shared");
-        let mut command = server.command(self.program());
         match self {
             Browser::Chromium => chromium(&mut command, profile.as_os_str()),
             Browser::Firefox => {
                 fs::write(profile.join("user.js"), FIREFOX).expect("a profile can be written");
                 command
                     .args(["--headless", "--no-remote", "--new-instance", "--profile"])
-                    .arg(&profile);
+                    .arg(profile);
             }
         }
         command.arg(url).stdout(output).stderr(errors);

@@ -16,17 +16,24 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The executable, built once a test run in the profile that the tests have. (Cargo gives `CARGO_BIN_EXE_` only to tests
 /// of the same package.) `cargo xtask test` has built it already and says so by `TRUEMUTE_BUILT`: an ordinary user whom it
-/// runs tests as may have no cargo.
+/// runs tests as may have no cargo. A program of tests/ that is no test takes what lies beside it.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn executable() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test has an executable");
-        // target/PROFILE/deps/TEST
-        let profile = test.ancestors().nth(2).expect("a test lies in target");
-        if std::env::var_os("TRUEMUTE_BUILT").is_some() {
+        let own = std::env::current_exe().expect("a program has an executable");
+        // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM
+        let folder = own.parent().expect("a program lies in a folder");
+        let is_test = folder.file_name().is_some_and(|name| name == "deps");
+        let profile = if is_test {
+            folder.parent()
+        } else {
+            Some(folder)
+        };
+        let profile = profile.expect("a test lies in target");
+        if !is_test || std::env::var_os("TRUEMUTE_BUILT").is_some() {
             return profile.join("truemute");
         }
         let release = profile.file_name().is_some_and(|name| name == "release");

@@ -263,6 +263,17 @@ impl AppRecording {
         self.program.ended().is_some()
     }
 
+    /// Sends a signal to the program.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), RehearsalError> {
+        let doing = format!("sending a signal to {}", self.app.program());
+        self.program
+            .signal(signal)
+            .map_err(RehearsalError::io(doing))
+    }
+
     /// Ends the recording as Ctrl-C would, and reads it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_bind_recursive, mount_change};
 use rustix::process::{Gid, Resource, Rlimit, Uid, chdir, chroot, getrlimit, setrlimit};
 use rustix::thread::{
     UnshareFlags, set_thread_gid, set_thread_groups, set_thread_uid, unshare_unsafe,
@@ -49,7 +49,8 @@ impl Confinement {
                 "/",
                 MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
             )?;
-            mount_bind(BASE, tmp)?;
+            // With what is mounted in it: a test may have given the server a disk of its own.
+            mount_bind_recursive(BASE, tmp)?;
             mount_bind("/proc", proc)?;
             chroot(root)?;
         }

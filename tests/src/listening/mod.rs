@@ -6,6 +6,10 @@ mod native;
 mod programs;
 mod web;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -20,8 +24,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a client that lost its stream waits before it connects again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// How long nothing may come before a person would start an app anew that has not noticed anything.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+
 /// What a client does until it is told to end.
 type Life = Box<dyn FnOnce(&Log, &AtomicBool) + Send>;
+
+/// What leads a program to a server, also while that is ending or starting and cannot be asked.
+struct Way {
+    variables: BTreeMap<&'static str, OsString>,
+    directory: PathBuf,
+}
+
+impl Way {
+    fn to(server: &PrivateServer) -> Self {
+        Self {
+            variables: server.env(),
+            directory: server.directory().to_owned(),
+        }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(&self.variables);
+        command
+    }
+}
 
 /// How a client reaches the virtual mic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +90,7 @@ impl Kind {
         }
     }
 
-    /// What the daemon lists it as: the app or the stream begins so.
+    /// What the daemon lists it as: so is in the name of the app or of the stream.
     pub fn listed_as(self) -> &'static str {
         match self {
             Self::Explicit => "listener-explicit",
@@ -98,6 +129,7 @@ pub struct Piece {
 pub struct Log {
     pieces: Mutex<Vec<Piece>>,
     connections: AtomicU64,
+    given_up: AtomicU64,
 }
 
 impl Log {
@@ -120,6 +152,11 @@ impl Log {
     /// How often the client has connected.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How often it had to be started anew because nothing came any more, although it had not ended: as a person would.
+    pub fn times_given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Samples that were not zero and came from `start_ns` to before `end_ns`.
@@ -151,6 +188,10 @@ impl Log {
 
     fn push(&self, pieces: impl IntoIterator<Item = Piece>) {
         self.lock().extend(pieces);
+    }
+
+    fn given_up(&self, so: bool) {
+        self.given_up.fetch_add(u64::from(so), Ordering::Relaxed);
     }
 
     fn connected(&self) {

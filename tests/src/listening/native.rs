@@ -1,12 +1,13 @@
-//! Native streams of our own that connect again when they fail.
+//! Native streams of our own that connect again when they fail, or when nothing comes any more.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use truemute_pipewire::VIRTUAL_MIC;
 
-use super::{AGAIN_AFTER, Kind, LOOK_EVERY, Life, Piece};
+use super::{AGAIN_AFTER, GIVEN_UP_AFTER, Kind, LOOK_EVERY, Life, Piece};
 use crate::recorder::{RecorderOptions, Recorders, State};
 use crate::tape::Cycle;
 
@@ -24,12 +25,18 @@ pub(super) fn client(kind: Kind, recorders: Arc<Recorders>) -> Life {
                 continue;
             };
             log.connected();
-            let mut seen = 0;
+            let (mut seen, mut heard) = (0, Instant::now());
             loop {
+                let given_up = heard.elapsed() > GIVEN_UP_AFTER;
+                log.given_up(given_up);
                 let last = ended.load(Ordering::Acquire)
                     || matches!(recorder.state(), State::Failed(_))
-                    || recorder.tape().lost() > 0;
+                    || recorder.tape().lost() > 0
+                    || given_up;
                 let new = recorder.tape().cycles_from(seen);
+                if !new.is_empty() {
+                    heard = Instant::now();
+                }
                 seen += new.len();
                 log.push(new.iter().map(piece));
                 if last {

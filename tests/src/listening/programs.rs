@@ -1,15 +1,15 @@
-//! Recording programs that are started again when they end. They write into files, which are read as they grow.
+//! Recording programs that are started again when they end, or when nothing comes any more. They write into files, which are read as they grow.
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{App, Format, PrivateServer, Wanted};
 
-use super::{AGAIN_AFTER, Kind, LOOK_EVERY, Life, Piece};
+use super::{AGAIN_AFTER, GIVEN_UP_AFTER, Kind, LOOK_EVERY, Life, Piece, Way};
 use crate::tape::monotonic_ns;
 
 /// The client's life, until it is told to end.
@@ -18,16 +18,7 @@ pub(super) fn client(kind: Kind, server: &PrivateServer) -> Life {
         Kind::Alsa => App::Arecord,
         _ => App::Parec,
     };
-    let (variables, directory) = (server.env(), server.directory().to_owned());
-    let command = move || {
-        let mut command = Command::new(app.program());
-        // The server itself may be ending at the moment, so it cannot be asked for a command.
-        command
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .envs(&variables);
-        command
-    };
+    let way = Way::to(server);
     Box::new(move |log, ended| {
         let mut number = 0;
         while !ended.load(Ordering::Acquire) {
@@ -39,12 +30,20 @@ pub(super) fn client(kind: Kind, server: &PrivateServer) -> Life {
                 rate: 48_000,
                 format: Format::F32,
             };
-            if let Ok(mut recording) = app.record_with(command(), &wanted, &directory) {
+            if let Ok(mut recording) =
+                app.record_with(way.command(app.program()), &wanted, &way.directory)
+            {
                 log.connected();
                 let mut reader = Reader::default();
+                let mut heard = Instant::now();
                 loop {
-                    let last = ended.load(Ordering::Acquire) || recording.ended();
-                    log.push(reader.read_on(recording.file()));
+                    let given_up = heard.elapsed() > GIVEN_UP_AFTER;
+                    log.given_up(given_up);
+                    let last = ended.load(Ordering::Acquire) || recording.ended() || given_up;
+                    if let Some(piece) = reader.read_on(recording.file()) {
+                        log.push([piece]);
+                        heard = Instant::now();
+                    }
                     if last {
                         break;
                     }

@@ -1,7 +1,6 @@
 //! Where a fault is inflicted: a private server, a simulated mic that plays the ramp, the daemon, and clients of every
 //! kind. Everything can be broken and mended.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +11,9 @@ use truemute_core::observed::ClientState;
 use truemute_pipewire::rehearsal::{Clock, MicOptions, PrivateServer, ServerOptions, SimulatedMic};
 use truemute_tests::listening::{Kind, Listener};
 use truemute_tests::recorder::{Connections, Recorders, wait_until};
-use truemute_tests::servers::Version;
+use truemute_tests::servers::{Version, installed_parts};
 use truemute_tests::tape::monotonic_ns;
+use truemute_tests::truemute as program;
 
 use crate::Result;
 
@@ -27,18 +27,19 @@ const SETTLED: usize = 10;
 /// The parts end in this order.
 pub(crate) struct Field {
     pub(crate) listeners: Vec<Listener>,
+    /// Makes more native clients.
+    pub(crate) recorders: Arc<Recorders>,
     pub(crate) daemon: RunningDaemon,
     pub(crate) mic: Option<SimulatedMic>,
     pub(crate) server: PrivateServer,
     /// When what was broken runs again; nothing while it does not.
     pub(crate) mended_ns: Option<u64>,
-    truemute: PathBuf,
 }
 
 impl Field {
     /// Sets up, with every client served by the muted virtual mic; nothing if this version cannot be had here.
     pub(crate) fn set(version: Version, kinds: &[Kind]) -> Result<Option<Self>> {
-        let truemute = std::env::current_exe()?.with_file_name("truemute");
+        let truemute = program::executable();
         if !truemute.is_file() {
             return Err(
                 "truemute is not built beside this program. Use: cargo xtask faults".into(),
@@ -47,6 +48,7 @@ impl Field {
         let options = version.options(ServerOptions {
             clock: Some(Clock::fixed(QUANTUM)),
             open_files: Some(20_000),
+            dropins: installed_parts(version),
             ..ServerOptions::default()
         });
         let Some(options) = options else {
@@ -54,7 +56,7 @@ impl Field {
         };
         let server = PrivateServer::start(options)?;
         let mic = SimulatedMic::start(&server, MicOptions::default())?;
-        let daemon = RunningDaemon::start(&truemute, &server, "", LIMIT)?;
+        let daemon = RunningDaemon::start(truemute, &server, "", LIMIT)?;
         let recorders = Arc::new(Recorders::start(&server, Connections::Own)?);
         let listeners = kinds
             .iter()
@@ -62,11 +64,11 @@ impl Field {
             .collect();
         let field = Self {
             listeners,
+            recorders,
             daemon,
             mic: Some(mic),
             server,
             mended_ns: None,
-            truemute,
         };
         field.wait_until_served()?;
         Ok(Some(field))
@@ -78,7 +80,9 @@ impl Field {
             let listed = wait_until(LIMIT, || self.client(listener.kind()).is_some());
             if !got || !listed {
                 let kind = listener.kind().name();
-                return Err(format!("the client \"{kind}\" is not served\n{}", self.logs()).into());
+                let pieces = listener.log().len();
+                let clients = self.daemon.clients();
+                return Err(format!("the client \"{kind}\" got {pieces} pieces and is listed: {listed} in {clients:?}\n{}", self.logs()).into());
             }
         }
         Ok(())
@@ -88,8 +92,10 @@ impl Field {
     pub(crate) fn client(&self, kind: Kind) -> Option<ClientStats> {
         let clients = self.daemon.clients().ok()?.clients;
         clients.into_iter().find(|client| {
-            let named = |name: &str| name.to_lowercase().starts_with(kind.listed_as());
-            client.state == ClientState::Running && (named(&client.app) || named(&client.stream))
+            let puller = client.puller.as_ref().map_or("", |it| &it.name);
+            let names = [&client.app, &client.stream, puller].map(|it| it.to_lowercase());
+            let named = names.iter().any(|it| it.contains(kind.listed_as()));
+            client.state == ClientState::Running && named
         })
     }
 
@@ -131,7 +137,12 @@ impl Field {
 
     /// Starts the daemon again and does not wait.
     pub(crate) fn launch_daemon(&mut self) -> Result<()> {
-        self.daemon = RunningDaemon::launch(&self.truemute, &self.server, "")?;
+        self.launch_daemon_with("")
+    }
+
+    /// [`Field::launch_daemon`] with this configuration.
+    pub(crate) fn launch_daemon_with(&mut self, config: &str) -> Result<()> {
+        self.daemon = RunningDaemon::launch(program::executable(), &self.server, config)?;
         self.mended();
         Ok(())
     }

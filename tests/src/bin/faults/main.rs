@@ -6,19 +6,24 @@ mod fault;
 mod field;
 mod outcome;
 mod text;
+mod ways;
 
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use truemute_tests::listening::Kind;
 use truemute_tests::servers::Version;
 
 use crate::fault::Fault;
 use crate::field::Field;
 use crate::outcome::Row;
+use crate::ways::Column;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -44,6 +49,9 @@ struct Arguments {
     /// Also write the report to this file, as docs/reliability.md
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Only the faults, or only the ways round the virtual mic
+    #[arg(long, value_enum)]
+    part: Option<Part>,
     /// List the faults and end
     #[arg(long)]
     list: bool,
@@ -62,6 +70,12 @@ enum Client {
 enum Server {
     Installed,
     Debian13,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Faults,
+    Ways,
 }
 
 impl Arguments {
@@ -87,8 +101,9 @@ impl Arguments {
         }
     }
 
-    fn faults(&self) -> Vec<Fault> {
-        let mut faults = fault::all(if self.quick { 10 } else { self.storm });
+    fn faults(&self, may_mount: bool) -> Vec<Fault> {
+        let storm = Duration::from_secs(if self.quick { 10 } else { self.storm });
+        let mut faults = fault::all(storm, may_mount);
         faults.retain(|fault| {
             self.only.is_empty() || self.only.iter().any(|text| fault.name.contains(text))
         });
@@ -96,14 +111,23 @@ impl Arguments {
     }
 }
 
-/// All that was seen on one server.
+/// All that was seen.
+#[derive(Default)]
+struct Report {
+    quick: bool,
+    tables: Vec<Table>,
+    ways: Vec<Column>,
+}
+
+/// What the faults did on one server.
 struct Table {
     server: String,
     rows: Vec<Row>,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let may_mount = keep_mounts_private();
+    match run(&Arguments::parse(), may_mount) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -113,40 +137,68 @@ fn main() -> ExitCode {
     }
 }
 
+/// Lets what is mounted from now on be seen by this process and its children only, and go with them; says whether that can be
+/// had here. Called before there is another thread.
+fn keep_mounts_private() -> bool {
+    // SAFETY: nothing but the mounts is unshared: descriptors stay as they are.
+    let own = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    own.and_then(|()| mount_change("/", flags)).is_ok()
+}
+
 /// Says whether everything that had to be silent was.
-fn run(arguments: &Arguments) -> Result<bool> {
-    let faults = arguments.faults();
+fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
+    let faults = arguments.faults(may_mount);
     if arguments.list {
         faults.iter().for_each(|fault| println!("{}", fault.name));
         return Ok(true);
     }
-    let kinds = arguments.kinds();
-    let mut tables: Vec<Table> = Vec::new();
-    for version in arguments.versions() {
-        let mut rows = Vec::new();
-        let mut server = None;
-        for fault in &faults {
-            eprintln!("{version:?}: {}", fault.name);
-            let Some(mut field) = Field::set(version, &kinds)? else {
-                break;
-            };
-            let named = server.get_or_insert_with(|| field.server_name());
-            let row = outcome::observe(fault, &mut field);
-            eprintln!("{}", text::line(named, &row));
-            if row.failed.is_some() || row.leaked() > 0 {
-                eprintln!("{}", field.logs());
-            }
-            rows.push(row);
+    let versions = arguments.versions();
+    let wants = |part| arguments.part.is_none_or(|only| only == part);
+    let mut report = Report {
+        quick: arguments.quick,
+        ..Report::default()
+    };
+    if wants(Part::Faults) {
+        for version in &versions {
+            let table = inflict(*version, &faults, &arguments.kinds())?;
+            report.tables.extend(table);
         }
-        tables.extend(server.map(|server| Table { server, rows }));
     }
-    let text = text::of(&tables, arguments.quick);
+    if wants(Part::Ways) {
+        report.ways = ways::try_all(&versions);
+    }
+    let text = text::of(&report);
     println!("{text}");
     if let Some(file) = &arguments.write {
         let old = fs::read_to_string(file).unwrap_or_default();
         fs::write(file, text::with_kept_sections(&text, &old))
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    let mut rows = tables.iter().flat_map(|table| &table.rows);
-    Ok(!tables.is_empty() && rows.all(|row| row.failed.is_none() && row.leaked() == 0))
+    let mut rows = report.tables.iter().flat_map(|table| &table.rows);
+    let silent = rows.all(|row| row.failed.is_none() && row.leaked() == 0)
+        && report.ways.iter().all(|column| column.leaked() == 0);
+    Ok(silent && !(report.tables.is_empty() && report.ways.is_empty()))
+}
+
+/// Inflicts the faults one by one, each on a server of its own; nothing if this version cannot be had here.
+fn inflict(version: Version, faults: &[Fault], kinds: &[Kind]) -> Result<Option<Table>> {
+    let mut table = None;
+    for fault in faults {
+        eprintln!("{version:?}: {}", fault.name);
+        let Some(mut field) = Field::set(version, kinds)? else {
+            break;
+        };
+        let table = table.get_or_insert_with(|| Table {
+            server: field.server_name(),
+            rows: Vec::new(),
+        });
+        let row = outcome::observe(fault, &mut field);
+        eprintln!("  {}: {}", table.server, text::cells(&row));
+        if !row.is_well() {
+            eprintln!("{}", field.logs());
+        }
+        table.rows.push(row);
+    }
+    Ok(table)
 }

@@ -9,8 +9,10 @@ use truemute_tests::tape::monotonic_ns;
 
 use crate::Result;
 use crate::fault::{Before, Fault};
-use crate::field::{Field, LIMIT};
+use crate::field::Field;
 
+/// How long a client may take to come back.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(25);
 /// How long everything is watched after the last client has recovered.
 const AFTERWARDS: Duration = Duration::from_millis(1500);
 /// Frames by which a sample may have been played after a fault that ends the sound, and still be from before: the position
@@ -39,6 +41,8 @@ pub(crate) struct Cell {
     pub(crate) gap: Duration,
     /// From the moment when what was broken ran again until the daemon counted this client's pulls again.
     pub(crate) recovered: Option<Duration>,
+    /// It had to be started again by hand.
+    pub(crate) by_hand: bool,
     /// In the end an unmute was heard.
     pub(crate) hears: bool,
 }
@@ -48,13 +52,19 @@ impl Row {
     pub(crate) fn leaked(&self) -> u64 {
         self.cells.iter().map(|cell| cell.leaked).sum()
     }
+
+    /// Nothing leaked, and every client is served as before.
+    pub(crate) fn is_well(&self) -> bool {
+        let served = |cell: &Cell| cell.leaked == 0 && cell.recovered.is_some() && cell.hears;
+        self.failed.is_none() && self.cells.iter().all(served)
+    }
 }
 
 /// Inflicts the fault and watches.
 pub(crate) fn observe(fault: &Fault, field: &mut Field) -> Row {
     let mut row = Row {
         fault: fault.name,
-        judged: fault.before == Before::Muted || fault.silences,
+        judged: fault.silences,
         cells: Vec::new(),
         failed: None,
     };
@@ -73,6 +83,11 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
         let buffered = field.listeners.iter().map(|it| it.kind().buffered()).max();
         crate::field::outage(buffered.unwrap_or_default());
     }
+    let given_up: Vec<_> = field
+        .listeners
+        .iter()
+        .map(|it| it.log().times_given_up())
+        .collect();
     let start_ns = monotonic_ns();
     let mic = position_of_mic(field, start_ns);
     let inflicted = (fault.inflict)(field);
@@ -91,14 +106,13 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
     } else {
         Ok(Vec::new())
     };
-    for (listener, recovered) in field.listeners.iter().zip(recovered) {
+    for ((listener, recovered), given_up) in field.listeners.iter().zip(recovered).zip(given_up) {
         let kind = listener.kind();
         let log = listener.log();
         let leaked = match fault.before {
+            _ if !fault.silences => 0,
             Before::Muted => log.nonzero(start_ns, end_ns),
-            Before::Live if fault.silences && !live => {
-                played_after(log, mic, start_ns, end_ns, kind.buffered())
-            }
+            Before::Live if !live => played_after(log, mic, start_ns, end_ns),
             Before::Live => 0,
         };
         row.cells.push(Cell {
@@ -106,6 +120,7 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
             leaked,
             gap: Duration::from_nanos(log.longest_gap(start_ns, end_ns)),
             recovered,
+            by_hand: log.times_given_up() > given_up,
             hears: heard.as_ref().is_ok_and(|deaf| !deaf.contains(&kind)),
         });
     }
@@ -121,8 +136,8 @@ fn recoveries(field: &Field) -> Vec<Option<Duration>> {
     let Some(mended_ns) = field.mended_ns else {
         return found;
     };
-    let deadline = Instant::now() + LIMIT;
-    wait_until(LIMIT, || {
+    let deadline = Instant::now() + RECOVERED_WITHIN;
+    wait_until(RECOVERED_WITHIN, || {
         for (index, listener) in field.listeners.iter().enumerate() {
             if found[index].is_some() || Instant::now() >= deadline {
                 continue;
@@ -172,23 +187,16 @@ fn phase(sample: f32) -> i64 {
     (f64::from(sample) * f64::from(1 << 23)) as i64
 }
 
-/// Samples that were not zero and that the mic played after `start_ns`, when it was at the phase `mic`; or that came when
-/// what the client had in its buffers had long been used up.
-fn played_after(
-    log: &Log,
-    mic: Option<i64>,
-    start_ns: u64,
-    end_ns: u64,
-    buffered: Duration,
-) -> u64 {
-    let late_ns = start_ns + buffered.as_nanos() as u64;
+/// Samples that were not zero and that the mic played after `start_ns`, when it was at the phase `mic`. (What a client had in
+/// its buffers then may come much later: a stopped graph delivers nothing.)
+fn played_after(log: &Log, mic: Option<i64>, start_ns: u64, end_ns: u64) -> u64 {
     let pieces = log.pieces_from(0);
     let suspect = pieces.iter().filter(|piece| {
-        let later = mic.is_some_and(|mic| {
+        let later = mic.is_none_or(|mic| {
             let ahead = (phase(piece.last) - mic).rem_euclid(PERIOD);
             (MARGIN..PERIOD / 2).contains(&ahead)
         });
-        (start_ns..end_ns).contains(&piece.at_ns) && (later || piece.at_ns >= late_ns)
+        (start_ns..end_ns).contains(&piece.at_ns) && later
     });
     suspect.map(|piece| u64::from(piece.nonzero)).sum()
 }
