@@ -22,8 +22,8 @@ pub(crate) struct MicKeeper {
     opened: Option<u32>,
     /// The mic that was asked to close its device, so that it is asked once.
     closed: Option<u32>,
-    /// Links of others into the filter, which the server was asked to remove.
-    foreign: BTreeSet<u32>,
+    /// Links of others into the filter, which the server was asked to remove, with their serials.
+    foreign: BTreeSet<(u32, u64)>,
 }
 
 struct Linked {
@@ -132,13 +132,13 @@ impl MicKeeper {
     ) -> Option<bool> {
         let own = model.nodes.get(&capture)?.client()?;
         let into_us = |link: &Link| link.input_node == capture && link.client != Some(own);
-        let found: BTreeSet<u32> = model
+        let found: BTreeSet<(u32, u64)> = model
             .links
             .iter()
             .filter(|(_, link)| into_us(link))
-            .map(|(id, _)| *id)
+            .map(|(id, link)| (*id, link.serial))
             .collect();
-        for id in found.difference(&self.foreign) {
+        for (id, _) in found.difference(&self.foreign) {
             let link = model.links.get(id);
             let source = link.and_then(|link| model.nodes.get(&link.output_node));
             let client = link.and_then(|link| model.clients.get(&link.client?));

@@ -359,6 +359,7 @@ impl Engine {
             guard,
             model,
             options,
+            watch,
             ..
         } = &mut self.parts;
         let model = model.borrow();
@@ -376,7 +377,7 @@ impl Engine {
         );
         let facts = GraphFacts::of(&model, Some(virtual_mic));
         self.following = follow(facts.graph(), &model, options);
-        guard.learn(facts.graph(), &model, now);
+        guard.learn(facts.graph(), &model, watch, virtual_mic, now);
     }
 
     /// Gives the virtual mic the channels of the real one that is followed now, unless somebody is connected or the

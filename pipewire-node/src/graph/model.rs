@@ -94,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) input_port: u32,
     /// The client object of who made it, if the server says so.
     pub(crate) client: Option<u32>,
+    /// `object.serial`: the server gives ids again at once, serials never.
+    pub(crate) serial: u64,
 }
 
 /// Everything that the registry told, by global id.

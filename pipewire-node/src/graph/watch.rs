@@ -220,6 +220,10 @@ fn add(
                 input_node: number("link.input.node")?,
                 input_port: number("link.input.port")?,
                 client: number("client.id"),
+                serial: props
+                    .get("object.serial")
+                    .and_then(|serial| serial.parse().ok())
+                    .unwrap_or(0),
             };
             model.borrow_mut().links.insert(global.id, link);
             None

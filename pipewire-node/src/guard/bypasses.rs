@@ -31,6 +31,8 @@ pub(crate) struct Bypasses {
     world: System,
     trusted: Vec<NamePattern>,
     there: BTreeMap<Key, Entry>,
+    /// Those that were cut off and may come back: then it is the same one.
+    resting: BTreeMap<Key, Entry>,
     gone: Vec<Bypass>,
     next_id: u64,
 }
@@ -58,6 +60,7 @@ impl Bypasses {
             world,
             trusted: trusted.iter().cloned().map(NamePattern).collect(),
             there: BTreeMap::new(),
+            resting: BTreeMap::new(),
             gone: Vec::new(),
             next_id: 1,
         }
@@ -95,7 +98,36 @@ impl Bypasses {
             .collect();
         for key in ended {
             if let Some(entry) = self.there.remove(&key) {
-                self.end(entry, now, rate);
+                self.end(key, entry, now, rate);
+            }
+        }
+        self.resting.retain(|key, _| {
+            let node = model.nodes.get(&key.node);
+            node.is_some_and(|node| node.prop("object.serial") == key.serial)
+        });
+    }
+
+    /// Those of `reached` that nobody trusts.
+    pub(crate) fn untrusted<'a>(&self, reached: &'a [Reached]) -> Vec<&'a Reached> {
+        let trusted = |it: &Reached| {
+            let of = |(key, entry): (&Key, &Entry)| (key.node == it.node).then_some(entry.trusted);
+            self.there.iter().find_map(of).unwrap_or(false)
+        };
+        reached.iter().filter(|it| !trusted(it)).collect()
+    }
+
+    /// Whether this node may read a real mic.
+    pub(crate) fn trusts(&self, node: &Node, model: &Model) -> bool {
+        let who = identify(&Claims::of(node, model), &self.world);
+        is_trusted(&self.trusted, node, &who)
+    }
+
+    /// The way to these nodes was cut.
+    pub(crate) fn were_cut(&mut self, nodes: &BTreeSet<u32>) {
+        for (key, entry) in &mut self.there {
+            if nodes.contains(&key.node) {
+                entry.record.done = Countermeasure::Cut;
+                entry.record.cuts += 1;
             }
         }
     }
@@ -110,6 +142,10 @@ impl Bypasses {
                 call_by(&mut entry.record, who);
                 entry.claims = claims;
             }
+        } else if let Some(mut entry) = self.resting.remove(key) {
+            self.gone.retain(|bypass| bypass.id != entry.record.id);
+            entry.record.until_ns = None;
+            self.there.insert(key.clone(), entry);
         } else {
             let who = identify(&claims, &self.world);
             let entry = Entry {
@@ -136,7 +172,7 @@ impl Bypasses {
         entry.runs_since_ns = runs.then_some(now.monotonic_ns);
     }
 
-    fn end(&mut self, mut entry: Entry, now: Now, rate: u32) {
+    fn end(&mut self, key: Key, mut entry: Entry, now: Now, rate: u32) {
         if entry.trusted {
             return;
         }
@@ -146,7 +182,11 @@ impl Bypasses {
         if self.gone.len() >= GONE_AT_MOST {
             self.gone.remove(0);
         }
-        self.gone.push(entry.record);
+        self.gone.push(entry.record.clone());
+        entry.runs_since_ns = None;
+        if entry.record.cuts > 0 {
+            self.resting.insert(key, entry);
+        }
     }
 
     /// The caller has recorded the final figures of these.
@@ -315,6 +355,24 @@ mod tests {
         assert_eq!(ended[0].until_ns, Some(at(22).wall_ns));
         bypasses.forget_gone(&[ended[0].id]);
         assert!(bypasses.observe(at(60), 48_000).is_empty());
+    }
+
+    #[test]
+    fn one_that_is_cut_and_comes_back_is_the_same() {
+        let mut bypasses = Bypasses::new(System::default(), &[]);
+        let running = model(NodeState::Running);
+        for second in [0, 10, 20] {
+            bypasses.update(&direct(), &running, at(second), 48_000);
+            bypasses.were_cut(&BTreeSet::from([2]));
+            bypasses.update(&[], &running, at(second + 1), 48_000);
+        }
+        let found = bypasses.observe(at(60), 48_000);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].cuts, found[0].done), (3, Countermeasure::Cut));
+        assert_eq!(found[0].duration_ns, 3_000_000_000);
+        assert_eq!(found[0].until_ns, Some(at(21).wall_ns));
+        bypasses.update(&[], &Model::default(), at(61), 48_000);
+        assert!(bypasses.resting.is_empty());
     }
 
     #[test]
