@@ -3,21 +3,14 @@
 
 use std::path::PathBuf;
 
-/// To which of the user's base directories a path is relative (XDG Base Directory Specification).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// `XDG_CONFIG_HOME`.
-    Config,
-    /// `XDG_DATA_HOME`.
-    Data,
-}
+use crate::install::parts::Base;
 
 /// One file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// What `path` is relative to.
+    /// Below what.
     pub base: Base,
-    /// Where it belongs.
+    /// Path relative to it.
     pub path: &'static str,
     /// Its text.
     pub text: String,
@@ -54,8 +47,8 @@ pub fn files(trusted: &Trusted) -> [File; 3] {
         },
         File {
             base: Base::Data,
-            path: "wireplumber/scripts/truemute-guard.lua",
-            text: include_str!("../packaging/wireplumber-0.5/truemute-guard.lua").to_owned(),
+            path: "wireplumber/scripts/truemute/guard.lua",
+            text: include_str!("../packaging/wireplumber-0.5/guard.lua").to_owned(),
         },
     ]
 }
@@ -68,6 +61,15 @@ fn array(words: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::parts::SILENT_TWIN;
+
+    #[test]
+    fn the_script_calls_the_sources_what_we_call_them() {
+        let [_, _, script] = files(&Trusted::default());
+        for name in [truemute_pipewire::VIRTUAL_MIC, SILENT_TWIN] {
+            assert!(script.text.contains(&format!(" = \"{name}\"\n")), "{name}");
+        }
+    }
 
     #[test]
     fn who_is_trusted_stands_in_wireplumbers_file() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use truemute::demo::RunningDaemon;
-use truemute::enforcement::{self, Base, Trusted};
+use truemute::enforcement::{self, Trusted};
+use truemute::install::parts::{self, Base, Wireplumber};
 use truemute_pipewire::rehearsal::{Clock, PrivateServer, Program, ServerOptions};
 
 use crate::servers::Version;
@@ -68,23 +69,24 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
     })
 }
 
-/// The guard's files, for a private server whose daemon and mics run from copies in its directory.
-fn dropins() -> Vec<(String, String)> {
+/// All that an installation with the guard gives to the server, whose daemon and mics run from copies in its directory: path
+/// relative to XDG_CONFIG_HOME, and text.
+pub fn dropins() -> Vec<(String, String)> {
     let executables = [program::executable(), &mic_program()]
         .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
     let trusted = Trusted {
         units: Vec::new(),
         executables: executables.into(),
     };
-    let files = enforcement::files(&trusted);
-    let place = |file: enforcement::File| {
-        let path = match file.base {
-            Base::Config => file.path.to_owned(),
-            Base::Data => format!("../data/{}", file.path),
-        };
-        (path, file.text)
+    let parts = parts::of_server(Some(Wireplumber::V0_5)).into_iter();
+    let parts = parts.map(|part| (part.base, part.path, part.text.to_owned()));
+    let guard = enforcement::files(&trusted).into_iter();
+    let guard = guard.map(|file| (file.base, file.path, file.text));
+    let place = |(base, path, text): (Base, &str, String)| match base {
+        Base::Config => (path.to_owned(), text),
+        Base::Data => (format!("../data/{path}"), text),
     };
-    files.into_iter().map(place).collect()
+    parts.chain(guard).map(place).collect()
 }
 
 /// A simulated mic in a process of its own. Dropping it unplugs it.

@@ -2,11 +2,17 @@
 //! without it the same attempts do.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::process::Signal;
+use truemute_pipewire::rehearsal::{Format, Service};
+
 use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard};
-use truemute_tests::guarded::{Guard, Guarded};
+use truemute_tests::guarded::{Guard, Guarded, PluggedMic, dropins};
+use truemute_tests::meddler::Meddler;
+use truemute_tests::recorder::{Connections, Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, each};
 
@@ -59,4 +65,183 @@ fn without_the_guard_the_attempts_hear_the_mic() {
         let heard = result.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_ne!(heard.sound, 0, "{name}\n{}", stage.logs());
     }
+}
+
+/// What needs no answer from the server before it can be tried: without WirePlumber nobody gets one.
+const WITHOUT_WIREPLUMBER: [&str; 8] = [
+    "native, by name",
+    "native, the default source",
+    "media.category = Manager",
+    "through the manager's socket",
+    "claims to be the daemon",
+    "100 short clients",
+    "parec",
+    "parec, the default source",
+];
+
+#[test]
+fn the_guard_holds_when_daemon_and_wireplumber_are_killed() {
+    let Some(mut stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let veterans = Recorders::start(&stage.server, Connections::Own).unwrap();
+    let veteran = veterans.add(keeping("veteran", None)).unwrap();
+    let before = Meddler::connect(&stage.server);
+    assert!(veteran.wait_for_pulls(10, LIMIT), "{}", stage.logs());
+    stage.daemon.take();
+    let ended = stage.server.end(Service::Wireplumber, Signal::KILL);
+    ended.unwrap();
+    let wanted = |attempt: &Attempt| WITHOUT_WIREPLUMBER.contains(&attempt.name);
+    let results = try_all(&ground(&stage, PATIENCE), wanted);
+    assert_eq!(results.len(), WITHOUT_WIREPLUMBER.len());
+    for (name, result) in results {
+        let heard = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(heard.sound, 0, "{name}\n{}", stage.logs());
+    }
+    // Who came before the kill is still served, and still not with the mic.
+    let node = veteran.node_id().unwrap();
+    for port in (0..200).map(Some).chain([None]) {
+        before.request_link(stage.mic.node_id, port, node, None);
+    }
+    before.look();
+    assert!(!before.refusals().is_empty());
+    assert_eq!(sound(&veteran), 0, "{}", stage.logs());
+}
+
+#[test]
+fn who_waits_for_wireplumber_to_come_back_gets_nothing() {
+    let Some(mut stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    for _ in 0..3 {
+        stage
+            .server
+            .end(Service::Wireplumber, Signal::KILL)
+            .unwrap();
+        let waiting = Recorders::start(&stage.server, Connections::Own).unwrap();
+        let mic = Some(stage.mic.name.clone());
+        let waiting: Vec<_> = [mic.clone(), None, mic]
+            .into_iter()
+            .map(|target| waiting.add(keeping("waiting", target)).unwrap())
+            .collect();
+        stage.server.revive().unwrap();
+        for client in &waiting {
+            assert!(client.wait_for_pulls(10, LIMIT), "{}", stage.logs());
+            assert_eq!(sound(client), 0, "{}", stage.logs());
+        }
+    }
+    stage.server.end(Service::Pulse, Signal::KILL).unwrap();
+    stage.server.revive().unwrap();
+    let results = try_all(&ground(&stage, PATIENCE), |attempt| attempt.name == "parec");
+    assert_eq!(results["parec"].as_ref().unwrap().sound, 0);
+}
+
+#[test]
+fn a_running_capture_is_cut_when_the_guard_starts() {
+    let Some(mut stage) = Guarded::set(Version::Debian13, Guard::Absent) else {
+        return;
+    };
+    let recorders = Recorders::start(&stage.server, Connections::Own).unwrap();
+    let mic = Some(stage.mic.name.clone());
+    let clients = ["one", "two"].map(|name| recorders.add(keeping(name, mic.clone())).unwrap());
+    for client in &clients {
+        assert!(wait_until(LIMIT, || sound(client) > 0), "{}", stage.logs());
+    }
+    // PipeWire itself goes on: only WirePlumber reads the new files.
+    let directory = stage.server.directory();
+    for (path, text) in dropins() {
+        let path = directory.join("config").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(
+            path,
+            text.replace("@DIRECTORY@", &directory.to_string_lossy()),
+        )
+        .unwrap();
+    }
+    stage
+        .server
+        .end(Service::Wireplumber, Signal::TERM)
+        .unwrap();
+    stage.server.revive().unwrap();
+    for client in &clients {
+        // They are on the virtual mic now, whose zeros say that the mic's sound has ended.
+        let zeros = || {
+            let samples = client.samples();
+            let last = samples.len().saturating_sub(4800);
+            samples[last..].iter().all(|sample| *sample == 0.0)
+        };
+        assert!(wait_until(LIMIT, zeros), "{}", stage.logs());
+        let so_far = (sound(client), client.tape().pulls());
+        assert!(
+            client.wait_for_pulls(so_far.1 + 100, LIMIT),
+            "{}",
+            stage.logs()
+        );
+        assert_eq!(sound(client), so_far.0, "{}", stage.logs());
+    }
+}
+
+#[test]
+fn a_mic_that_is_plugged_in_later_is_hidden_too() {
+    let Some(stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let recorders = Recorders::start(&stage.server, Connections::Own).unwrap();
+    let waiting = recorders.add(keeping("waiting", Some("better-mic".to_owned())));
+    let waiting = waiting.unwrap();
+    let greedy = recorders.add(RecorderOptions {
+        autoconnect: false,
+        ..keeping("greedy", None)
+    });
+    let greedy = greedy.unwrap();
+    assert!(wait_until(LIMIT, || greedy.node_id().is_some()));
+    let meddler = Meddler::connect(&stage.server);
+    let better = PluggedMic::plug(&stage.server, "better-mic", 2500);
+    let listener = greedy.node_id().unwrap();
+    for port in (0..200).map(Some).chain([None]) {
+        meddler.request_link(better.node_id, port, listener, None);
+    }
+    meddler.look();
+    assert!(meddler.node("better-mic").is_none(), "{}", stage.logs());
+    assert!(waiting.wait_for_pulls(100, LIMIT), "{}", stage.logs());
+    assert_eq!(sound(&waiting) + sound(&greedy), 0, "{}", stage.logs());
+}
+
+#[test]
+fn everybody_hears_the_virtual_mic_when_it_is_live() {
+    let Some(stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let daemon = stage.daemon.as_ref().unwrap();
+    daemon
+        .unmute()
+        .unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+    let wanted = [
+        "native, by name",
+        "native, the default source",
+        "parec",
+        "arecord -D pipewire",
+    ];
+    let results = try_all(&ground(&stage, LIMIT), |attempt| {
+        wanted.contains(&attempt.name)
+    });
+    for (name, result) in results {
+        assert_ne!(result.unwrap().sound, 0, "{name}\n{}", stage.logs());
+    }
+}
+
+/// A client that keeps what it hears.
+fn keeping(name: &str, target: Option<String>) -> RecorderOptions {
+    RecorderOptions {
+        name: name.to_owned(),
+        target,
+        format: Format::F32,
+        kept_bytes: 20 * 48_000 * 4,
+        ..RecorderOptions::default()
+    }
+}
+
+fn sound(client: &Recorder) -> usize {
+    let samples = client.samples().into_iter();
+    samples.filter(|sample| sample.to_bits() != 0).count()
 }

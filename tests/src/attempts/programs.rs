@@ -64,10 +64,10 @@ fn sound_of(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Runs a program to its end and gives what it says.
+/// Runs a program to its end and gives what it says. Where nobody serves it, it would wait for ever.
 fn run(ground: &Ground<'_>, program: &str, arguments: &[&str]) -> Result<String, String> {
-    let mut command = ground.server.own_command(program);
-    let output = command.args(arguments).output();
+    let mut command = ground.server.own_command("timeout");
+    let output = command.args(["10", program]).args(arguments).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

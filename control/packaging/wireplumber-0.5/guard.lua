@@ -1,4 +1,4 @@
--- TrueMute's guard (guard = "enforce"): a component of WirePlumber 0.5, so that it holds without TrueMute's daemon.
+-- Installed by truemute for guard = "enforce" (truemute uninstall removes it). For WirePlumber 0.5; it needs no daemon.
 --
 -- Every source but the virtual mic and its silent twin, and the factories that make nodes which belong to nobody, are
 -- hidden from every client that is not trusted. A server that checks links (docs/security.md) then refuses to link them.
