@@ -70,6 +70,7 @@ impl SilentCycle {
             rate: block.rate,
             live: false,
             flagged: false,
+            unseen_since_ns: None,
         };
         let this = match &self.last {
             Some((last, _)) => last.followed_by(block, shown, now).0,
