@@ -3,18 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::install::parts::Base;
-
-/// One file to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Below what.
-    pub base: Base,
-    /// Path relative to it.
-    pub path: &'static str,
-    /// Its text.
-    pub text: String,
-}
+use crate::install::parts::{Base, File};
 
 /// Whose processes may hear the real mics, beside WirePlumber itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

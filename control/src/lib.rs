@@ -18,5 +18,6 @@ pub mod report;
 pub mod stats;
 pub mod store;
 pub mod supervise;
+mod tool;
 pub mod top;
 pub mod trace;

@@ -58,7 +58,7 @@ pub fn installed_parts(version: Version) -> Vec<(String, String)> {
                 // The data directory lies beside it.
                 Base::Data => format!("../data/{}", part.path),
             };
-            (path, part.text.to_owned())
+            (path, part.text)
         })
         .collect()
 }

@@ -1,2 +1,2 @@
--- Installed by truemute (truemute uninstall removes it). The script says what it does.
+-- Which source apps get while no daemon serves TrueMute Microphone; the script says more.
 load_script("truemute-targets.lua")

@@ -1,4 +1,4 @@
--- Installed by truemute (truemute uninstall removes it). For WirePlumber 0.4.
+-- For WirePlumber 0.4.
 --
 -- While no daemon serves TrueMute Microphone, the silent twin stands in for it:
 -- * as the default source, if TrueMute Microphone was chosen as the default: the twin is kept as the choice before it;
@@ -127,6 +127,8 @@ local function note_default (metadata, value)
 end
 
 metadata_om:connect ("object-added", function (_, metadata)
+  -- So that `truemute doctor` sees that this runs.
+  metadata:set (0, "truemute.targets", "Spa:String", "1")
   for id, key, _, value in metadata:iterate (Id.ANY) do
     note_move (id, key, value)
     if key == DEFAULT then

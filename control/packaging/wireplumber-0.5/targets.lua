@@ -1,4 +1,4 @@
--- Installed by truemute (truemute uninstall removes it). For WirePlumber 0.5.
+-- For WirePlumber 0.5.
 --
 -- While no daemon serves TrueMute Microphone, the silent twin stands in for it:
 -- * as the default source, wherever TrueMute Microphone would be the default if it were there;
@@ -161,3 +161,12 @@ SimpleEventHook {
     meant_virtual_mic [event:get_subject ().id] = nil
   end
 }:register ()
+
+-- So that `truemute doctor` sees that this runs.
+local metadata_om = ObjectManager {
+  Interest { type = "metadata", Constraint { "metadata.name", "=", "default" } },
+}
+metadata_om:connect ("object-added", function (_, metadata)
+  metadata:set (0, "truemute.targets", "Spa:String", "1")
+end)
+metadata_om:activate ()

@@ -4,6 +4,7 @@
 mod daemon;
 mod doctor;
 mod failure;
+mod install;
 mod output;
 mod queries;
 mod stats;
@@ -81,6 +82,10 @@ enum Command {
     },
     /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
     Demo(DemoArgs),
+    /// Install for this user: the daemon at login, silence while it is away. Doing it again brings it up to date
+    Install(InstallArgs),
+    /// Undo what install did, also after a crash
+    Uninstall(InstallArgs),
     /// Check the installation; say what is wrong and what to do
     Doctor,
     /// Show clients and their pulls live on this terminal; m toggles
@@ -115,6 +120,22 @@ struct StatsArgs {
     /// Print CSV; docs/history.md says what the columns mean
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct InstallArgs {
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Start PipeWire, WirePlumber and the daemon again afterwards; all sound stops for a moment
+    #[arg(long)]
+    restart: bool,
+}
+
+impl From<InstallArgs> for crate::install::Options {
+    fn from(InstallArgs { dry_run, restart }: InstallArgs) -> Self {
+        Self { dry_run, restart }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +183,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
         Command::Top => top::run(&socket()?),
+        Command::Install(args) => install::install(args.into()),
+        Command::Uninstall(args) => install::uninstall(args.into()),
         Command::Doctor => doctor::run(socket()),
     }
 }

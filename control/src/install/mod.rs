@@ -1,5 +1,413 @@
-//! What `truemute install` puts into a user's directories. [`parts`] has the files, [`versions`] finds out which of them a
-//! machine needs.
+//! `truemute install` and `truemute uninstall`, for one user. This file says what is done in what order; [`parts`] has the
+//! files, [`versions`] finds out which of them a machine needs, [`disk`] writes and removes them, [`record`] remembers what was
+//! changed, [`default_source`] and [`services`] deal with the session manager and with systemd.
 
+mod default_source;
+pub(crate) mod disk;
 pub mod parts;
+mod places;
+mod record;
+mod services;
 mod versions;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use truemute_pipewire::VIRTUAL_MIC;
+
+use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
+use crate::enforcement::{self, Trusted};
+use disk::Found;
+use parts::{File, SILENT_TWIN, Wireplumber};
+use places::Places;
+use record::{Before, Record};
+
+/// How to install or uninstall.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Start the audio server and the daemon again afterwards.
+    pub restart: bool,
+}
+
+/// Why it could not be done. Nothing, or not all, was done then; doing it again goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// There is no home directory.
+    #[error("There is no home directory to install to. Set HOME.")]
+    NoHome,
+    /// Run by sudo, for the wrong user.
+    #[error("This would install TrueMute for root. Run it as yourself, without sudo.")]
+    Sudo,
+    /// The executable's path is not known.
+    #[error("It cannot be found out where this program lies: {0}. Start it by its path.")]
+    NoProgram(io::Error),
+    /// The configuration says what to install.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Others' files lie where ours belong.
+    #[error("Not ours, and in the way: {}. Move it away, then run this again.", .0.display())]
+    Foreign(PathBuf),
+    /// A file or directory.
+    #[error("{} cannot be read, written or removed: {source}. Check whose it is, and the disk.", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// systemd refused.
+    #[error("systemd did not do it: {0}. Look at systemctl --user status truemute.")]
+    Systemd(String),
+    /// Restarting was asked for, and there is nobody to do it.
+    #[error(
+        "There is no systemd of this user that could start PipeWire again. Start it again by hand, without --restart."
+    )]
+    NoSystemd,
+}
+
+/// Installs for the user who runs this program, and tells `say` each thing that is done, in a sentence. Doing it again changes
+/// only what is not as it should be.
+///
+/// # Errors
+/// See [`InstallError`]. If a file of somebody else's is in the way, nothing is done.
+pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
+    let mut work = Work::begin(options, say)?;
+    let executable = std::env::current_exe().map_err(InstallError::NoProgram)?;
+    let wanted = wanted(&executable)?;
+    let mut stale = work.places_of(&parts_of_any());
+    let mut changes = Vec::new();
+    for file in &wanted {
+        let (path, text) = (work.path(file), disk::marked(file));
+        stale.remove(&path);
+        match disk::look(&path, &text).map_err(file_error(&path))? {
+            Found::Same => {}
+            Found::Foreign => return Err(InstallError::Foreign(path)),
+            Found::Nothing | Found::Other => changes.push((path, text)),
+        }
+    }
+    let unit = work.path(&parts::unit(&executable));
+    let new_unit = changes.iter().any(|(path, _)| *path == unit);
+    work.write(changes)?;
+    // What another version of us, or of the session manager, needed.
+    work.remove(stale)?;
+    work.make_default();
+    if work.systemd {
+        if new_unit {
+            work.systemctl("Tell systemd of its unit", &["daemon-reload"])?;
+        }
+        if services::systemctl(&["is-enabled", services::UNIT]).is_err() {
+            let enable = ["enable", services::UNIT];
+            work.systemctl("Start the daemon at each login", &enable)?;
+        }
+    } else {
+        work.tell("No systemd of this user answers: nothing starts the daemon at login. Have the session start `truemute supervise`.");
+    }
+    if Wireplumber::installed().is_none() {
+        work.tell("This WirePlumber is not known, or there is none: without the daemon, apps get silence only where no other source was chosen.");
+    }
+    work.restart(true)
+}
+
+/// Undoes [`install`], whatever of it is there, also after a crash, and tells `say` each thing that is done.
+///
+/// # Errors
+/// See [`InstallError`].
+pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
+    let mut work = Work::begin(options, say)?;
+    let mut files = work.places_of(&parts_of_any());
+    files.extend(work.record.files.iter().cloned());
+    let unit = work.path(&parts::unit(Path::new("")));
+    if work.systemd && disk::look(&unit, "").is_ok_and(|it| it == Found::Other) {
+        work.systemctl("End the daemon", &["disable", "--now", services::UNIT])?;
+    }
+    work.restore_default();
+    work.remove(files)?;
+    if work.systemd {
+        work.systemctl("Tell systemd that the unit is gone", &["daemon-reload"])?;
+    }
+    work.restart(false)?;
+    work.forget()?;
+    work.tell("Your configuration and the history of counts stay where they are.");
+    Ok(())
+}
+
+/// The files that this machine needs.
+///
+/// # Errors
+/// The configuration or the policy cannot be read: they say whether the guard enforces.
+pub(crate) fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
+    let config = Config::read_default()?;
+    let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
+    let config = Settings::new(config, policy).config;
+    let wireplumber = Wireplumber::installed();
+    let mut files = vec![parts::unit(executable)];
+    files.extend(parts::of_server(wireplumber));
+    if config.guard == Guard::Enforce && wireplumber == Some(Wireplumber::V0_5) {
+        files.extend(enforcement::files(&trusted(&config, executable)));
+    }
+    Ok(files)
+}
+
+fn trusted(config: &Config, executable: &Path) -> Trusted {
+    let processors = config.trusted_processors.iter();
+    let paths = processors.filter(|it| it.contains('/')).map(PathBuf::from);
+    Trusted {
+        units: vec![services::UNIT.to_owned()],
+        executables: paths.chain([executable.to_owned()]).collect(),
+    }
+}
+
+/// Every file that could be ours, on any machine.
+fn parts_of_any() -> Vec<File> {
+    let mut files = vec![parts::unit(Path::new(""))];
+    for wireplumber in [Wireplumber::V0_4, Wireplumber::V0_5] {
+        files.extend(parts::of_server(Some(wireplumber)));
+    }
+    files.extend(enforcement::files(&Trusted::default()));
+    files
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+    let path = path.to_owned();
+    move |source| InstallError::File { path, source }
+}
+
+/// One run: what is known, and whom to tell.
+struct Work<'a> {
+    options: Options,
+    say: &'a mut dyn FnMut(&str),
+    places: Places,
+    record: Record,
+    systemd: bool,
+    changed: bool,
+}
+
+impl<'a> Work<'a> {
+    fn begin(options: Options, say: &'a mut dyn FnMut(&str)) -> Result<Self, InstallError> {
+        if rustix::process::geteuid().is_root() && std::env::var_os("SUDO_UID").is_some() {
+            return Err(InstallError::Sudo);
+        }
+        let places = Places::of_user().ok_or(InstallError::NoHome)?;
+        let systemd = services::are_there();
+        if options.restart && !systemd {
+            return Err(InstallError::NoSystemd);
+        }
+        Ok(Self {
+            options,
+            say,
+            record: Record::read(&places.record),
+            places,
+            systemd,
+            changed: false,
+        })
+    }
+
+    fn tell(&mut self, what: &str) {
+        (self.say)(what);
+    }
+
+    /// Says what is done; false if it is not to be done.
+    fn does(&mut self, what: &str) -> bool {
+        self.changed = true;
+        if self.options.dry_run {
+            self.tell(&format!("Not done, only said: {what}."));
+        } else {
+            self.tell(&format!("{what}."));
+        }
+        !self.options.dry_run
+    }
+
+    fn path(&self, file: &File) -> PathBuf {
+        self.places.base(file.base).join(file.path)
+    }
+
+    fn places_of(&self, files: &[File]) -> BTreeSet<PathBuf> {
+        files.iter().map(|file| self.path(file)).collect()
+    }
+
+    fn remember(&mut self) -> Result<(), InstallError> {
+        let path = self.places.record.clone();
+        self.record.write(&path).map_err(file_error(&path))
+    }
+
+    fn write(&mut self, changes: Vec<(PathBuf, String)>) -> Result<(), InstallError> {
+        for (path, text) in changes {
+            if !self.does(&format!("Write {}", path.display())) {
+                continue;
+            }
+            let made = disk::write(&path, &text).map_err(file_error(&path))?;
+            self.record.directories.extend(made);
+            self.record.files.insert(path);
+            self.remember()?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, paths: BTreeSet<PathBuf>) -> Result<(), InstallError> {
+        for path in paths {
+            match disk::look(&path, "").map_err(file_error(&path))? {
+                Found::Nothing => {}
+                Found::Foreign => {
+                    self.tell(&format!(
+                        "Left alone, for it is not ours: {}.",
+                        path.display()
+                    ));
+                }
+                Found::Same | Found::Other => {
+                    if self.does(&format!("Remove {}", path.display())) {
+                        disk::remove(&path).map_err(file_error(&path))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the virtual mic the default source, and remembers what was.
+    fn make_default(&mut self) {
+        match default_source::chosen() {
+            Ok(Some(name)) if name == VIRTUAL_MIC => {}
+            Ok(before) => {
+                let was = before.clone();
+                if !self.does("Make TrueMute Microphone the default input") {
+                    return;
+                }
+                if self.record.default_source.is_none() {
+                    let name = before.filter(|name| !default_source::is_ours(name));
+                    self.record.default_source = Some(Before { name });
+                }
+                // The twin first, so that it is the choice before: what WirePlumber 0.4 falls back to.
+                let done = self
+                    .remember()
+                    .map_err(|error| error.to_string())
+                    .and_then(|()| default_source::choose(Some(SILENT_TWIN)))
+                    .and_then(|()| default_source::choose(Some(VIRTUAL_MIC)));
+                match done {
+                    Ok(()) => default_source::wait_until_stored(&self.places.wireplumber, Some(VIRTUAL_MIC)),
+                    Err(why) => self.tell(&format!("That could not be done ({why}). Choose it in the desktop's sound settings.")),
+                }
+                if let Some(name) = was {
+                    self.tell(&format!(
+                        "Your input was {name}. To have TrueMute follow it whatever else is plugged in, write real_mic = \"{name}\" into its configuration."
+                    ));
+                }
+            }
+            Err(why) => self.tell(&format!(
+                "The default input is left as it is ({why}). Run this again when PipeWire runs, or choose TrueMute Microphone in the desktop's sound settings."
+            )),
+        }
+    }
+
+    /// Gives back the default source that was before, unless somebody chose another since.
+    fn restore_default(&mut self) {
+        let Ok(now) = default_source::chosen() else {
+            return;
+        };
+        let before = self.record.default_source.clone().and_then(|it| it.name);
+        let is_ours = now.as_deref().is_none_or(default_source::is_ours);
+        if !is_ours || now == before {
+            return;
+        }
+        let what = match &before {
+            Some(name) => format!("Make {name} the default input again"),
+            None => "Have no default input chosen, as before".to_owned(),
+        };
+        if !self.does(&what) {
+            return;
+        }
+        match default_source::choose(before.as_deref()) {
+            Ok(()) => {
+                default_source::wait_until_stored(&self.places.wireplumber, before.as_deref())
+            }
+            Err(why) => self.tell(&format!(
+                "That could not be done ({why}). Choose an input in the desktop's sound settings."
+            )),
+        }
+    }
+
+    fn systemctl(&mut self, what: &str, arguments: &[&str]) -> Result<(), InstallError> {
+        let what = format!("{what}: systemctl --user {}", arguments.join(" "));
+        if self.does(&what) {
+            services::systemctl(arguments).map_err(InstallError::Systemd)?;
+        }
+        Ok(())
+    }
+
+    /// Starts again what has to read the files anew, or says that it has to be.
+    fn restart(&mut self, with_daemon: bool) -> Result<(), InstallError> {
+        if self.options.restart {
+            return self.restart_now(with_daemon);
+        }
+        if !self.changed {
+            self.tell(if with_daemon {
+                "Everything is in place already."
+            } else {
+                "Nothing of it is installed."
+            });
+            return Ok(());
+        }
+        self.tell("It takes effect when PipeWire, WirePlumber and the daemon have been started again, which interrupts all sound for a moment.");
+        if self.systemd {
+            let again = if with_daemon { "install" } else { "uninstall" };
+            self.tell(&format!("`truemute {again} --restart` does that."));
+        }
+        Ok(())
+    }
+
+    fn restart_now(&mut self, with_daemon: bool) -> Result<(), InstallError> {
+        let units = services::of_server();
+        let with = |verb: &'static str| [vec![verb], units.clone()].concat();
+        self.systemctl("End the audio server", &with("stop"))?;
+        if !with_daemon {
+            self.forget_in_wireplumber()?;
+        }
+        self.systemctl("Start it again", &with("start"))?;
+        if with_daemon {
+            self.systemctl("Start the daemon", &["restart", services::UNIT])?;
+        }
+        Ok(())
+    }
+
+    /// Takes our sources out of WirePlumber's state. Only while it does not run: it writes what it has in memory.
+    fn forget_in_wireplumber(&mut self) -> Result<(), InstallError> {
+        let state = self.places.wireplumber.clone();
+        for (path, rest) in default_source::remembered(&state).map_err(file_error(&state))? {
+            if self.does(&format!(
+                "Take TrueMute's sources out of {}",
+                path.display()
+            )) {
+                disk::write(&path, &rest).map_err(file_error(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last of an uninstallation: what the record says of directories, and the record.
+    fn forget(&mut self) -> Result<(), InstallError> {
+        if !self.options.restart {
+            let state = self.places.wireplumber.clone();
+            if default_source::chosen().is_err() {
+                self.forget_in_wireplumber()?;
+            } else if !default_source::remembered(&state)
+                .map_err(file_error(&state))?
+                .is_empty()
+            {
+                self.tell("WirePlumber still remembers TrueMute's sources. Run this again while it does not run, or with --restart.");
+            }
+        }
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let directories: Vec<_> = self.record.directories.iter().cloned().collect();
+        disk::remove_empty(&directories);
+        let path = self.places.record.clone();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! The audio server's graph as any client sees it, through PipeWire's own pw-dump: an independent look, since the daemon could
 //! be wrong about itself.
 
-use std::io::Read as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::tool;
 
 /// A server that takes longer to tell its graph does not work.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -34,48 +35,10 @@ pub(super) enum GraphError {
 
 /// Asks the server of this session.
 pub(super) fn read() -> Result<Graph, GraphError> {
-    let mut child = Command::new("pw-dump")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|_| GraphError::NoTool)?;
-    let read = |stream: Option<Box<dyn std::io::Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(mut stream) = stream {
-                // What cannot be read is missing below.
-                let _ = stream.read_to_end(&mut bytes);
-            }
-            bytes
-        })
-    };
-    let out = read(child.stdout.take().map(|stream| Box::new(stream) as _));
-    let errors = read(child.stderr.take().map(|stream| Box::new(stream) as _));
-    let deadline = Instant::now() + LIMIT;
-    let ended = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(None) | Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-        }
-    };
-    let (out, errors) = (
-        out.join().unwrap_or_default(),
-        errors.join().unwrap_or_default(),
-    );
-    match ended {
-        Some(status) if status.success() => parse(&out),
-        Some(_) => {
-            let words = String::from_utf8_lossy(&errors);
-            Err(GraphError::NoServer(words.trim().replace('\n', ", ")))
-        }
+    let said = tool::ask(Command::new("pw-dump"), LIMIT).map_err(|_| GraphError::NoTool)?;
+    match said.status {
+        Some(status) if status.success() => parse(&said.output),
+        Some(_) => Err(GraphError::NoServer(said.errors)),
         None => Err(GraphError::NoServer("pw-dump did not end in 5 s".into())),
     }
 }
