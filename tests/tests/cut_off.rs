@@ -1,14 +1,16 @@
 //! With `guard = "enforce"` on a server that lets everybody link to everything: who records from the real mic is cut off and
 //! sent to the virtual mic, who fights for it loses the stream, and while muted the real mic itself is mute.
 
+use rustix::process::Signal as Kill;
 use truemute::protocol::Bypass;
 use truemute_core::observed::{ClientState, Countermeasure};
 use truemute_pipewire::VIRTUAL_MIC;
-use truemute_pipewire::rehearsal::{Format, MicOptions, Signal, SimulatedMic};
+use truemute_pipewire::rehearsal::{Format, MicOptions, PrivateServer, Signal, SimulatedMic};
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, State, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
+use truemute_tests::truemute as program;
 
 const VERSIONS: [Version; 2] = [Version::Installed, Version::Debian13];
 
@@ -135,6 +137,88 @@ fn a_stream_that_is_linked_again_and_again_is_removed() {
         let bypass = cut(&stage, |it| it.stream == "fighter");
         assert!(bypass.cuts > 1, "{bypass:?}");
     });
+}
+
+#[test]
+fn while_muted_the_mic_itself_is_mute_and_nobody_is_left_with_a_muted_mic() {
+    each(&VERSIONS, |version| {
+        let config = "guard = \"enforce\"\ntrusted_processors = [\"trusted\"]\n";
+        let Some(stage) = Stage::set(&Scene {
+            version: *version,
+            config: config.to_owned(),
+            ..Scene::default()
+        }) else {
+            return;
+        };
+        let name = stage.mic.name().to_owned();
+        let trusted = reader(&stage, "trusted", &name, &[]);
+        is_muted(&stage.server, &name, true);
+        // Whoever sets it back does not get through.
+        for _ in 0..3 {
+            pactl_on(&stage.server, &["set-source-mute", &name, "0"]);
+            is_muted(&stage.server, &name, true);
+        }
+        let silent = wait_until(LIMIT, || {
+            let from = trusted.tape().logged();
+            stage.pulls(20, [&trusted]);
+            let cycles = trusted.tape().cycles_from(from);
+            cycles.iter().all(|cycle| cycle.is_zero())
+        });
+        assert!(silent, "{}", stage.logs());
+
+        stage.unmute();
+        is_muted(&stage.server, &name, false);
+        let from = trusted.tape().logged();
+        assert!(
+            trusted.wait_for_sound(true, from, LIMIT).is_some(),
+            "{}",
+            stage.logs()
+        );
+        stage.mute();
+        is_muted(&stage.server, &name, true);
+
+        let Stage {
+            recorders,
+            mut daemon,
+            mic,
+            server,
+        } = stage;
+        daemon.stop(Kill::TERM).unwrap();
+        is_muted(&server, &name, false);
+        let mut daemon = program::start(&server, config);
+        is_muted(&server, &name, true);
+        daemon.stop(Kill::KILL).unwrap();
+        is_muted(&server, &name, true);
+        let daemon = program::start(&server, "guard = \"report\"\n");
+        is_muted(&server, &name, false);
+        // What its user has muted is not ours to unmute.
+        pactl_on(&server, &["set-source-mute", &name, "1"]);
+        drop(daemon);
+        let mut daemon = program::start(&server, config);
+        daemon.unmute().unwrap();
+        daemon.mute().unwrap();
+        daemon.stop(Kill::TERM).unwrap();
+        is_muted(&server, &name, true);
+        drop((recorders, mic));
+    });
+}
+
+/// Waits until the mic's mute flag is this.
+fn is_muted(server: &PrivateServer, mic: &str, muted: bool) {
+    let mut now = String::new();
+    let wanted = if muted { "yes" } else { "no" };
+    let so = wait_until(LIMIT, || {
+        now = pactl_on(server, &["get-source-mute", mic]);
+        now.contains(wanted)
+    });
+    assert!(so, "{mic}: {now}, not {wanted}\n{}", server.log());
+}
+
+fn pactl_on(server: &PrivateServer, arguments: &[&str]) -> String {
+    let output = server.command("pactl").args(arguments).output();
+    let output = output.expect("pactl runs");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn enforced(version: Version) -> Option<Stage> {

@@ -9,6 +9,7 @@ use truemute_pipewire::{self as node, Failure, VirtualMic};
 use super::{Backend, BackendError};
 use crate::config::{Counting, Guard, Settings, WhileMuted};
 use crate::daemon::{BackendFactory, EventSink};
+use crate::store;
 
 /// Makes virtual mics on the session's PipeWire server.
 pub struct PipewireFactory {
@@ -38,6 +39,9 @@ impl PipewireFactory {
                 Guard::Enforce => node::GuardMode::Enforce,
             },
             trusted_processors: config.trusted_processors.clone(),
+            mute_hardware: config.mute_hardware,
+            muted_mics: store::default_path()
+                .map(|history| history.with_file_name("muted-mics.json")),
         };
         Self { options }
     }

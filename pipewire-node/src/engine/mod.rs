@@ -17,6 +17,7 @@ mod thread;
 mod turn;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -86,6 +87,10 @@ pub struct Options {
     /// Who may read a real mic and is no bypass by itself: paths of executables, or `node.name` where there is no slash. A
     /// trailing `*` stands for any ending.
     pub trusted_processors: Vec<String>,
+    /// Whether a mute also mutes the followed mic in hardware, where its sound card can.
+    pub mute_hardware: bool,
+    /// Where to write down which real mics were muted, so that it can be undone after a crash; without it none is.
+    pub muted_mics: Option<PathBuf>,
 }
 
 /// Why the virtual mic could not do what was asked.

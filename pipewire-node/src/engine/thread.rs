@@ -116,6 +116,10 @@ pub(super) fn run(
     }));
     inbox.ask();
     main_loop.run();
+    // Whoever mutes a mic and goes must unmute it: the daemon's end is not its user's wish to be mute.
+    if engine.borrow_mut().let_mics_go() && stage.round_trip().is_ok() {
+        engine.borrow_mut().let_mics_go();
+    }
 }
 
 /// A descriptor that somebody else owns, for as long as the loop watches it.
@@ -307,7 +311,7 @@ impl Stage {
         let data_loop = DataLoop::new(self.context.clone(), path.cycle());
         let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
         let rate = self.facts.borrow().rate;
-        let guard = Guard::new(options.guard, &options.trusted_processors, world, rate);
+        let guard = Guard::new(&options, world, rate);
         let engine = Engine::new(Parts {
             options,
             guard,

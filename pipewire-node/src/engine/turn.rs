@@ -141,6 +141,7 @@ impl Engine {
         self.answer();
         self.keep_apps();
         self.keep_mic();
+        self.keep_silence();
         self.mirror();
         self.hand_on_pulls_in_time();
         self.tell_changes();
@@ -510,6 +511,22 @@ impl Engine {
                 None => true,
             }
         });
+    }
+
+    /// Mutes real mics themselves while the gate is shut, if the guard is to.
+    fn keep_silence(&mut self) {
+        let shut = !self.parts.plan.gate.state().1;
+        let parts = &mut self.parts;
+        let (model, followed) = (parts.model.borrow(), self.following);
+        parts
+            .guard
+            .keep_silence(shut, followed, &model, &parts.watch);
+    }
+
+    /// Asks for every mic that was muted by us to be unmuted, and writes down those that are. Says whether there are any left.
+    pub(super) fn let_mics_go(&mut self) -> bool {
+        let parts = &mut self.parts;
+        !self.lost && parts.guard.let_mics_go(&parts.model.borrow(), &parts.watch)
     }
 
     /// Links or lets go of the real mic.

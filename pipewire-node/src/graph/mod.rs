@@ -3,4 +3,5 @@
 pub(crate) mod choose;
 pub(crate) mod flow;
 pub(crate) mod model;
+pub(crate) mod mutes;
 pub(crate) mod watch;

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use super::mutes::Route;
+
 /// Properties of an object, those of the registry and of its info merged; of nodes and clients only those in [`KEPT`].
 pub(crate) type Props = BTreeMap<String, String>;
 
 /// The properties of nodes and clients that the engine, the choice of the real mic and `who/` read. A node has about 40, and
 /// with 256 clients the others would take some 5 MB.
-pub(crate) const KEPT: [&str; 21] = [
+pub(crate) const KEPT: [&str; 22] = [
     "application.name",
     "application.process.binary",
     "application.process.id",
     "audio.channels",
+    "card.profile.device",
     "client.api",
     "client.id",
     "device.id",
@@ -98,6 +101,14 @@ pub(crate) struct Link {
     pub(crate) serial: u64,
 }
 
+/// The mute flag of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flag {
+    pub(crate) muted: bool,
+    /// Grows with each time that the server tells it, also if it is the same.
+    pub(crate) version: u64,
+}
+
 /// Everything that the registry told, by global id.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -105,6 +116,10 @@ pub(crate) struct Model {
     pub(crate) ports: BTreeMap<u32, Port>,
     pub(crate) links: BTreeMap<u32, Link>,
     pub(crate) clients: BTreeMap<u32, Props>,
+    /// Mute flags in the properties of sources, by node.
+    pub(crate) flags: BTreeMap<u32, Flag>,
+    /// Routes of sound cards with their mute flags, by device and by `card.profile.device`.
+    pub(crate) routes: BTreeMap<(u32, i32), (Route, u64)>,
     /// `node.name` of the source that the session manager takes as default now.
     pub(crate) default_source: Option<String>,
     /// `node.name` of the source that the user chose as default.
@@ -146,6 +161,40 @@ impl Model {
         ports
     }
 
+    /// The mute flag of a source, where it is known: that of its card's route if it has one.
+    pub(crate) fn mute_flag(&self, node: u32) -> Option<Flag> {
+        match self.route(node) {
+            Some((_, route, version)) => Some(Flag {
+                muted: route.muted,
+                version,
+            }),
+            None => self.flags.get(&node).copied(),
+        }
+    }
+
+    /// The card and the route in which a source's mute flag is.
+    pub(crate) fn route(&self, node: u32) -> Option<(u32, Route, u64)> {
+        let node = self.nodes.get(&node)?;
+        let device = node.prop("device.id").parse().ok()?;
+        let place = node.prop("card.profile.device").parse().ok()?;
+        let (route, version) = self.routes.get(&(device, place))?;
+        Some((device, *route, *version))
+    }
+
+    /// The server told a source's own mute flag.
+    pub(crate) fn set_flag(&mut self, node: u32, muted: bool) {
+        self.version += 1;
+        let version = self.version;
+        self.flags.insert(node, Flag { muted, version });
+    }
+
+    /// The server told a card's route.
+    pub(crate) fn set_route(&mut self, device: u32, route: Route) {
+        self.version += 1;
+        self.routes
+            .insert((device, route.device), (route, self.version));
+    }
+
     /// Whether anything but `except` is linked to an output of this node.
     pub(crate) fn used_by_others(&self, node: u32, except: Option<u32>) -> bool {
         self.links
@@ -164,6 +213,8 @@ impl Model {
 
     /// Forgets an object.
     pub(crate) fn remove(&mut self, id: u32) -> bool {
+        self.flags.remove(&id);
+        self.routes.retain(|(device, _), _| *device != id);
         self.targets.remove(&id);
         self.nodes.remove(&id).is_some()
             | self.ports.remove(&id).is_some()

@@ -10,17 +10,21 @@ use std::{
 use pipewire::{
     client::Client,
     core::CoreRc,
+    device::Device,
     metadata::Metadata,
     node::{Node as NodeProxy, NodeState as PwNodeState},
     registry::{GlobalObject, Listener, RegistryRc},
     spa::{
         node::command::{NodeCommand, NodeCommandId},
+        param::ParamType,
+        pod::Pod,
         utils::dict::DictRef,
     },
     types::ObjectType,
 };
 
 use super::model::{KEPT, Link, Model, Node, NodeState, Port, Props};
+use super::mutes;
 
 /// What a [`Watch`] calls after the model changed.
 pub(crate) type Changed = Rc<dyn Fn()>;
@@ -29,6 +33,7 @@ pub(crate) type Changed = Rc<dyn Fn()>;
 struct Bound {
     node: Option<Rc<NodeProxy>>,
     metadata: Option<Rc<Metadata>>,
+    device: Option<Rc<Device>>,
     _keep: Box<dyn Any>,
 }
 
@@ -119,6 +124,24 @@ impl Watch {
         let _ = self.registry.destroy_global(id);
     }
 
+    /// Sets the mute flag of a source: in its card's route if it has one, else its own.
+    pub(crate) fn mute(&self, node: u32, muted: bool, model: &Model) {
+        let bound = self.bound.borrow();
+        if let Some((device, route, _)) = model.route(node) {
+            let device = bound.get(&device).and_then(|it| it.device.clone());
+            let param = mutes::route_with(route, muted);
+            if let (Some(device), Some(param)) = (device, Pod::from_bytes(&param)) {
+                device.set_param(ParamType::Route, 0, param);
+            }
+        } else {
+            let node = bound.get(&node).and_then(|it| it.node.clone());
+            let param = mutes::props_with(muted);
+            if let (Some(node), Some(param)) = (node, Pod::from_bytes(&param)) {
+                node.set_param(ParamType::Props, 0, param);
+            }
+        }
+    }
+
     /// Asks a node to close its device now, instead of after the session manager's five seconds.
     pub(crate) fn suspend(&self, node: u32) {
         let proxy = self.bound.borrow().get(&node).and_then(|b| b.node.clone());
@@ -166,11 +189,16 @@ fn add(
                     told: false,
                 },
             );
+            let class = props.get("media.class").map_or("", String::as_str);
+            if class.starts_with("Audio/Source") || class == "Audio/Duplex" {
+                proxy.subscribe_params(&[ParamType::Props]);
+            }
             let listener = watch_node(&proxy, global.id, Rc::downgrade(model), changed.clone());
             // The listener refers to the proxy, so it goes first.
             Some(Bound {
                 node: Some(proxy.clone()),
                 metadata: None,
+                device: None,
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -195,6 +223,33 @@ fn add(
             Some(Bound {
                 node: None,
                 metadata: None,
+                device: None,
+                _keep: Box::new((listener, proxy)),
+            })
+        }
+        ObjectType::Device
+            if props
+                .get("media.class")
+                .is_some_and(|it| it == "Audio/Device") =>
+        {
+            let proxy: Rc<Device> = Rc::new(registry.bind(global).ok()?);
+            proxy.subscribe_params(&[ParamType::Route]);
+            let (id, model, changed) = (global.id, Rc::downgrade(model), changed.clone());
+            let listener = proxy
+                .add_listener_local()
+                .param(move |_, _, _, _, param| {
+                    if let (Some(model), Some(route)) =
+                        (model.upgrade(), param.and_then(mutes::route))
+                    {
+                        model.borrow_mut().set_route(id, route);
+                        changed();
+                    }
+                })
+                .register();
+            Some(Bound {
+                node: None,
+                metadata: None,
+                device: Some(proxy.clone()),
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -254,6 +309,7 @@ fn add(
             Some(Bound {
                 node: None,
                 metadata: Some(proxy.clone()),
+                device: None,
                 _keep: Box::new((listener, proxy)),
             })
         }
@@ -267,6 +323,7 @@ fn watch_node(
     model: Weak<RefCell<Model>>,
     changed: Changed,
 ) -> pipewire::node::NodeListener {
+    let (of_param, param_changed) = (model.clone(), changed.clone());
     proxy
         .add_listener_local()
         .info(move |info| {
@@ -283,6 +340,18 @@ fn watch_node(
             }
             model.borrow_mut().version += 1;
             changed();
+        })
+        .param({
+            let model = of_param;
+            let changed = param_changed;
+            move |_, _, _, _, param| {
+                if let (Some(model), Some(muted)) =
+                    (model.upgrade(), param.and_then(mutes::flag_in_props))
+                {
+                    model.borrow_mut().set_flag(id, muted);
+                    changed();
+                }
+            }
         })
         .register()
 }

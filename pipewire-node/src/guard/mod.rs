@@ -1,9 +1,12 @@
 //! The guard: who gets a real mic's sound past the gate, and what is done about it. [`reach`] finds them in the graph,
-//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off.
+//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile.
 
 mod bypasses;
 mod cut;
 mod reach;
+mod silence;
+
+use std::collections::BTreeSet;
 
 use truemute_core::observed::Bypass;
 
@@ -11,10 +14,12 @@ pub(crate) use self::bypasses::Now;
 use self::{
     bypasses::Bypasses,
     cut::{Cutter, Order},
+    silence::Silence,
 };
 use crate::{
-    GuardMode,
+    GuardMode, Options,
     graph::{flow::Graph, model::Model, watch::Watch},
+    monotonic::monotonic_ns,
     who::system::System,
 };
 
@@ -26,23 +31,54 @@ pub(crate) struct Guard {
     mode: GuardMode,
     bypasses: Bypasses,
     cutter: Cutter,
+    mute_hardware: bool,
+    /// All real mics, if they are to be muted.
+    mics: BTreeSet<u32>,
+    silence: Silence,
     /// Sample rate by which frames are estimated.
     rate: u32,
 }
 
 impl Guard {
-    pub(crate) fn new(
-        mode: GuardMode,
-        trusted: &[String],
-        world: System,
-        rate: Option<u32>,
-    ) -> Self {
+    pub(crate) fn new(options: &Options, world: System, rate: Option<u32>) -> Self {
         Self {
-            mode,
-            bypasses: Bypasses::new(world, trusted),
+            mode: options.guard,
+            mute_hardware: options.mute_hardware,
+            bypasses: Bypasses::new(world, &options.trusted_processors),
             cutter: Cutter::default(),
+            mics: BTreeSet::new(),
+            silence: Silence::remembered(options.muted_mics.clone()),
             rate: rate.unwrap_or(USUAL_RATE),
         }
+    }
+
+    /// Mutes the real mics themselves while the gate is `shut`, and undoes it.
+    pub(crate) fn keep_silence(
+        &mut self,
+        shut: bool,
+        followed: Option<u32>,
+        model: &Model,
+        watch: &Watch,
+    ) {
+        let enforced = self.mode == GuardMode::Enforce;
+        let mut wanted = BTreeSet::new();
+        if shut && enforced {
+            wanted.extend(self.mics.iter().copied());
+        }
+        if shut && self.mute_hardware {
+            wanted.extend(followed.filter(|mic| model.route(*mic).is_some()));
+        }
+        for order in self.silence.keep(&wanted, model, monotonic_ns()) {
+            watch.mute(order.node, order.muted, model);
+        }
+    }
+
+    /// Unmutes what was muted here. Says whether an answer of the server is still awaited.
+    pub(crate) fn let_mics_go(&mut self, model: &Model, watch: &Watch) -> bool {
+        for order in self.silence.keep(&BTreeSet::new(), model, monotonic_ns()) {
+            watch.mute(order.node, order.muted, model);
+        }
+        self.silence.holds_any()
     }
 
     /// Looks at the graph after it changed, and acts if it is to.
@@ -61,6 +97,7 @@ impl Guard {
         let reached = reach::reach(graph);
         self.bypasses.update(&reached, model, now, self.rate);
         if self.mode == GuardMode::Enforce {
+            self.mics = reach::mics(graph);
             let bypasses = self.bypasses.untrusted(&reached);
             let passes = |id: u32| {
                 let node = model.nodes.get(&id);

@@ -32,13 +32,7 @@ pub(crate) fn reach(graph: Graph<'_>) -> Vec<Reached> {
     let flow = Flow::new(graph);
     let derived = derived_from_us(graph, &flow);
     let ours = ours(graph);
-    let mics: Vec<&NodeFacts> = graph
-        .nodes
-        .iter()
-        .filter(|node| {
-            is_origin(node, graph, &ours) && (node.hardware || !derived.contains(&node.id))
-        })
-        .collect();
+    let mics: Vec<&NodeFacts> = mics_of(graph, &ours, &derived).collect();
     let ways: Vec<(&NodeFacts, Ways)> = mics
         .iter()
         .map(|mic| (*mic, Ways::from(mic.id, &flow, &ours)))
@@ -74,6 +68,24 @@ pub(crate) fn reach(graph: Graph<'_>) -> Vec<Reached> {
         }
     }
     best.into_values().map(|(_, _, reached)| reached).collect()
+}
+
+/// All real mics: sources whose sound comes from nowhere else in the graph, and not from us.
+pub(crate) fn mics(graph: Graph<'_>) -> BTreeSet<u32> {
+    let derived = derived_from_us(graph, &Flow::new(graph));
+    mics_of(graph, &ours(graph), &derived)
+        .map(|mic| mic.id)
+        .collect()
+}
+
+fn mics_of<'a>(
+    graph: Graph<'a>,
+    ours: &BTreeSet<u32>,
+    derived: &BTreeSet<u32>,
+) -> impl Iterator<Item = &'a NodeFacts> {
+    graph.nodes.iter().filter(move |node| {
+        is_origin(node, graph, ours) && (node.hardware || !derived.contains(&node.id))
+    })
 }
 
 /// Whether anything but the gate is linked to a source at all: most of the time nothing is, and no more has to be looked at.
