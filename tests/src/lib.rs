@@ -1,5 +1,6 @@
 //! What the end-to-end tests and benchmarks share: recording clients that count and log ([`recorder`], [`tape`]), what
-//! their logs prove ([`evidence`]), clients of every kind that come back ([`listening`]), that meddle with everything ([`meddler`]) or look at it ([`onlooker`]), effects
+//! their logs prove ([`evidence`], [`counted`]), clients of every kind that come back ([`listening`]), that meddle with
+//! everything ([`meddler`]), look at it ([`onlooker`]) or try to get round the virtual mic ([`attempts`], [`guarded`]), effects
 //! ([`effects`]), browsers ([`browser`]) with a page that records ([`page`]), the servers to run against ([`servers`]), the
 //! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]). The private server itself is
 //! `truemute_pipewire::rehearsal`.
@@ -7,6 +8,7 @@
 pub mod append;
 pub mod attempts;
 pub mod browser;
+pub mod counted;
 pub mod effects;
 pub mod evidence;
 pub mod guarded;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::ordinary_user;
 use crate::other_debian::{self, Release};
@@ -27,12 +27,16 @@ pub(crate) enum Group {
     Common,
     /// Real browsers.
     Browsers,
+    /// Long ones with random faults.
+    Soak,
 }
 
 impl Group {
     fn of(program: &str) -> Self {
         if program.starts_with("browser") {
             Self::Browsers
+        } else if program == "soak" {
+            Self::Soak
         } else {
             Self::Common
         }
@@ -95,11 +99,24 @@ pub(crate) fn check_on_forky(run: &mut Run<'_>) -> Result<Tally> {
 }
 
 fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command) -> Result<Tally> {
+    let workspace = run.workspace;
+    let wanted = |program: &str| Group::of(program) == group;
+    run_programs(run, |words| workspace.cargo(words), wanted, command)
+}
+
+/// Builds with the commands that `cargo` makes of its words, and runs the `wanted` test programs with the commands that
+/// `command` makes of their files.
+pub(crate) fn run_programs(
+    run: &mut Run<'_>,
+    cargo: impl Fn(&str) -> Command,
+    wanted: impl Fn(&str) -> bool,
+    command: impl Fn(&Path) -> Command,
+) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut ran = 0;
-    for program in build(run)?
+    for program in build(run, cargo)?
         .iter()
-        .filter(|program| Group::of(&program.name) == group)
+        .filter(|program| wanted(&program.name))
     {
         run.progress.say(&format!("  {}", program.name));
         let folder = run.workspace.root.join("tests");
@@ -115,7 +132,7 @@ fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command
             }
             command
         };
-        let mut outcome = run.tests(tests(&[]), RUN_LIMIT)?;
+        let mut outcome = run.tests(tests(&[]), limit(&program.name)?)?;
         if let Some(names) = outcome.to_try_again() {
             run.progress.say(&format!(
                 "  {}: once more, alone: {}",
@@ -133,16 +150,25 @@ fn run_group(run: &mut Run<'_>, group: Group, command: impl Fn(&Path) -> Command
     Ok(tally)
 }
 
+/// How long a test program may run.
+fn limit(program: &str) -> Result<Duration> {
+    let soak = match std::env::var("SOAK_SECONDS") {
+        Ok(text) if Group::of(program) == Group::Soak => text
+            .parse()
+            .context("SOAK_SECONDS is not a whole number of seconds")?,
+        _ => 0,
+    };
+    Ok(RUN_LIMIT + Duration::from_secs(soak))
+}
+
 /// Builds `truemute`, the tools of tests/ and its test programs; returns the latter.
-fn build(run: &mut Run<'_>) -> Result<Vec<TestProgram>> {
-    let build = run
-        .workspace
-        .cargo("build --package truemute --package truemute-tests --locked");
+fn build(run: &mut Run<'_>, cargo: impl Fn(&str) -> Command) -> Result<Vec<TestProgram>> {
+    let build = cargo("build --package truemute --package truemute-tests --locked");
     let ended = run.command(build, BUILD_LIMIT, |_| {})?;
     if !ended.ok() {
         bail!("cannot build the programs that the tests run ({ended})");
     }
-    let build = run.workspace.cargo(
+    let build = cargo(
         "test --package truemute-tests --tests --no-run --locked --message-format=json-render-diagnostics",
     );
     let mut programs = Vec::new();

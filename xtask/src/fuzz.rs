@@ -74,7 +74,8 @@ pub(crate) fn lock(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn host() -> Result<String> {
+/// The machine's target triple.
+pub(crate) fn host() -> Result<String> {
     let output = Command::new("rustc")
         .arg("-vV")
         .output()
@@ -87,7 +88,7 @@ fn host() -> Result<String> {
 }
 
 /// Whether this compiler brings AddressSanitizer's runtime; rustup's does on x86_64 and aarch64 Linux.
-fn has_address_sanitizer(host: &str) -> Result<bool> {
+pub(crate) fn has_address_sanitizer(host: &str) -> Result<bool> {
     let output = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", host])
         .output()?;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the tasks of whoever builds, tests or releases TrueMute.
 //! It is compiled before any system library is installed, so it uses no crate that needs one.
 
+mod asan;
 mod bench;
 mod demo;
 mod deny;

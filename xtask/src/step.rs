@@ -15,7 +15,7 @@ use crate::process::Ended;
 use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{deny, fuzz};
+use crate::{asan, deny, fuzz};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +40,12 @@ pub(crate) enum Step {
     E2eForky,
     /// Real browsers record from the virtual microphone
     Browsers,
+    /// Random toggles, clients and faults for three minutes (SOAK_SECONDS)
+    Soak,
+    /// Some end-to-end tests with everything of ours under AddressSanitizer
+    Asan,
+    /// All of them so; only when asked for
+    AsanAll,
     /// A minute of fuzzing for each parser of what others wrote
     Fuzz,
 }
@@ -61,6 +67,11 @@ impl Step {
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Whether it runs when no step is chosen.
+    pub(crate) fn is_usual(self) -> bool {
+        self != Self::AsanAll
+    }
+
     /// What it does, in a few words.
     pub(crate) fn about(self) -> String {
         let help = self
@@ -75,9 +86,14 @@ impl Step {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
             Self::Fuzz => &[Part::Build, Part::Test],
-            Self::Unit | Self::E2e | Self::E2eUser | Self::E2eForky | Self::Browsers => {
-                &[Part::Build, Part::Run, Part::Test]
-            }
+            Self::Unit
+            | Self::E2e
+            | Self::E2eUser
+            | Self::E2eForky
+            | Self::Browsers
+            | Self::Soak
+            | Self::Asan
+            | Self::AsanAll => &[Part::Build, Part::Run, Part::Test],
         }
     }
 
@@ -96,6 +112,9 @@ impl Step {
             Self::E2eUser => e2e::check_as_ordinary_user(run),
             Self::E2eForky => e2e::check_on_forky(run),
             Self::Browsers => e2e::check(run, Group::Browsers),
+            Self::Soak => e2e::check(run, Group::Soak),
+            Self::Asan => asan::check(run, false),
+            Self::AsanAll => asan::check(run, true),
             Self::Fuzz => fuzz::check(run),
         }
     }

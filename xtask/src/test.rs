@@ -15,9 +15,9 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{deny, setup};
 
-/// Runs the chosen steps (none chosen: all). Returns whether nothing failed; the last line printed is the closing line.
+/// Runs the chosen steps (none chosen: the usual ones). Returns whether nothing failed; the last line printed is the closing line.
 pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, chosen: &[Step]) -> Result<bool> {
-    let chosen = |step: &&Step| chosen.is_empty() || chosen.contains(step);
+    let chosen = |step: &&Step| chosen.contains(step) || (chosen.is_empty() && step.is_usual());
     let steps: Vec<Step> = Step::value_variants()
         .iter()
         .filter(chosen)

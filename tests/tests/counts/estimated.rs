@@ -2,10 +2,9 @@
 
 use truemute_core::observed::CountedBy;
 use truemute_pipewire::VIRTUAL_MIC;
+use truemute_tests::counted::{Own, gone, of_stream};
 use truemute_tests::recorder::RecorderOptions;
 use truemute_tests::stage::{Scene, Stage, WhileMuted};
-
-use crate::compare::{Own, gone, of_stream};
 
 #[test]
 fn the_profiler_estimates_and_says_so() {

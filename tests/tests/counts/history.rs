@@ -7,11 +7,10 @@ use rustix::process::Signal;
 use truemute::protocol::Stats;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{App, AppRecording, Format, Wanted};
+use truemute_tests::counted::{Own, UNFED, of_stream};
 use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
 use truemute_tests::truemute::executable;
-
-use crate::compare::{Own, UNFED, of_stream};
 
 /// Short clients.
 const CLIENTS: usize = 40;

@@ -1,9 +1,9 @@
 //! Whether what `truemute` counts is what its clients did (P5), through the real daemon: native clients that count
 //! themselves ([`native`]), people's programs ([`apps`]), those that cork ([`corked`]), the single pulls ([`traced`]), the history ([`history`]), and
-//! what the profiler estimates ([`estimated`]). The rule by which two counts are compared is [`compare`].
+//! what the profiler estimates ([`estimated`]). The rule by which two counts are compared is
+//! `truemute_tests::counted`.
 
 mod apps;
-mod compare;
 mod corked;
 mod estimated;
 mod history;

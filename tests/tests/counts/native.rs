@@ -4,11 +4,10 @@ use std::sync::{PoisonError, RwLock};
 
 use truemute_core::observed::CountedBy;
 use truemute_pipewire::VIRTUAL_MIC;
+use truemute_tests::counted::{Own, gone, of_stream};
 use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
-
-use crate::compare::{Own, gone, of_stream};
 
 /// Buffers that each client gets in each state of the gate, at least.
 const STRETCH: u64 = 30;

@@ -7,11 +7,10 @@ use rustix::process::Signal;
 use truemute::protocol::{GateState, TraceLine};
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::Program;
+use truemute_tests::counted::gone;
 use truemute_tests::recorder::{RecorderOptions, wait_until};
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted};
 use truemute_tests::truemute::executable;
-
-use crate::compare::gone;
 
 #[test]
 fn the_trace_has_each_counted_pull() {

@@ -2,17 +2,17 @@
 
 use std::ops::RangeInclusive;
 
+use crate::recorder::{Ended, wait_until};
+use crate::stage::{LIMIT, Stage};
 use truemute::clock::{Stamp, rfc3339};
 use truemute::protocol::{ClientStats, Figures, Stats};
 use truemute_core::observed::ClientState;
-use truemute_tests::recorder::{Ended, wait_until};
-use truemute_tests::stage::{LIMIT, Stage};
 
 /// The figures of the stream with this name.
 ///
 /// # Panics
 /// If there are two.
-pub(crate) fn of_stream<'a>(stats: &'a Stats, name: &str) -> Option<&'a ClientStats> {
+pub fn of_stream<'a>(stats: &'a Stats, name: &str) -> Option<&'a ClientStats> {
     let mut found = stats.clients.iter().filter(|it| it.stream == name);
     let first = found.next();
     assert!(found.next().is_none(), "{name} is there twice: {stats:?}");
@@ -23,7 +23,7 @@ pub(crate) fn of_stream<'a>(stats: &'a Stats, name: &str) -> Option<&'a ClientSt
 ///
 /// # Panics
 /// If they do not.
-pub(crate) fn gone(stage: &Stage, count: usize) -> Stats {
+pub fn gone(stage: &Stage, count: usize) -> Stats {
     let mut stats = None;
     let all = wait_until(LIMIT, || {
         let now = stage.daemon.stats();
@@ -46,11 +46,11 @@ pub(crate) fn gone(stage: &Stage, count: usize) -> Stats {
 }
 
 /// Cycles at the start of a client in which its link may carry nothing yet. 15 were seen.
-pub(crate) const UNFED: u64 = 32;
+pub const UNFED: u64 = 32;
 
 /// What a client of ours counted itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Own {
+pub struct Own {
     /// Callbacks that brought sound.
     live: u64,
     /// Callbacks that brought zeros.
@@ -67,7 +67,7 @@ impl Own {
     ///
     /// # Panics
     /// If its tape is not whole.
-    pub(crate) fn new(ended: &Ended) -> Self {
+    pub fn new(ended: &Ended) -> Self {
         let tape = &ended.tape;
         assert_eq!(tape.lost(), 0);
         let cycles = tape.cycles_from(0);
@@ -82,7 +82,7 @@ impl Own {
     }
 
     /// Callbacks in all.
-    pub(crate) fn pulls(&self) -> u64 {
+    pub fn pulls(&self) -> u64 {
         self.live + self.muted
     }
 
@@ -91,7 +91,7 @@ impl Own {
     /// Two edges are no error (see pipewire-node/src/count). A client runs before its link carries anything: the virtual
     /// mic may not know of the link then, and if it does it counts what the gate said. And a cycle that runs while the client disconnects is completed, though
     /// its callback is not called in it any more.
-    pub(crate) fn disagrees(&self, counted: &ClientStats, quantum: u32) -> Option<String> {
+    pub fn disagrees(&self, counted: &ClientStats, quantum: u32) -> Option<String> {
         let asked = rfc3339(self.asked_ns);
         let last = counted.last_pull.as_deref().unwrap_or_default();
         let after = u64::from(last >= asked.as_str());
