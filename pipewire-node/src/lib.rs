@@ -15,6 +15,7 @@ mod sample;
 pub mod who;
 
 pub use engine::{Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted};
+pub use guard::checks::{LinkChecks, link_checks};
 
 /// `node.name` of the virtual mic.
 pub const VIRTUAL_MIC: &str = sample::NODE_NAME;

@@ -15,6 +15,7 @@ use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Connections, Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, each};
+use truemute_tests::truemute as program;
 
 /// Longer than what works takes on an idle machine: half a second.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -228,6 +229,49 @@ fn everybody_hears_the_virtual_mic_when_it_is_live() {
     for (name, result) in results {
         assert_ne!(result.unwrap().sound, 0, "{name}\n{}", stage.logs());
     }
+}
+
+/// What `truemute doctor` says, with the guard wanted: it is an ordinary client, unlike here, where its executable is trusted
+/// with the daemon's; so it runs from a copy.
+fn doctor(stage: &Guarded) -> String {
+    let directory = stage.server.directory();
+    let config = directory.join("config/truemute");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.toml"), "guard = \"enforce\"\n").unwrap();
+    let copy = directory.join("truemute-copy");
+    fs::copy(program::executable(), &copy).unwrap();
+    let output = stage.server.own_command(copy).arg("doctor").output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn doctor_finds_out_whether_the_server_refuses_and_whether_the_guard_is_in_force() {
+    let cells = [
+        (
+            Version::Debian13,
+            Guard::Enforced,
+            "kept off the real mics: the server",
+        ),
+        (
+            Version::Debian13,
+            Guard::Absent,
+            "to be enforced, and is not in force",
+        ),
+        (
+            Version::Installed,
+            Guard::Absent,
+            "makes links for everybody",
+        ),
+    ];
+    each(&cells, |(version, guard, expected)| {
+        let Some(stage) = Guarded::set(*version, *guard) else {
+            return;
+        };
+        let said = doctor(&stage);
+        // On a machine whose own PipeWire is newer, the last one is the second.
+        let newer = *version == Version::Installed && said.contains(cells[1].2);
+        assert!(newer || said.contains(expected), "{said}\n{}", stage.logs());
+    });
 }
 
 /// A client that keeps what it hears.

@@ -1,7 +1,9 @@
 //! The guard: who gets a real mic's sound past the gate, and what is done about it. [`reach`] finds them in the graph,
-//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile.
+//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile;
+//! [`checks`] tells whether the server itself refuses links.
 
 mod bypasses;
+pub(crate) mod checks;
 mod cut;
 mod reach;
 mod silence;

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use super::graph::{self, Graph, GraphError};
 use crate::api::Client;
+use truemute_pipewire::{LinkChecks, link_checks};
+
 use crate::config::{Config, POLICY_PATH, Policy, Settings};
 use crate::protocol::{Answer, Call, Status};
 
 /// What was found, before it is judged.
 pub(super) struct Facts {
-    /// How many values the policy forces, or what is wrong with configuration or policy.
-    pub(super) settings: Result<usize, String>,
+    /// The configuration under the policy, or what is wrong with either.
+    pub(super) settings: Result<Settings, String>,
     /// The daemon's status, or why there is none.
     pub(super) status: Result<Status, String>,
     /// Whether the daemon has a real-time thread; absent if there is no daemon to look at, or nothing for it to connect to:
@@ -19,6 +21,8 @@ pub(super) struct Facts {
     pub(super) real_time: Option<RealTime>,
     /// The audio server's graph.
     pub(super) graph: Result<Graph, GraphError>,
+    /// What the server does about links that should not be.
+    pub(super) links: Result<LinkChecks, String>,
 }
 
 /// The scheduling of the daemon's threads.
@@ -47,14 +51,15 @@ impl Facts {
             status,
             real_time,
             graph: graph::read(),
+            links: link_checks(),
         }
     }
 }
 
-fn settings() -> Result<usize, String> {
+fn settings() -> Result<Settings, String> {
     let config = Config::read_default().map_err(|error| error.to_string())?;
     let policy = Policy::read(POLICY_PATH.as_ref(), 0).map_err(|error| error.to_string())?;
-    Ok(Settings::new(config, policy).forced.len())
+    Ok(Settings::new(config, policy))
 }
 
 fn status(socket: &Path) -> Result<Status, String> {

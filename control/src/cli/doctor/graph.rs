@@ -18,6 +18,8 @@ pub(super) struct Graph {
     pub(super) version: String,
     /// `node.name` of every source that apps can select.
     pub(super) sources: Vec<String>,
+    /// Whether clients may have the server make nodes for them.
+    pub(super) makes_nodes: bool,
     /// `node.name` of the source that apps get if they do not choose.
     pub(super) default_source: Option<String>,
 }
@@ -63,6 +65,10 @@ fn parse(dump: &[u8]) -> Result<Graph, GraphError> {
                 .is_some_and(|class| class == "Audio/Source" || class.starts_with("Audio/Source/"))
         })
         .filter_map(|props| props["node.name"].as_str());
+    let makes_nodes = of_type("Factory").any(|factory| {
+        let name = factory["info"]["name"].as_str();
+        name == Some("adapter") || name == Some("spa-node-factory")
+    });
     let default_source = of_type("Metadata")
         .filter_map(|metadata| metadata["metadata"].as_array())
         .flatten()
@@ -71,6 +77,7 @@ fn parse(dump: &[u8]) -> Result<Graph, GraphError> {
     Ok(Graph {
         version: version.to_owned(),
         sources: sources.map(str::to_owned).collect(),
+        makes_nodes,
         default_source: default_source.map(str::to_owned),
     })
 }
@@ -82,6 +89,7 @@ mod tests {
     /// Shortened from pw-dump 0.3.65.
     const DUMP: &str = r#"[
         {"id": 0, "type": "PipeWire:Interface:Core", "info": {"version": "0.3.65", "name": "pipewire-0"}},
+        {"id": 11, "type": "PipeWire:Interface:Factory", "info": {"name": "adapter"}},
         {"id": 30, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Source", "node.name": "truemute.mic"}}},
         {"id": 31, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Source/Virtual", "node.name": "simulated"}}},
         {"id": 32, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Sink", "node.name": "speaker"}}},
@@ -98,6 +106,7 @@ mod tests {
             Graph {
                 version: "0.3.65".into(),
                 sources: vec!["truemute.mic".into(), "simulated".into()],
+                makes_nodes: true,
                 default_source: Some("truemute.mic".into()),
             }
         );

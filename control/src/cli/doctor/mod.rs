@@ -1,8 +1,9 @@
 //! `truemute doctor`: looks at the installation from outside and says what is wrong and what to do. [`facts`] gathers,
-//! [`graph`] reads the audio server's graph, this file judges. Nothing here changes anything.
+//! [`graph`] reads the audio server's graph, [`guard`] judges the guard, this file judges. Nothing here changes anything.
 
 mod facts;
 mod graph;
+mod guard;
 
 use std::path::Path;
 
@@ -38,8 +39,9 @@ pub(super) fn run(socket: Result<std::path::PathBuf, SocketError>) -> Result<(),
 
 fn judge(facts: &Facts, socket: &Path) -> Vec<Finding> {
     let mut findings = vec![match &facts.settings {
-        Ok(forced) if *forced > 0 => good(format!(
-            "The configuration is right; the policy forces {forced} of its values."
+        Ok(settings) if !settings.forced.is_empty() => good(format!(
+            "The configuration is right; the policy forces {} of its values.",
+            settings.forced.len()
         )),
         Ok(_) => good("The configuration is right."),
         Err(error) => bad_sentences(error),
@@ -57,7 +59,16 @@ fn judge(facts: &Facts, socket: &Path) -> Vec<Finding> {
         Err(error) => findings.push(bad_sentences(error)),
     }
     match &facts.graph {
-        Ok(graph) => findings.extend(of_graph(graph, facts.status.is_ok())),
+        Ok(graph) => {
+            findings.extend(of_graph(graph, facts.status.is_ok()));
+            let wanted = facts.settings.as_ref().ok();
+            let wanted = wanted.map(|settings| settings.config.guard);
+            findings.extend(
+                wanted
+                    .into_iter()
+                    .flat_map(|wanted| guard::judge(wanted, graph, &facts.links)),
+            );
+        }
         Err(error) => findings.push(of_graph_error(error)),
     }
     findings
@@ -141,7 +152,7 @@ fn of_graph(graph: &Graph, daemon_runs: bool) -> Vec<Finding> {
     } else {
         findings.push(good("Apps can select TrueMute Microphone."));
     }
-    if !graph.sources.iter().any(|source| source != VIRTUAL_MIC) {
+    if !guard::in_force(graph) && !graph.sources.iter().any(|source| source != VIRTUAL_MIC) {
         findings.push(bad(
             "The server has no real mic.",
             "Plug one in, or look whether its profile is on (pavucontrol, Configuration).",
@@ -228,6 +239,7 @@ mod tests {
     fn graph(sources: &[&str], default: Option<&str>) -> Graph {
         Graph {
             version: "1.4.2".into(),
+            makes_nodes: true,
             sources: sources.iter().map(|name| (*name).to_owned()).collect(),
             default_source: default.map(str::to_owned),
         }
@@ -263,6 +275,7 @@ mod tests {
             status: Err("No daemon answers at x. Start it.".into()),
             real_time: None,
             graph: Err(GraphError::NoServer("refused".into())),
+            links: Err("No server.".into()),
         };
         let findings = judge(&facts, Path::new("x"));
         assert_eq!(verdicts(&findings), [Verdict::Bad; 3]);
