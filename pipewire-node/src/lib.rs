@@ -4,6 +4,7 @@
 //! like `graph/`, where muted apps go `aside/`; `engine/` is the thread that keeps them together, and [`VirtualMic`] the handle on it. `rehearsal` is a
 //! private audio server with a simulated mic, for demo, tests and benchmarks. What is muted when is the daemon's to say.
 
+mod arrival;
 mod aside;
 mod count;
 mod engine;
@@ -14,6 +15,7 @@ pub mod rehearsal;
 mod sample;
 pub mod who;
 
+pub use arrival::on_arrival;
 pub use engine::{Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted};
 pub use guard::checks::{LinkChecks, link_checks};
 

@@ -59,6 +59,12 @@ impl BackendFactory for PipewireFactory {
         }
         Ok(Arc::new(mic))
     }
+
+    fn on_arrival(&mut self, came: Box<dyn Fn() + Send>) {
+        if let Err(error) = node::on_arrival(self.options.remote.as_deref(), came) {
+            tracing::warn!("PipeWire is looked for every few seconds only: {error}");
+        }
+    }
 }
 
 impl Backend for VirtualMic {

@@ -20,6 +20,12 @@ pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
 pub trait BackendFactory: Send {
     /// Starts a backend whose gate is silent until [`Backend::unmute`]. Waits a few seconds at most.
     fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError>;
+
+    /// Calls `came` from any thread whenever a server may have come. Called once, before the first start. Without it, starts
+    /// are tried from time to time.
+    fn on_arrival(&mut self, came: Box<dyn Fn() + Send>) {
+        drop(came);
+    }
 }
 
 /// First pause before another try.
@@ -30,8 +36,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The actor's end of the starting thread. Dropping it ends the thread.
 pub(super) struct Supervisor {
-    orders: Option<Sender<Option<Arc<dyn Backend>>>>,
+    orders: Sender<Order>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    /// Drop this backend, if it is one, and start another.
+    Restart(Option<Arc<dyn Backend>>),
+    /// A server may have come.
+    ServerCame,
+    End,
 }
 
 impl Supervisor {
@@ -41,8 +55,20 @@ impl Supervisor {
         actor: Sender<Message>,
         publisher: Arc<Publisher>,
     ) -> std::io::Result<Supervisor> {
+        Self::start_with(FIRST_PAUSE, factory, actor, publisher)
+    }
+
+    fn start_with(
+        first_pause: Duration,
+        mut factory: Box<dyn BackendFactory>,
+        actor: Sender<Message>,
+        publisher: Arc<Publisher>,
+    ) -> std::io::Result<Supervisor> {
         let (orders, received) = channel();
+        let came = orders.clone();
+        factory.on_arrival(Box::new(move || drop(came.send(Order::ServerCame))));
         let starter = Starter {
+            first_pause,
             factory,
             actor,
             publisher,
@@ -57,7 +83,7 @@ impl Supervisor {
                 starter.run();
             })?;
         let supervisor = Supervisor {
-            orders: Some(orders),
+            orders,
             thread: Some(thread),
         };
         supervisor.restart(None);
@@ -66,15 +92,13 @@ impl Supervisor {
 
     /// Drops the old backend (which may take a while, so it happens over there) and starts another.
     pub(super) fn restart(&self, old: Option<Arc<dyn Backend>>) {
-        if let Some(orders) = &self.orders {
-            let _ = orders.send(old);
-        }
+        let _ = self.orders.send(Order::Restart(old));
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.orders = None;
+        let _ = self.orders.send(Order::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -82,24 +106,33 @@ impl Drop for Supervisor {
 }
 
 struct Starter {
+    first_pause: Duration,
     factory: Box<dyn BackendFactory>,
     actor: Sender<Message>,
     publisher: Arc<Publisher>,
-    orders: Receiver<Option<Arc<dyn Backend>>>,
+    orders: Receiver<Order>,
     generation: u64,
 }
 
 impl Starter {
     fn run(mut self) {
-        while let Ok(old) = self.orders.recv() {
-            drop(old);
-            let mut pause = FIRST_PAUSE;
+        while let Ok(order) = self.orders.recv() {
+            match order {
+                Order::Restart(old) => drop(old),
+                Order::ServerCame => continue,
+                Order::End => return,
+            }
+            let mut pause = self.first_pause;
             while let Err(error) = self.start_one() {
                 let _ = self.actor.send(Message::StartFailed(error));
-                if let Err(RecvTimeoutError::Disconnected) = self.orders.recv_timeout(pause) {
-                    return;
-                }
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = match self.orders.recv_timeout(pause) {
+                    Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+                    // It may not listen yet.
+                    Ok(Order::ServerCame) => self.first_pause,
+                    Ok(Order::Restart(_)) | Err(RecvTimeoutError::Timeout) => {
+                        (pause * 2).min(LONGEST_PAUSE)
+                    }
+                };
             }
         }
     }
@@ -122,5 +155,44 @@ impl Starter {
                 let _ = actor.send(Message::Event(generation, event));
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails, and hands out how it is told that a server came.
+    struct Absent(Sender<Box<dyn Fn() + Send>>);
+
+    impl BackendFactory for Absent {
+        fn start(&mut self, _: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
+            Err(BackendError::Unreachable {
+                what: "No PipeWire answers".into(),
+                remedy: "Start it".into(),
+            })
+        }
+
+        fn on_arrival(&mut self, came: Box<dyn Fn() + Send>) {
+            self.0.send(came).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_that_comes_ends_the_pause() {
+        const NEVER: Duration = Duration::from_secs(3600);
+        let soon = Duration::from_secs(20);
+        let (given, taken) = channel();
+        let (actor, told) = channel();
+        let publisher = Arc::default();
+        let absent = Box::new(Absent(given));
+        let supervisor = Supervisor::start_with(NEVER, absent, actor, publisher).unwrap();
+        let came = taken.recv().unwrap();
+        let failed = || matches!(told.recv_timeout(soon), Ok(Message::StartFailed(_)));
+        assert!(failed());
+        came();
+        assert!(failed());
+        // And the end does not wait for it either.
+        drop(supervisor);
     }
 }
