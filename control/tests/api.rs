@@ -165,6 +165,22 @@ fn one_process_with_every_connection_never_keeps_a_mute_out() {
 }
 
 #[test]
+fn who_does_not_take_its_answers_is_let_go() {
+    let rig = Rig::start();
+    let mut peer = Peer::of(&rig);
+    // More than fit on the way back.
+    peer.send(
+        "{\"id\":1,\"method\":\"status\"}\n"
+            .repeat(2_000)
+            .as_bytes(),
+    );
+    wait_for("the end of the connection", || {
+        peer.stream.write_all(b"\n").is_err().then_some(())
+    });
+    status_works(&rig);
+}
+
+#[test]
 fn followers_leave_room_for_commands() {
     let rig = Rig::start();
     let mut followers: Vec<Peer> = (0..MAX_FOLLOWERS).map(|_| Peer::of(&rig)).collect();

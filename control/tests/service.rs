@@ -179,6 +179,12 @@ fn without_a_runtime_directory_it_says_what_to_do() {
     let output = run_to_its_end(command);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--socket"));
+
+    let mut asks = Command::new(env!("CARGO_BIN_EXE_truemute"));
+    asks.arg("status").env_remove("TRUEMUTE_SOCKET");
+    let output = asks.env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("--socket"));
 }
 
 #[test]

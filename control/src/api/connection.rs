@@ -21,11 +21,18 @@ pub const RATE: u32 = 200;
 /// Pause before the answer to a request beyond the rate, so that a flood is answered no faster than it is allowed.
 const FLOOD_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the peer may leave an answer untaken before its connection is closed, so that nobody holds one by not reading. A
+/// follower may take its time (`truemute watch | less`): what it misses is counted, and followers are few.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often a silent follower's connection is checked.
 const FOLLOW_CHECK: Duration = Duration::from_millis(250);
 
 /// Serves the connection until it ends.
 pub(super) fn serve(stream: &UnixStream, number: u64, shared: &Shared) {
+    if stream.set_write_timeout(Some(TAKEN_WITHIN)).is_err() {
+        return;
+    }
     let mut lines = lines::Lines::new(stream);
     let mut rate = Bucket::new();
     loop {
@@ -103,7 +110,9 @@ fn begin(
                 schema: SCHEMA,
                 following: following.into(),
             });
-            send(stream, &reply(id, Ok(answer))).ok().map(|()| feed)
+            send(stream, &reply(id, Ok(answer))).ok()?;
+            stream.set_write_timeout(None).ok()?;
+            Some(feed)
         }
         Err(error) => {
             let _ = send(stream, &error_reply(id, error));

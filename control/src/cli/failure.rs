@@ -75,7 +75,15 @@ impl From<ServiceError> for Failure {
 
 impl From<SocketError> for Failure {
     fn from(error: SocketError) -> Failure {
-        Failure::new(error.to_string())
+        let code = match error {
+            // Where there is no place for a daemon, none answers.
+            SocketError::NoRuntimeDir => NO_DAEMON,
+            _ => FAILED,
+        };
+        Failure {
+            code,
+            text: error.to_string(),
+        }
     }
 }
 

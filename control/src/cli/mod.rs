@@ -164,9 +164,11 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     // Asked for only where it is needed: the demo runs without a runtime directory.
     let socket = || cli.socket.map_or_else(crate::api::default_path, Ok);
+    // Who would be the daemon has failed; that none answers is no news to it.
+    let unserved = |error: crate::api::SocketError| Failure::new(error.to_string());
     match cli.command {
-        Command::Daemon { config } => daemon::run(config, socket()?),
-        Command::Supervise { config } => supervise::run(config, socket()?),
+        Command::Daemon { config } => daemon::run(config, socket().map_err(unserved)?),
+        Command::Supervise { config } => supervise::run(config, socket().map_err(unserved)?),
         Command::Status(format) => queries::status(&socket()?, format),
         Command::Mute(args) => match args.client {
             Some(client) => queries::switch_app(&socket()?, client, true, args.format),
