@@ -39,6 +39,7 @@ impl PipewireFactory {
                 Guard::Enforce => node::GuardMode::Enforce,
             },
             trusted_processors: config.trusted_processors.clone(),
+            hold_device: config.hold_device,
             mute_hardware: config.mute_hardware,
             muted_mics: store::default_path()
                 .map(|history| history.with_file_name("muted-mics.json")),

@@ -1,4 +1,4 @@
-//! /proc/PID/stat, /proc/PID/status and the links in /proc/PID/fd.
+//! /proc/PID/stat, /proc/PID/status, the links in /proc/PID/fd, and the status of sound devices in /proc/asound.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

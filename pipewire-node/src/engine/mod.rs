@@ -87,6 +87,8 @@ pub struct Options {
     /// Who may read a real mic and is no bypass by itself: paths of executables, or `node.name` where there is no slash. A
     /// trailing `*` stands for any ending.
     pub trusted_processors: Vec<String>,
+    /// Whether the followed mic's device is kept busy while it is released.
+    pub hold_device: bool,
     /// Whether a mute also mutes the followed mic in hardware, where its sound card can.
     pub mute_hardware: bool,
     /// Where to write down which real mics were muted, so that it can be undone after a crash; without it none is.

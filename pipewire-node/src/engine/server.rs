@@ -11,6 +11,8 @@ pub struct ServerFacts {
     pub library: String,
     /// Name of the server (`pipewire-0`).
     pub name: String,
+    /// The server's process, as it says itself.
+    pub process: Option<u32>,
     /// The graph's usual sample rate in Hz, as the server says (`default.clock.rate`).
     pub rate: Option<u32>,
     /// Priority of the audio thread under a real-time scheduler, 1 to 99; absent if it has none: then a busy machine can

@@ -100,16 +100,23 @@ pub(super) fn run(
             }
         })
     };
-    let sources = [
-        inbox.as_fd(),
-        engine.borrow().progress().as_fd(),
-        engine.borrow().timer().as_fd(),
-    ]
-    .map(|fd| fd.as_raw_fd());
-    let _sources = sources.map(|fd| {
-        let take_turn = take_turn.clone();
-        loop_.add_io(Descriptor(fd), IoFlags::IN, move |_| take_turn())
-    });
+    let sources: Vec<RawFd> = {
+        let engine = engine.borrow();
+        let always = [
+            inbox.as_fd(),
+            engine.progress().as_fd(),
+            engine.timer().as_fd(),
+        ];
+        let all = always.into_iter().chain(engine.device_opened());
+        all.map(|fd| fd.as_raw_fd()).collect()
+    };
+    let _sources: Vec<_> = sources
+        .into_iter()
+        .map(|fd| {
+            let take_turn = take_turn.clone();
+            loop_.add_io(Descriptor(fd), IoFlags::IN, move |_| take_turn())
+        })
+        .collect();
     let _ = ready.send(Ok(ServerFacts {
         realtime: path_facts,
         ..facts
@@ -179,6 +186,8 @@ impl Stage {
                     facts.version = info.version().to_owned();
                     facts.name = info.name().to_owned();
                     let property = |key| info.props().and_then(|props| props.get(key));
+                    facts.process =
+                        property("application.process.id").and_then(|it| it.parse().ok());
                     facts.rate = property("default.clock.rate").and_then(|it| it.parse().ok());
                 }
             })
@@ -310,8 +319,7 @@ impl Stage {
         let world = System::new(self.own_pid(&path).as_deref());
         let data_loop = DataLoop::new(self.context.clone(), path.cycle());
         let realtime = data_loop.run(|_| server::realtime_priority()).flatten();
-        let rate = self.facts.borrow().rate;
-        let guard = Guard::new(&options, world, rate);
+        let guard = Guard::new(&options, world, &self.facts.borrow());
         let engine = Engine::new(Parts {
             options,
             guard,

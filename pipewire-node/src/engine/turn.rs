@@ -1,7 +1,7 @@
 //! One turn of the backend's thread: take what happened, bring links, clients and mute flag in line with it, answer the
 //! commands that have taken effect. Everything here is on the main-loop thread.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, os::fd::BorrowedFd, rc::Rc};
 
 use truemute_core::observed::{
     Bypass, ClientState, Event, MicState, MutedApp, Pull, RealMic, Snapshot, VirtualMic,
@@ -115,6 +115,10 @@ impl Engine {
         &self.timer
     }
 
+    pub(super) fn device_opened(&self) -> Option<BorrowedFd<'_>> {
+        self.parts.guard.device_opened()
+    }
+
     /// Does what there is to do; `true` when the thread shall end.
     pub(super) fn turn(&mut self) -> bool {
         self.parts.plan.inbox.begin();
@@ -142,6 +146,7 @@ impl Engine {
         self.keep_apps();
         self.keep_mic();
         self.keep_silence();
+        self.parts.guard.look_at_devices(Self::now());
         self.mirror();
         self.hand_on_pulls_in_time();
         self.tell_changes();
@@ -542,14 +547,18 @@ impl Engine {
         let wanted = self.parts.clients.any_running()
             && (open || holds || (acknowledging && self.mic.mic().is_some()));
         let closes = !open && !holds;
-        let model = self.parts.model.borrow();
         let mic = self.following.filter(|_| wanted);
         let Parts {
             plan,
             watch,
             data_loop,
+            guard,
+            model,
             ..
-        } = &self.parts;
+        } = &mut self.parts;
+        let model = model.borrow();
+        // Let go of before the server is asked for it.
+        guard.hold(self.following.filter(|_| mic.is_none()), &model);
         let settle = || {
             let node = mic.and_then(|mic| model.nodes.get(&mic));
             let hardware = node.is_some_and(|node| node.props.contains_key("device.id"));
@@ -633,6 +642,7 @@ impl Engine {
             .map(Pending::deadline_ns)
             .chain(self.mirror_due_ns)
             .chain(self.trace_due_ns)
+            .chain(self.parts.guard.due_ns())
             .chain(self.parts.clients.settles_at_ns())
             .chain(self.keeper.due_ns())
             .min();

@@ -10,7 +10,9 @@ pub(crate) type Props = BTreeMap<String, String>;
 
 /// The properties of nodes and clients that the engine, the choice of the real mic and `who/` read. A node has about 40, and
 /// with 256 clients the others would take some 5 MB.
-pub(crate) const KEPT: [&str; 22] = [
+pub(crate) const KEPT: [&str; 24] = [
+    "alsa.card",
+    "alsa.device",
     "application.name",
     "application.process.binary",
     "application.process.id",

@@ -2,6 +2,7 @@
 //! [`super::reach`]; nothing here acts on anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use truemute_core::observed::{Bypass, ClientState, Countermeasure, Identity};
 
@@ -148,13 +149,13 @@ impl Bypasses {
             self.there.insert(key.clone(), entry);
         } else {
             let who = identify(&claims, &self.world);
+            let id = self.number();
             let entry = Entry {
                 trusted: is_trusted(&self.trusted, node, &who),
-                record: record(self.next_id, who, now.wall_ns),
+                record: record(id, who, now.wall_ns),
                 claims,
                 runs_since_ns: None,
             };
-            self.next_id += 1;
             self.there.insert(key.clone(), entry);
         }
         let Some(entry) = self.there.get_mut(key) else {
@@ -179,14 +180,33 @@ impl Bypasses {
         entry.settle(now, rate);
         entry.record.state = ClientState::Gone;
         entry.record.until_ns = Some(now.wall_ns);
-        if self.gone.len() >= GONE_AT_MOST {
-            self.gone.remove(0);
-        }
-        self.gone.push(entry.record.clone());
+        self.file(entry.record.clone());
         entry.runs_since_ns = None;
         if entry.record.cuts > 0 {
             self.resting.insert(key, entry);
         }
+    }
+
+    /// Whether this program may read a real mic.
+    pub(crate) fn trusts_executable(&self, path: &Path) -> bool {
+        let path = path.to_string_lossy();
+        let paths = self.trusted.iter().filter(|it| it.0.contains('/'));
+        paths.into_iter().any(|pattern| pattern.matches(&path))
+    }
+
+    /// A number for a bypass that is kept elsewhere.
+    pub(crate) fn number(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Keeps one that has ended until the caller has recorded it.
+    pub(crate) fn file(&mut self, ended: Bypass) {
+        if self.gone.len() >= GONE_AT_MOST {
+            self.gone.remove(0);
+        }
+        self.gone.push(ended);
     }
 
     /// The caller has recorded the final figures of these.

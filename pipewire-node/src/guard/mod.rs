@@ -1,26 +1,38 @@
 //! The guard: who gets a real mic's sound past the gate, and what is done about it. [`reach`] finds them in the graph,
 //! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile;
-//! [`checks`] tells whether the server itself refuses links.
+//! [`checks`] tells whether the server itself refuses links; [`devices`] looks at what goes round the audio server altogether,
+//! and [`hold`] keeps that out.
 
 mod bypasses;
 pub(crate) mod checks;
 mod cut;
+mod devices;
+mod hold;
 mod reach;
 mod silence;
 
 use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 use truemute_core::observed::Bypass;
 
 pub(crate) use self::bypasses::Now;
+#[cfg(fuzzing)]
+pub(crate) use self::devices::parse_status;
 use self::{
     bypasses::Bypasses,
     cut::{Cutter, Order},
+    devices::{Devices, Roots},
+    hold::Hold,
     silence::Silence,
 };
 use crate::{
-    GuardMode, Options,
-    graph::{flow::Graph, model::Model, watch::Watch},
+    GuardMode, Options, ServerFacts,
+    graph::{
+        flow::Graph,
+        model::{Model, Node, NodeState},
+        watch::Watch,
+    },
     monotonic::monotonic_ns,
     who::system::System,
 };
@@ -33,6 +45,9 @@ pub(crate) struct Guard {
     mode: GuardMode,
     bypasses: Bypasses,
     cutter: Cutter,
+    devices: Devices,
+    /// Absent if the mic's device is not to be held.
+    hold: Option<Hold>,
     mute_hardware: bool,
     /// All real mics, if they are to be muted.
     mics: BTreeSet<u32>,
@@ -42,15 +57,18 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(options: &Options, world: System, rate: Option<u32>) -> Self {
+    pub(crate) fn new(options: &Options, world: System, server: &ServerFacts) -> Self {
+        let watched = server.process.filter(|_| options.guard != GuardMode::Off);
         Self {
             mode: options.guard,
             mute_hardware: options.mute_hardware,
             bypasses: Bypasses::new(world, &options.trusted_processors),
             cutter: Cutter::default(),
+            hold: options.hold_device.then(|| Hold::new(Roots::default().dev)),
+            devices: Devices::watch(Roots::default(), watched),
             mics: BTreeSet::new(),
             silence: Silence::remembered(options.muted_mics.clone()),
-            rate: rate.unwrap_or(USUAL_RATE),
+            rate: server.rate.unwrap_or(USUAL_RATE),
         }
     }
 
@@ -113,14 +131,49 @@ impl Guard {
         }
     }
 
+    /// Keeps the device of a mic that is let go of busy, once the server has closed it (`None`: no mic is).
+    pub(crate) fn hold(&mut self, released: Option<u32>, model: &Model) {
+        let Some(hold) = &mut self.hold else { return };
+        let closed = |node: &&Node| node.state == NodeState::Suspended;
+        let node = released
+            .and_then(|mic| model.nodes.get(&mic))
+            .filter(closed);
+        let number = |key| node?.prop(key).parse().ok();
+        hold.keep(number("alsa.card").zip(number("alsa.device")));
+    }
+
+    /// Looks who holds a sound device, if it is worth a look.
+    pub(crate) fn look_at_devices(&mut self, now: Now) {
+        self.devices.look(&mut self.bypasses, now);
+    }
+
+    /// Readable when somebody opened or closed a sound device.
+    pub(crate) fn device_opened(&self) -> Option<BorrowedFd<'_>> {
+        self.devices.opened()
+    }
+
+    /// When to look again without having been asked, monotonic nanoseconds.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        self.devices.due_ns()
+    }
+
     /// All bypasses with their figures, those that ended included.
     pub(crate) fn observe(&mut self, now: Now) -> Vec<Bypass> {
-        self.bypasses.observe(now, self.rate)
+        let mut bypasses = self.bypasses.observe(now, self.rate);
+        bypasses.extend(self.devices.records().cloned());
+        bypasses
     }
 
     /// What of the bypasses is worth an event when it changes.
     pub(crate) fn summary(&self) -> Vec<Bypass> {
-        self.bypasses.summary()
+        let still = |record: &Bypass| Bypass {
+            duration_ns: 0,
+            frames: 0,
+            ..record.clone()
+        };
+        let mut summary = self.bypasses.summary();
+        summary.extend(self.devices.records().map(still));
+        summary
     }
 
     /// The caller has recorded the final figures of these.

@@ -9,6 +9,8 @@ pub fn proc_files(bytes: &[u8]) {
         assert!(!shown.contains(char::is_control), "{shown:?}");
     }
     let _ = process::parse_own_pid(bytes);
+    let _ = process::parse_thread_group(bytes);
+    let _ = std::str::from_utf8(bytes).map(crate::guard::parse_status);
     let _ = process::parse_socket(bytes);
 }
 

@@ -75,6 +75,11 @@ impl ProcDir {
         parse_own_pid(&self.read("status").ok()?)
     }
 
+    /// The process that it is a thread of, which is itself for a process.
+    pub(super) fn thread_group(&self) -> Option<u32> {
+        parse_thread_group(&self.read("status").ok()?)
+    }
+
     /// Inodes of the sockets among its descriptors. An error where we may not look.
     pub(super) fn sockets(&self) -> io::Result<BTreeSet<u32>> {
         let fds = openat(
@@ -175,6 +180,14 @@ pub(super) fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
     let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
     let started = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
     Some((String::from_utf8_lossy(command).into_owned(), started))
+}
+
+/// The pid in the line `Tgid:` of /proc/PID/status (proc(5)).
+pub(super) fn parse_thread_group(status: &[u8]) -> Option<u32> {
+    let line = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
 /// The last pid of the line `NSpid:` in /proc/PID/status (proc(5)): one pid per nested namespace, the innermost last. The

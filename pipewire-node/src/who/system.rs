@@ -71,6 +71,12 @@ impl World for System {
     }
 }
 
+/// The process that a thread belongs to.
+pub(crate) fn process_of_thread(thread: u32) -> Option<Process> {
+    let process = ProcDir::open(thread).ok()?.thread_group()?;
+    ProcDir::open(process).ok()?.look()
+}
+
 /// The peers of those of its sockets that it accepted on an address which it listens on. Its other connections (to the
 /// audio server, to the bus) have peers too, which are no clients of it.
 fn served_by(held: &BTreeSet<u32>, sockets: &[UnixSocket]) -> Served {
