@@ -45,6 +45,16 @@ fn an_installation_works_and_leaves_nothing() {
         assert!(said.contains("Everything is in place already."), "{said}");
         assert_eq!(configuration(&server), installed);
 
+        let found = doctor(&server);
+        assert!(
+            found.contains("The silent twin is not in the server"),
+            "{found}"
+        );
+        assert!(
+            found.contains("files of the installation are there"),
+            "{found}"
+        );
+
         // The server reads it when it is started again.
         drop(mic);
         server.end(Service::Pipewire, Signal::TERM).unwrap();
@@ -53,6 +63,17 @@ fn an_installation_works_and_leaves_nothing() {
         default_becomes(&server, SILENT_TWIN);
         let mut daemon = program::start(&server, "");
         default_becomes(&server, VIRTUAL_MIC);
+        let found = doctor(&server);
+        for good in [
+            "The silent twin is in the server",
+            "Apps that ask for TrueMute",
+        ] {
+            assert!(
+                found.contains(&format!("\"good\",\"what\":\"{good}")),
+                "{found}"
+            );
+        }
+        assert!(!found.contains("\"bad\""), "{found}");
         daemon.stop(Signal::KILL).unwrap();
         default_becomes(&server, SILENT_TWIN);
 
@@ -102,6 +123,12 @@ fn a_file_of_somebody_else_is_left_alone() {
 fn truemute(server: &PrivateServer, arguments: &[&str]) -> Output {
     let mut command = server.native_command(program::executable()).unwrap();
     command.args(arguments).output().expect("truemute runs")
+}
+
+/// What the doctor finds, as JSON.
+fn doctor(server: &PrivateServer) -> String {
+    let output = truemute(server, &["doctor", "--json"]);
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn good(server: &PrivateServer, arguments: &[&str]) -> String {

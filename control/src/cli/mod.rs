@@ -87,7 +87,7 @@ enum Command {
     /// Undo what install did, also after a crash
     Uninstall(InstallArgs),
     /// Check the installation; say what is wrong and what to do
-    Doctor,
+    Doctor(Format),
     /// Show clients and their pulls live on this terminal; m toggles
     Top,
 }
@@ -187,7 +187,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Top => top::run(&socket()?),
         Command::Install(args) => install::install(args.into()),
         Command::Uninstall(args) => install::uninstall(args.into()),
-        Command::Doctor => doctor::run(socket()),
+        Command::Doctor(format) => doctor::run(socket(), format.json),
     }
 }
 

@@ -72,6 +72,9 @@ pub fn run(
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
     tell_manager(NotifyState::Ready);
     tracing::info!("serving {}", options.socket.display());
+    for warning in blind_spots() {
+        daemon.handle().warn(warning);
+    }
     // After readiness: an X server may let it wait.
     let hotkey = combo.and_then(|combo| Hotkey::of_daemon(&combo, &daemon.handle()));
 
@@ -87,6 +90,14 @@ pub fn run(
     daemon.stop();
     server.stop();
     Ok(())
+}
+
+/// What keeps us from seeing who the clients are.
+fn blind_spots() -> Vec<String> {
+    let runtime =
+        std::env::var_os("PIPEWIRE_RUNTIME_DIR").or_else(|| std::env::var_os("XDG_RUNTIME_DIR"));
+    let server = PathBuf::from(runtime.unwrap_or_default()).join("pipewire-0");
+    truemute_pipewire::who::blind_spots(&server)
 }
 
 fn tell_manager(state: NotifyState<'_>) {

@@ -14,7 +14,7 @@ const MARK: &str = "Written by truemute install, removed by truemute uninstall."
 
 /// What lies where a file of ours belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(super) enum Found {
     /// Nothing.
     Nothing,
     /// Exactly our file.
@@ -26,7 +26,7 @@ pub(crate) enum Found {
 }
 
 /// The text of `file` as it is written.
-pub(crate) fn marked(file: &File) -> String {
+pub(super) fn marked(file: &File) -> String {
     let comment = if file.path.ends_with(".lua") {
         "--"
     } else {
@@ -39,7 +39,7 @@ pub(crate) fn marked(file: &File) -> String {
 ///
 /// # Errors
 /// It cannot be read.
-pub(crate) fn look(path: &Path, text: &str) -> io::Result<Found> {
+pub(super) fn look(path: &Path, text: &str) -> io::Result<Found> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 //! changed, [`default_source`] and [`services`] deal with the session manager and with systemd.
 
 mod default_source;
-pub(crate) mod disk;
+mod disk;
 pub mod parts;
 mod places;
 mod record;
@@ -135,11 +135,51 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     Ok(())
 }
 
+/// What is there of an installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Installed {
+    /// Files that this machine needs.
+    pub(crate) files: usize,
+    /// Those that are not there.
+    pub(crate) missing: Vec<PathBuf>,
+    /// Ours, but not as this version writes them.
+    pub(crate) changed: Vec<PathBuf>,
+    /// Others' files in their places.
+    pub(crate) foreign: Vec<PathBuf>,
+    /// Whether systemd starts the daemon at login; nothing if there is no systemd of this user.
+    pub(crate) enabled: Option<bool>,
+}
+
+/// Looks what is there, and changes nothing.
+///
+/// # Errors
+/// See [`InstallError`].
+pub(crate) fn inspect() -> Result<Installed, InstallError> {
+    let places = Places::of_user().ok_or(InstallError::NoHome)?;
+    let executable = std::env::current_exe().map_err(InstallError::NoProgram)?;
+    let mut installed = Installed {
+        enabled: services::are_there()
+            .then(|| services::systemctl(&["is-enabled", services::UNIT]).is_ok()),
+        ..Installed::default()
+    };
+    for file in wanted(&executable)? {
+        let path = places.base(file.base).join(file.path);
+        installed.files += 1;
+        match disk::look(&path, &disk::marked(&file)).map_err(file_error(&path))? {
+            Found::Same => {}
+            Found::Nothing => installed.missing.push(path),
+            Found::Other => installed.changed.push(path),
+            Found::Foreign => installed.foreign.push(path),
+        }
+    }
+    Ok(installed)
+}
+
 /// The files that this machine needs.
 ///
 /// # Errors
 /// The configuration or the policy cannot be read: they say whether the guard enforces.
-pub(crate) fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
+fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
     let config = Config::read_default()?;
     let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
     let config = Settings::new(config, policy).config;

@@ -19,6 +19,7 @@
 //! into other hands between the connection and our look, are not seen. Within one look a pid cannot change hands (see
 //! [`process`]); so ask once, when the client appears, and keep the answer.
 
+mod blind;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod group;
@@ -27,6 +28,7 @@ mod process;
 mod sockets;
 pub(crate) mod system;
 
+pub use blind::blind_spots;
 pub use group::{AppGroup, group_by_app};
 pub(crate) use process::Process;
 

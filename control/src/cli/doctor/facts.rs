@@ -1,14 +1,15 @@
 //! Gathers what `truemute doctor` judges: the configuration, the daemon's own word, its threads.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::graph::{self, Graph, GraphError};
-use crate::api::Client;
-use truemute_pipewire::{LinkChecks, link_checks};
-
+use super::installation;
+use crate::api::{Client, SocketError};
 use crate::config::{Config, POLICY_PATH, Policy, Settings};
+use crate::install::Installed;
 use crate::protocol::{Answer, Call, Status};
+use truemute_pipewire::{LinkChecks, link_checks};
 
 /// What was found, before it is judged.
 pub(super) struct Facts {
@@ -23,6 +24,8 @@ pub(super) struct Facts {
     pub(super) graph: Result<Graph, GraphError>,
     /// What the server does about links that should not be.
     pub(super) links: Result<LinkChecks, String>,
+    /// What is there of an installation, or why that cannot be known.
+    pub(super) installed: Result<Installed, String>,
 }
 
 /// The scheduling of the daemon's threads.
@@ -39,8 +42,11 @@ pub(super) enum RealTime {
 
 impl Facts {
     /// Looks at everything; a few seconds at most.
-    pub(super) fn gather(socket: &Path) -> Facts {
-        let status = status(socket);
+    pub(super) fn gather(socket: &Result<PathBuf, SocketError>) -> Facts {
+        let status = match socket {
+            Ok(socket) => status(socket),
+            Err(error) => Err(error.to_string()),
+        };
         let real_time = status
             .as_ref()
             .ok()
@@ -52,6 +58,7 @@ impl Facts {
             real_time,
             graph: graph::read(),
             links: link_checks(),
+            installed: installation::look(),
         }
     }
 }

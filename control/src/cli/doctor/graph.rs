@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::install::parts::{SILENT_TWIN, TARGETS_KEY};
 use crate::tool;
 
 /// A server that takes longer to tell its graph does not work.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What matters of it here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Graph {
     /// Version of the server.
     pub(super) version: String,
@@ -22,6 +23,19 @@ pub(super) struct Graph {
     pub(super) makes_nodes: bool,
     /// `node.name` of the source that apps get if they do not choose.
     pub(super) default_source: Option<String>,
+    /// The silent twin, if it is there.
+    pub(super) twin: Option<Twin>,
+    /// Whether the session manager runs our script for targets.
+    pub(super) targets: bool,
+}
+
+/// The silent twin as the server has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Twin {
+    /// Ports that sound could come in by.
+    pub(super) inputs: usize,
+    /// Its volume: 0 is silence.
+    pub(super) volume: f64,
 }
 
 /// Why there is no graph.
@@ -69,17 +83,43 @@ fn parse(dump: &[u8]) -> Result<Graph, GraphError> {
         let name = factory["info"]["name"].as_str();
         name == Some("adapter") || name == Some("spa-node-factory")
     });
-    let default_source = of_type("Metadata")
-        .filter_map(|metadata| metadata["metadata"].as_array())
-        .flatten()
-        .find(|entry| entry["key"] == "default.audio.source")
-        .and_then(|entry| entry["value"]["name"].as_str());
+    let metadata = |key: &'static str| {
+        of_type("Metadata")
+            .filter_map(|metadata| metadata["metadata"].as_array())
+            .flatten()
+            .find(move |entry| entry["key"] == key)
+    };
+    let default_source =
+        metadata("default.audio.source").and_then(|entry| entry["value"]["name"].as_str());
+    let twin = of_type("Node")
+        .map(|node| &node["info"])
+        .find(|info| info["props"]["node.name"] == SILENT_TWIN)
+        .map(twin);
     Ok(Graph {
         version: version.to_owned(),
         sources: sources.map(str::to_owned).collect(),
         makes_nodes,
         default_source: default_source.map(str::to_owned),
+        twin,
+        targets: metadata(TARGETS_KEY).is_some(),
     })
+}
+
+fn twin(info: &Value) -> Twin {
+    let volumes = info["params"]["Props"].as_array().into_iter().flatten();
+    let volumes = volumes.filter_map(|props| props["volume"].as_f64());
+    Twin {
+        inputs: info["n-input-ports"]
+            .as_u64()
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(usize::MAX),
+        // Its own, and the converter's behind it. One that is not told is none that can be trusted.
+        volume: volumes
+            .fold(None, |most: Option<f64>, it| {
+                Some(most.unwrap_or(0.0).max(it.abs()))
+            })
+            .unwrap_or(1.0),
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +134,10 @@ mod tests {
         {"id": 31, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Source/Virtual", "node.name": "simulated"}}},
         {"id": 32, "type": "PipeWire:Interface:Node", "info": {"props": {"media.class": "Audio/Sink", "node.name": "speaker"}}},
         {"id": 33, "type": "PipeWire:Interface:Node", "info": null},
+        {"id": 34, "type": "PipeWire:Interface:Node", "info": {"n-input-ports": 0, "props": {"media.class": "Audio/Source", "node.name": "truemute.silent"},
+            "params": {"Props": [{"volume": 0.0, "mute": false}, {"live": false}, {"frequency": 440.0, "volume": 0.5}]}}},
         {"id": 40, "type": "PipeWire:Interface:Metadata", "props": {"metadata.name": "default"}, "metadata": [
+            {"subject": 0, "key": "truemute.targets", "type": "Spa:String", "value": "1"},
             {"subject": 0, "key": "default.audio.sink", "type": "Spa:String:JSON", "value": {"name": "speaker"}},
             {"subject": 0, "key": "default.audio.source", "type": "Spa:String:JSON", "value": {"name": "truemute.mic"}}]}
     ]"#;
@@ -105,9 +148,18 @@ mod tests {
             parse(DUMP.as_bytes()).unwrap(),
             Graph {
                 version: "0.3.65".into(),
-                sources: vec!["truemute.mic".into(), "simulated".into()],
+                sources: vec![
+                    "truemute.mic".into(),
+                    "simulated".into(),
+                    "truemute.silent".into()
+                ],
                 makes_nodes: true,
                 default_source: Some("truemute.mic".into()),
+                twin: Some(Twin {
+                    inputs: 0,
+                    volume: 0.5
+                }),
+                targets: true,
             }
         );
     }

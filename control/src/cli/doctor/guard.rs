@@ -67,6 +67,8 @@ mod tests {
             sources: sources.iter().map(|name| (*name).to_owned()).collect(),
             makes_nodes,
             default_source: None,
+            twin: None,
+            targets: true,
         }
     }
 

@@ -4,14 +4,17 @@
 mod facts;
 mod graph;
 mod guard;
+mod installation;
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use serde::Serialize;
 use truemute_core::observed::MicState;
 
 use super::{Failure, output};
 use crate::api::SocketError;
-use crate::protocol::Status;
+use crate::install::parts::SILENT_TWIN;
+use crate::protocol::{SCHEMA, Status};
 use crate::report::{self, Finding, Page, Verdict};
 use facts::{Facts, RealTime};
 use graph::{Graph, GraphError};
@@ -20,12 +23,16 @@ use graph::{Graph, GraphError};
 const VIRTUAL_MIC: &str = truemute_pipewire::VIRTUAL_MIC;
 
 /// Prints what was found. Fails if something does not work.
-pub(super) fn run(socket: Result<std::path::PathBuf, SocketError>) -> Result<(), Failure> {
-    let findings = match &socket {
-        Ok(socket) => judge(&Facts::gather(socket), socket),
-        Err(error) => vec![bad_sentences(&error.to_string())],
-    };
-    output::text(&report::findings(&findings, &Page::of_stdout()))?;
+pub(super) fn run(socket: Result<PathBuf, SocketError>, json: bool) -> Result<(), Failure> {
+    let findings = judge(&Facts::gather(&socket));
+    if json {
+        output::json(&Findings {
+            schema: SCHEMA,
+            findings: &findings,
+        })?;
+    } else {
+        output::text(&report::findings(&findings, &Page::of_stdout()))?;
+    }
     if findings
         .iter()
         .any(|finding| finding.verdict == Verdict::Bad)
@@ -37,7 +44,14 @@ pub(super) fn run(socket: Result<std::path::PathBuf, SocketError>) -> Result<(),
     Ok(())
 }
 
-fn judge(facts: &Facts, socket: &Path) -> Vec<Finding> {
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Findings<'a> {
+    schema: u32,
+    findings: &'a [Finding],
+}
+
+fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![match &facts.settings {
         Ok(settings) if !settings.forced.is_empty() => good(format!(
             "The configuration is right; the policy forces {} of its values.",
@@ -46,13 +60,13 @@ fn judge(facts: &Facts, socket: &Path) -> Vec<Finding> {
         Ok(_) => good("The configuration is right."),
         Err(error) => bad_sentences(error),
     }];
+    // Configuration that cannot be read is said once.
+    if facts.settings.is_ok() {
+        findings.extend(installation::of_files(&facts.installed));
+    }
     match &facts.status {
         Ok(status) => {
-            findings.push(good(format!(
-                "The daemon {} answers at {}.",
-                status.version,
-                socket.display()
-            )));
+            findings.push(good(format!("The daemon {} answers.", status.version)));
             findings.extend(of_status(status));
             findings.extend(facts.real_time.as_ref().map(of_real_time));
         }
@@ -68,6 +82,7 @@ fn judge(facts: &Facts, socket: &Path) -> Vec<Finding> {
                     .into_iter()
                     .flat_map(|wanted| guard::judge(wanted, graph, &facts.links)),
             );
+            findings.extend(installation::of_graph(graph));
         }
         Err(error) => findings.push(of_graph_error(error)),
     }
@@ -152,7 +167,13 @@ fn of_graph(graph: &Graph, daemon_runs: bool) -> Vec<Finding> {
     } else {
         findings.push(good("Apps can select TrueMute Microphone."));
     }
-    if !guard::in_force(graph) && !graph.sources.iter().any(|source| source != VIRTUAL_MIC) {
+    let ours = [VIRTUAL_MIC, SILENT_TWIN];
+    if !guard::in_force(graph)
+        && graph
+            .sources
+            .iter()
+            .all(|source| ours.contains(&source.as_str()))
+    {
         findings.push(bad(
             "The server has no real mic.",
             "Plug one in, or look whether its profile is on (pavucontrol, Configuration).",
@@ -235,6 +256,7 @@ fn sentences(message: &str) -> (String, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::Installed;
 
     fn graph(sources: &[&str], default: Option<&str>) -> Graph {
         Graph {
@@ -242,6 +264,8 @@ mod tests {
             makes_nodes: true,
             sources: sources.iter().map(|name| (*name).to_owned()).collect(),
             default_source: default.map(str::to_owned),
+            twin: None,
+            targets: false,
         }
     }
 
@@ -253,6 +277,18 @@ mod tests {
     fn a_graph_as_it_should_be_is_good() {
         let graph = graph(&["mic", VIRTUAL_MIC], Some(VIRTUAL_MIC));
         assert_eq!(verdicts(&of_graph(&graph, true)), [Verdict::Good; 3]);
+    }
+
+    #[test]
+    fn the_twin_is_judged_by_what_it_can_carry() {
+        let with = |inputs, volume| {
+            let mut graph = graph(&[], None);
+            (graph.twin, graph.targets) = (Some(graph::Twin { inputs, volume }), true);
+            verdicts(&installation::of_graph(&graph))[0]
+        };
+        assert_eq!(with(0, 0.0), Verdict::Good);
+        assert_eq!(with(0, 0.3), Verdict::Doubtful);
+        assert_eq!(with(1, 0.0), Verdict::Bad);
     }
 
     #[test]
@@ -276,16 +312,31 @@ mod tests {
             real_time: None,
             graph: Err(GraphError::NoServer("refused".into())),
             links: Err("No server.".into()),
+            installed: Err("There is no home directory. Set HOME.".into()),
         };
-        let findings = judge(&facts, Path::new("x"));
+        let findings = judge(&facts);
         assert_eq!(verdicts(&findings), [Verdict::Bad; 3]);
+        let nothing = installation::of_files(&Ok(Installed {
+            missing: vec!["a".into()],
+            changed: vec!["b".into()],
+            foreign: vec!["c".into()],
+            ..Installed::default()
+        }));
+        assert_eq!(verdicts(&nothing), [Verdict::Doubtful; 4]);
+        let unprotected = installation::of_graph(&graph(&[], None));
+        assert_eq!(verdicts(&unprotected), [Verdict::Bad, Verdict::Doubtful]);
         let more = [
             of_real_time(&RealTime::None { limit: 0 }),
             of_real_time(&RealTime::None { limit: 20 }),
             of_graph_error(&GraphError::NoTool),
             of_graph_error(&GraphError::NotUnderstood("x".into())),
         ];
-        for finding in findings.iter().chain(&more) {
+        for finding in findings
+            .iter()
+            .chain(&more)
+            .chain(&nothing)
+            .chain(&unprotected)
+        {
             assert!(finding.what.ends_with('.'), "{finding:?}");
             assert!(finding.remedy.is_some(), "{finding:?}");
         }
