@@ -1,5 +1,6 @@
 //! The ordinary user who is logged in on the machine's screen, and the commands that he or she types.
 
+use std::fs;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -10,6 +11,9 @@ use crate::report::Trouble;
 pub(crate) const HOME: &str = "/home/person";
 /// Where the person put the program.
 pub(crate) const TRUEMUTE: &str = "/home/person/.local/bin/truemute";
+
+/// The configuration, in the home.
+pub(crate) const SETTINGS: &str = ".config/truemute/config.toml";
 
 /// A command of the person's, with the environment of the session.
 pub(crate) fn command(program: &str) -> Command {
@@ -58,9 +62,24 @@ pub(crate) fn json(line: &str) -> Result<Value, Trouble> {
         .map_err(|error| Trouble::Failed(format!("`{line}` printed no JSON: {error}: {text}")))
 }
 
+/// Writes a file of the person's; the path is relative to the home, and its folder is made if it is not there.
+pub(crate) fn write(path: &str, text: &str) -> Result<(), Trouble> {
+    let file = format!("{HOME}/{path}");
+    if let Some((folder, _)) = file.rsplit_once('/') {
+        run(&format!("mkdir -p {folder}"))?;
+    }
+    run(&format!("touch {file}"))?;
+    Ok(fs::write(file, text)?)
+}
+
 /// `truemute status`, if the daemon answers.
 pub(crate) fn status() -> Option<Value> {
     json("truemute status --json").ok()
+}
+
+/// Whether the daemon answers, and has an audio server with a real mic: what a person waits for before unmuting.
+pub(crate) fn ready() -> bool {
+    status().is_some_and(|it| it["connected"] == true && it["real_mic"]["state"] != "missing")
 }
 
 /// Whether the gate is as named: "live" or "muted".

@@ -38,6 +38,8 @@ pub(crate) struct Heard {
     pub(crate) frames: u64,
     /// Bytes that are not zero.
     pub(crate) sounding: u64,
+    /// When the first of them came, after the beginning of the span.
+    pub(crate) first_sound: Option<Duration>,
     /// The longest time without anything.
     pub(crate) gap: Duration,
 }
@@ -109,6 +111,10 @@ impl Recorder {
         {
             heard.frames += piece.frames;
             heard.sounding += piece.sounding;
+            if piece.sounding > 0 {
+                let after = Duration::from_nanos(piece.at_ns - from_ns);
+                heard.first_sound.get_or_insert(after);
+            }
             heard.gap = heard.gap.max(Duration::from_nanos(piece.at_ns - last));
             last = piece.at_ns;
         }
@@ -164,10 +170,11 @@ impl Apps {
             let heard = app.heard(from_ns, to_ns);
             if heard.sounding > 0 {
                 return Err(Trouble::Failed(format!(
-                    "{} got {} bytes of sound in {} frames",
+                    "{} got {} bytes of sound in {} frames, the first {:?} after the time from which on there must be none",
                     app.name(),
                     heard.sounding,
-                    heard.frames
+                    heard.frames,
+                    heard.first_sound.unwrap_or_default()
                 )));
             }
             gap = gap.max(heard.gap);

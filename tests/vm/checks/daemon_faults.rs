@@ -87,7 +87,7 @@ fn replace_daemon(signal: Signal) -> Result<Duration, Trouble> {
     kill_process(pid, signal).map_err(|error| error.to_string())?;
     let another = || {
         let new = person::unit("MainPID").ok()?;
-        (new != old && new != "0" && person::status().is_some()).then_some(())
+        (new != old && new != "0" && person::ready()).then_some(())
     };
     wait(LIMIT * 3, another).ok_or_else(|| {
         format!(

@@ -41,7 +41,7 @@ pub(crate) fn behind_the_server() -> Seen {
     until(LIMIT, heard).ok_or("arecord -D hw:Intel could not open the device")?;
     let (bypass, took) = wait(LIMIT, || reported(app.pid()))
         .ok_or_else(|| format!("it recorded, and was not reported: {:?}", person::status()))?;
-    Ok(format!("reported after {}: {bypass}", super::ms(took)))
+    Ok(said(&bypass, took))
 }
 
 /// An app names the real mic.
@@ -49,26 +49,40 @@ pub(crate) fn past_truemute() -> Seen {
     let app = past(&real_mic()?)?;
     let (bypass, took) = wait(LIMIT, || reported(app.pid()))
         .ok_or_else(|| format!("not reported: {:?}", person::status()))?;
-    Ok(format!("reported after {}: {bypass}", super::ms(took)))
+    Ok(said(&bypass, took))
+}
+
+fn said(bypass: &Value, took: Duration) -> String {
+    let word = |key: &str| bypass[key].as_str().unwrap_or_default().to_owned();
+    format!(
+        "reported after {} as {} ({}), path {}, {}, identity {}",
+        super::ms(took),
+        word("app"),
+        word("executable"),
+        word("path"),
+        word("done"),
+        word("identity")
+    )
 }
 
 /// The same once the person has asked for more: nothing reaches it, and TrueMute Microphone works.
 pub(crate) fn enforced() -> Seen {
     let mic = real_mic()?;
-    let file = format!("{}/.config/truemute/config.toml", person::HOME);
-    let settings = fs::read_to_string(&file)?;
-    fs::write(&file, format!("{settings}guard = \"enforce\"\n"))?;
+    let settings = fs::read_to_string(format!("{}/{}", person::HOME, person::SETTINGS))?;
+    person::write(
+        person::SETTINGS,
+        &format!("{settings}guard = \"enforce\"\n"),
+    )?;
     let seen = enforced_on(&mic);
-    fs::write(&file, settings)?;
-    person::run("systemctl --user restart truemute.service")?;
-    until(LIMIT, || person::status().is_some()).ok_or("the daemon did not come back")?;
+    person::write(person::SETTINGS, &settings)?;
+    person::run("truemute install --restart")?;
+    until(LIMIT, person::ready).ok_or("the daemon did not come back")?;
     seen
 }
 
 fn enforced_on(mic: &str) -> Seen {
-    person::run("systemctl --user restart truemute.service")?;
-    until(LIMIT, || person::status().is_some())
-        .ok_or("the daemon does not start with guard = \"enforce\"")?;
+    person::run("truemute install --restart")?;
+    until(LIMIT, person::ready).ok_or("the daemon does not start with guard = \"enforce\"")?;
     let apps = Apps::start()?;
     live(&apps)?;
     let app = past(mic)?;

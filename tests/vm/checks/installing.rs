@@ -1,7 +1,5 @@
 //! Login, installation and what it gives, and that nothing of it stays.
 
-use std::fs;
-
 use super::LIMIT;
 use crate::before_and_after::Picture;
 use crate::person;
@@ -11,6 +9,14 @@ use crate::wait::{until, wait};
 
 /// Kept over the reboot.
 const BEFORE: &str = "/var/lib/truemute-vm-before.json";
+
+/// What `truemute uninstall` leaves, and says so.
+const HISTORY: [&str; 4] = [
+    ".local/state/truemute",
+    ".local/state/truemute/history.sqlite",
+    ".local/state/truemute/history.sqlite-shm",
+    ".local/state/truemute/history.sqlite-wal",
+];
 
 /// The person's session on the machine's own screen, and the audio server in it.
 pub(crate) fn login() -> Seen {
@@ -33,24 +39,12 @@ pub(crate) fn login() -> Seen {
 
 /// As a person would: the program to a folder on the PATH, settings, `truemute install`.
 pub(crate) fn install() -> Seen {
-    let settings = format!("{}/.config/truemute", person::HOME);
-    person::run(&format!("mkdir -p {}/.local/bin {settings}", person::HOME))?;
+    person::run(&format!("mkdir -p {}/.local/bin", person::HOME))?;
     person::run(&format!("cp /payload/truemute {}", person::TRUEMUTE))?;
-    fs::write(
-        format!("{settings}/config.toml"),
-        "hotkey = \"ctrl+alt+m\"\n",
-    )?;
+    person::write(person::SETTINGS, "hotkey = \"ctrl+alt+m\"\n")?;
     Picture::take()?.keep(BEFORE)?;
-    let installed = person::output("truemute install")?;
-    if installed.status.code() == Some(2) {
-        by_hand()?;
-        return Err(Trouble::Impossible(
-            "this build has no `truemute install`: unit and silent twin were copied by hand"
-                .to_owned(),
-        ));
-    }
-    let said = String::from_utf8_lossy(&installed.stdout).into_owned();
-    until(LIMIT, || person::status().is_some())
+    let said = person::run("truemute install --restart")?;
+    until(LIMIT, person::ready)
         .ok_or_else(|| format!("no daemon answers after `truemute install`, which said: {said}"))?;
     let active = person::run("systemctl --user is-active truemute.service")?;
     let files = Picture::take()?
@@ -60,29 +54,6 @@ pub(crate) fn install() -> Seen {
         "the unit is {}; {files} files and nodes are new or changed",
         active.trim()
     ))
-}
-
-/// What `truemute install` will do.
-fn by_hand() -> Result<(), Trouble> {
-    let unit = include_str!("../../../control/packaging/systemd/truemute.service")
-        .replace("/usr/bin/truemute", person::TRUEMUTE);
-    let twin = include_str!("../../../control/packaging/pipewire/60-truemute-silent.conf");
-    for (folder, file, text) in [
-        (".config/systemd/user", "truemute.service", unit.as_str()),
-        (
-            ".config/pipewire/pipewire.conf.d",
-            "60-truemute-silent.conf",
-            twin,
-        ),
-    ] {
-        let folder = format!("{}/{folder}", person::HOME);
-        person::run(&format!("mkdir -p {folder}"))?;
-        fs::write(format!("{folder}/{file}"), text)?;
-    }
-    person::run("systemctl --user daemon-reload")?;
-    person::run("systemctl --user restart pipewire.service")?;
-    person::run("systemctl --user enable --now truemute.service")?;
-    Ok(())
 }
 
 /// What `truemute doctor` says, and that TrueMute Microphone is what apps get.
@@ -137,21 +108,41 @@ pub(crate) fn identity() -> Seen {
     Ok(seen.join("; "))
 }
 
-/// `truemute uninstall`, and that everything is as it was.
+/// `truemute uninstall`, and that everything is as it was, but for what it says it leaves: the history of counts.
 pub(crate) fn uninstall() -> Seen {
     let before = Picture::kept(BEFORE)?;
-    let said = person::run("truemute uninstall")?;
-    let same = || Picture::take().is_ok_and(|now| now.changes_since(&before).is_empty());
-    until(LIMIT, same).ok_or_else(|| {
-        let now = Picture::take().map(|it| it.changes_since(&before).join(", "));
-        Trouble::Failed(format!("left behind: {now:?}; it said: {said}"))
-    })?;
+    let said = person::run("truemute uninstall --restart")?;
+    let mut left = Vec::new();
+    let same = || {
+        left = match Picture::take() {
+            Ok(now) => now.changes_since(&before),
+            Err(trouble) => vec![format!("{trouble:?}")],
+        };
+        left.retain(|it| {
+            !HISTORY
+                .iter()
+                .any(|history| it == &format!("new file {history}"))
+        });
+        left.is_empty()
+    };
+    until(LIMIT, same);
+    if !left.is_empty() {
+        return Err(Trouble::Failed(format!(
+            "left behind: {}; it said: {said}",
+            left.join(", ")
+        )));
+    }
+    let state = format!("{}/.local/state/wireplumber", person::HOME);
+    let named = person::output(&format!("grep --recursive truemute {state}"))?;
     let units = person::run("systemctl --user list-unit-files --no-legend")?;
-    if units.contains("truemute") {
-        return Err("systemd still has a unit of TrueMute's".into());
+    if units.contains("truemute") || !named.stdout.is_empty() {
+        return Err(Trouble::Failed(format!(
+            "systemd or the session manager still knows it: {}",
+            String::from_utf8_lossy(&named.stdout)
+        )));
     }
     Ok(format!(
-        "{} files and {} nodes are as they were before `truemute install`",
+        "{} files and {} nodes are as they were before `truemute install`; only the history of counts is left, as it says",
         before.files.len(),
         before.nodes.len()
     ))

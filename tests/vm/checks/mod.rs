@@ -8,7 +8,7 @@ pub(crate) mod installing;
 pub(crate) mod reboot;
 pub(crate) mod sleep;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::person;
 use crate::recorder::Apps;
@@ -18,13 +18,20 @@ use crate::wait::until;
 /// For states that come by themselves; under emulation on a busy host everything takes long.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The gate live, and sound in all apps. A starved emulation lets the lease run out: then it is unmuted again, a few times.
+/// The gate live, and sound in all apps; returns how long that took from the command on. A starved emulation lets the lease run out: then it is unmuted again, a few times.
 fn live(apps: &Apps) -> Result<Duration, Trouble> {
+    until(LIMIT, person::ready).ok_or_else(|| {
+        Trouble::Failed(format!(
+            "the daemon has no real mic: {:?}",
+            person::status()
+        ))
+    })?;
     let mut last = Trouble::Failed("never unmuted".to_owned());
     for _ in 0..3 {
+        let asked = Instant::now();
         person::run("truemute unmute")?;
         match apps.sound() {
-            Ok(took) => return Ok(took),
+            Ok(_) => return Ok(asked.elapsed()),
             Err(trouble) => last = trouble,
         }
         if person::gate_is("live") {

@@ -10,8 +10,7 @@ use crate::recorder::Apps;
 use crate::report::{Seen, Trouble};
 use crate::wait::until;
 
-const UNIT: &str = "/home/person/.config/systemd/user/early.service";
-const WANTED: &str = "/home/person/.config/systemd/user/pipewire.service.wants";
+const UNIT: &str = ".config/systemd/user/early.service";
 const RECORDING: &str = "/home/person/early.raw";
 
 /// An app that records as soon as there is an audio server; and the state that must survive.
@@ -19,15 +18,15 @@ pub(crate) fn prepare() -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
     muted(&apps)?;
-    person::run(&format!("mkdir -p {WANTED}"))?;
-    fs::write(
+    person::write(
         UNIT,
-        format!(
+        &format!(
             "[Unit]\nAfter=pipewire.service\n[Service]\nExecStart=/usr/bin/pw-record --format s16 --rate 48000 --channels 2 \
-             --raw {RECORDING}\nRestart=always\nRestartSec=100ms\n"
+             --raw -\nStandardOutput=append:{RECORDING}\nRestart=always\nRestartSec=100ms\n[Install]\n\
+             WantedBy=pipewire.service\n"
         ),
     )?;
-    std::os::unix::fs::symlink("../early.service", format!("{WANTED}/early.service"))?;
+    person::run("systemctl --user enable early.service")?;
     Ok(
         "muted; an app is set to record from the default source as soon as the audio server starts"
             .to_owned(),
@@ -36,13 +35,14 @@ pub(crate) fn prepare() -> Seen {
 
 /// All that the early app got is zeros, and the gate is muted; then it works as before.
 pub(crate) fn comes_up_muted() -> Seen {
-    until(LIMIT * 4, || person::status().is_some()).ok_or("no daemon answers after the reboot")?;
+    until(LIMIT * 4, person::ready).ok_or("no daemon answers after the reboot")?;
     gate("muted")?;
     let apps = Apps::start()?;
     let from = monotonic_ns();
     apps.silence()?;
     apps.silent(from, monotonic_ns())?;
-    let recording = fs::read(RECORDING)?;
+    let recording =
+        fs::read(RECORDING).map_err(|error| format!("the early app recorded nothing: {error}"))?;
     person::run("systemctl --user stop early.service")?;
     let sounding = recording.iter().filter(|it| **it != 0).count();
     if sounding > 0 || recording.is_empty() {
@@ -53,8 +53,8 @@ pub(crate) fn comes_up_muted() -> Seen {
     }
     let status = person::status().ok_or("the daemon does not answer")?;
     live(&apps)?;
-    fs::remove_file(UNIT)?;
-    fs::remove_dir_all(WANTED)?;
+    person::run("systemctl --user disable early.service")?;
+    fs::remove_file(format!("{}/{UNIT}", person::HOME))?;
     fs::remove_file(RECORDING)?;
     Ok(format!(
         "muted (reason {}); an app that records from the start of the audio server on got {} frames, all zero; sound after \

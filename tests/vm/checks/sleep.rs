@@ -1,4 +1,5 @@
-//! Suspend to RAM (ACPI S3) by `systemctl suspend`; the machine's clock wakes it.
+//! Suspend to RAM (ACPI S3) by `systemctl suspend`; the machine's clock wakes it
+//! (root/usr/lib/systemd/system-sleep/wake).
 
 use std::fs;
 use std::process::Command;
@@ -14,8 +15,6 @@ use crate::recorder::Apps;
 use crate::report::{Seen, Trouble};
 use crate::wait::until;
 
-const ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
-
 /// Sleeps some seconds; returns how long the machine really slept.
 fn suspend() -> Result<Duration, Trouble> {
     let states = fs::read_to_string("/sys/power/mem_sleep").unwrap_or_default();
@@ -25,8 +24,6 @@ fn suspend() -> Result<Duration, Trouble> {
         )));
     }
     let before = slept();
-    fs::write(ALARM, "0")?;
-    fs::write(ALARM, "+5")?;
     let asked = Command::new("systemctl").arg("suspend").status()?;
     if !asked.success() {
         return Err(Trouble::Failed(format!(
@@ -56,6 +53,7 @@ pub(crate) fn muted_over() -> Seen {
     live(&apps)?;
     muted(&apps)?;
     let from = monotonic_ns();
+    let daemon = person::unit("MainPID")?;
     let slept = suspend()?;
     apps.silence()?;
     gate("muted")?;
@@ -63,29 +61,48 @@ pub(crate) fn muted_over() -> Seen {
     until(LIMIT, card::closed).ok_or("the card is open while muted")?;
     live(&apps)?;
     Ok(format!(
-        "slept {} s; no sound, the card closed; apps went on (longest gap {} of running time); sound after unmute",
+        "slept {} s; no sound, the card closed; apps went on (longest gap {} of running time); {}; sound after unmute",
         slept.as_secs(),
-        ms(gap)
+        ms(gap),
+        same_daemon(&daemon)?
     ))
 }
 
-/// Live before; after it gate and apps say the same, whichever it is.
+/// Whether systemd left the daemon alone.
+fn same_daemon(before: &str) -> Seen {
+    let same = person::unit("MainPID")? == before;
+    let word = if same {
+        "the same daemon"
+    } else {
+        "systemd's watchdog put another daemon in place"
+    };
+    Ok(word.to_owned())
+}
+
+/// Live before and after.
 pub(crate) fn live_over() -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
+    let daemon = person::unit("MainPID")?;
     let slept = suspend()?;
     let awake = monotonic_ns();
+    until(LIMIT, person::ready).ok_or("the daemon is not ready after waking")?;
     let status = person::status().ok_or("the daemon does not answer after waking")?;
     let gate = status["gate"].as_str().unwrap_or_default().to_owned();
     match gate.as_str() {
         "live" => apps.sound()?,
         _ => apps.silence()?,
     };
-    let took = Duration::from_nanos(monotonic_ns() - awake);
-    Ok(format!(
-        "slept {} s; then the gate was {gate} (reason {}) and all apps heard so after {}",
+    let seen = format!(
+        "slept {} s; {}; the gate was {gate} (reason {}), and apps heard it so {} after waking",
         slept.as_secs(),
+        same_daemon(&daemon)?,
         status["reason"],
-        ms(took)
-    ))
+        ms(Duration::from_nanos(monotonic_ns() - awake))
+    );
+    if gate == "live" {
+        Ok(seen)
+    } else {
+        Err(Trouble::Failed(seen))
+    }
 }

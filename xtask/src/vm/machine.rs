@@ -45,9 +45,16 @@ pub(super) fn run(
         drive.push(disk);
         command.arg("-drive").arg(drive);
     }
-    command.args(["-audiodev", &format!(
-        "alsa,id=sound,in.dev=microphone,in.frequency={RATE},in.channels=1,in.try-poll=off,out.dev=nowhere,out.try-poll=off"
-    )]);
+    // Without a length of its own ALSA's null device has the longest buffer there is: filling it kept the machine from running
+    // for up to 11 s at each opening, and the guest's driver gave up (QEMU 7.2).
+    command.args([
+        "-audiodev",
+        &format!(
+            "alsa,id=sound,\
+             in.dev=microphone,in.frequency={RATE},in.channels=1,in.try-poll=off,in.buffer-length=40000,\
+             out.dev=nowhere,out.try-poll=off,out.buffer-length=40000"
+        ),
+    ]);
     command.args(["-device", "ich9-intel-hda"]);
     command.args(["-device", "hda-micro,audiodev=sound"]);
     command.env("ALSA_CONFIG_PATH", microphone);

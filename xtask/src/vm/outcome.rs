@@ -11,6 +11,9 @@ use serde_json::Value;
 const BEGIN: &str = "<!-- written by cargo xtask vm -->";
 const END: &str = "<!-- end of what cargo xtask vm wrote -->";
 
+/// Characters of a cell: what is longer is an error's message, whole in the log.
+const CELL: usize = 400;
+
 /// How one check ended.
 struct Outcome {
     check: String,
@@ -100,7 +103,6 @@ impl Outcomes {
         };
         let mut table = String::from("| check | result | what was seen |\n|---|---|---|\n");
         for it in &self.checks {
-            let cell = |text: &str| text.replace('|', "\\|");
             writeln!(
                 table,
                 "| {} | {} | {} |",
@@ -109,9 +111,24 @@ impl Outcomes {
                 cell(&it.detail)
             )?;
         }
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').nth(1).unwrap_or("unknown");
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let system = self.system.as_deref().unwrap_or("an unknown system");
         let sum = self.sum(took);
-        let text = format!("{before}{BEGIN}\n{sum} {system}\n\n{table}{END}{after}");
+        let text = format!(
+            "{before}{BEGIN}\n{sum} {system} Host: {cores} cores, load {load}.\n\n{table}{END}{after}"
+        );
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
     }
+}
+
+/// A text as one cell of a table.
+fn cell(text: &str) -> String {
+    let mut text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = text.char_indices().nth(CELL) {
+        text.truncate(at);
+        text.push_str("...");
+    }
+    text.replace('|', "\\|")
 }
