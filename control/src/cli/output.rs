@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 use super::Failure;
 
@@ -30,14 +32,43 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints one JSON object on one line. False: the reader has gone (`truemute watch | head`), which is no failure.
 pub(super) fn json_line(value: &impl Serialize) -> Result<bool, Failure> {
-    let mut line = serde_json::to_vec(value).map_err(|error| {
+    let line = line_of(value).map_err(|error| {
         Failure::new(format!(
             "The answer cannot be written as JSON: {error}. This is a defect; please report it."
         ))
     })?;
-    line.push(b'\n');
     let mut out = io::stdout().lock();
     written(out.write_all(&line).and_then(|()| out.flush()))
+}
+
+fn line_of(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut line, Escaping))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Escapes DEL and the C1 controls too, which JSON allows as they are: an app's name is the app's choice, a person may run
+/// `--json` on a terminal, and terminals obey U+009B like ESC [.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for piece in fragment.split_inclusive(|it: char| it.is_control()) {
+            match piece.chars().next_back().filter(|it| it.is_control()) {
+                Some(control) => {
+                    let plain = piece.strip_suffix(control).unwrap_or_default();
+                    write!(writer, "{plain}\\u{:04x}", u32::from(control))?;
+                }
+                None => writer.write_all(piece.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
 }
 
 fn written(result: io::Result<()>) -> Result<bool, Failure> {
@@ -47,5 +78,21 @@ fn written(result: io::Result<()>) -> Result<bool, Failure> {
         Err(error) => Err(Failure::new(format!(
             "The output cannot be written: {error}. Check the disk or the program that reads it."
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_no_control_character_and_says_the_same() {
+        let name = "a\u{9b}2Jb\u{7f}\u{85}\nc\u{1b}[0m é\u{9f}";
+        let line = String::from_utf8(line_of(&name).unwrap()).unwrap();
+        assert_eq!(
+            line,
+            "\"a\\u009b2Jb\\u007f\\u0085\\nc\\u001b[0m é\\u009f\"\n"
+        );
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), name);
     }
 }
