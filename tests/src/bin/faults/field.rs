@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use truemute::demo::RunningDaemon;
 use truemute::protocol::{ClientStats, GateState};
 use truemute_core::observed::ClientState;
@@ -21,6 +22,8 @@ use crate::Result;
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// Frames a cycle: what desktops have.
 const QUANTUM: u32 = 1024;
+/// A client for which zeros came so long, in nanoseconds, has no sound in its buffers any more.
+const SILENT_FOR: u64 = 500_000_000;
 /// Pieces of sound that every client has got before anything is broken.
 const SETTLED: usize = 10;
 
@@ -29,7 +32,9 @@ pub(crate) struct Field {
     pub(crate) listeners: Vec<Listener>,
     /// Makes more native clients.
     pub(crate) recorders: Arc<Recorders>,
+    /// The daemon, under its supervisor.
     pub(crate) daemon: RunningDaemon,
+    daemon_id: u32,
     pub(crate) mic: Option<SimulatedMic>,
     pub(crate) server: PrivateServer,
     /// When what was broken runs again; nothing while it does not.
@@ -56,20 +61,22 @@ impl Field {
         };
         let server = PrivateServer::start(options)?;
         let mic = SimulatedMic::start(&server, MicOptions::default())?;
-        let daemon = RunningDaemon::start(truemute, &server, "", LIMIT)?;
+        let daemon = RunningDaemon::start_supervised(truemute, &server, "", LIMIT)?;
         let recorders = Arc::new(Recorders::start(&server, Connections::Own)?);
         let listeners = kinds
             .iter()
             .map(|kind| Listener::start(*kind, &server, &recorders))
             .collect();
-        let field = Self {
+        let mut field = Self {
             listeners,
             recorders,
             daemon,
+            daemon_id: 0,
             mic: Some(mic),
             server,
             mended_ns: None,
         };
+        field.wait_for_daemon()?;
         field.wait_until_served()?;
         Ok(Some(field))
     }
@@ -83,6 +90,23 @@ impl Field {
                 let pieces = listener.log().len();
                 let clients = self.daemon.clients();
                 return Err(format!("the client \"{kind}\" got {pieces} pieces and is listed: {listed} in {clients:?}\n{}", self.logs()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every client has used up what it still had of the sound in its buffers: that is no fault.
+    pub(crate) fn wait_until_silent(&self) -> Result<()> {
+        for listener in &self.listeners {
+            let silent = || {
+                let now = monotonic_ns();
+                let log = listener.log();
+                log.nonzero(now - SILENT_FOR, now) == 0
+                    && log.longest_gap(now - SILENT_FOR, now) < SILENT_FOR
+            };
+            if !wait_until(LIMIT, silent) {
+                let kind = listener.kind().name();
+                return Err(format!("the client \"{kind}\" hears sound after the mute").into());
             }
         }
         Ok(())
@@ -129,31 +153,71 @@ impl Field {
         }
     }
 
-    /// Starts the daemon again and waits until it answers.
-    pub(crate) fn start_daemon(&mut self) -> Result<()> {
-        self.launch_daemon()?;
+    /// Process id of the daemon, which is a child of its supervisor. As it was when it last answered.
+    pub(crate) fn daemon_id(&self) -> u32 {
+        self.daemon_id
+    }
+
+    /// Sends a signal to the daemon alone; gives its process id.
+    pub(crate) fn signal_daemon(&self, signal: Signal) -> Result<u32> {
+        let process =
+            Pid::from_raw(self.daemon_id.cast_signed()).ok_or("no process has the id 0")?;
+        kill_process(process, signal)?;
+        Ok(self.daemon_id)
+    }
+
+    /// Ends the daemon and its supervisor with the same signal.
+    pub(crate) fn end_daemon(&mut self, signal: Signal) -> Result<()> {
+        self.daemon.stop(signal)?;
+        let process =
+            Pid::from_raw(self.daemon_id.cast_signed()).ok_or("no process has the id 0")?;
+        if signal == Signal::KILL {
+            // Its supervisor's end alone would let it end in order, and it may have done so already.
+            let _ = kill_process(process, signal);
+        }
+        match wait_until(LIMIT, || test_kill_process(process).is_err()) {
+            true => Ok(()),
+            false => Err("the daemon outlives its supervisor".into()),
+        }
+    }
+
+    /// Waits until the supervisor has replaced the daemon that had this process id; that is part of the recovery.
+    pub(crate) fn wait_for_another_daemon(&mut self, former: u32) -> Result<()> {
+        let another = || {
+            let status = self.daemon.status();
+            status.is_ok_and(|status| status.connected && status.daemon_pid != former)
+        };
+        if !wait_until(LIMIT, another) {
+            return Err(format!("no other daemon comes\n{}", self.logs()).into());
+        }
         self.wait_for_daemon()
     }
 
-    /// Starts the daemon again and does not wait.
-    pub(crate) fn launch_daemon(&mut self) -> Result<()> {
-        self.launch_daemon_with("")
+    /// Starts daemon and supervisor again and waits until the daemon answers.
+    pub(crate) fn start_daemon(&mut self) -> Result<()> {
+        self.mended();
+        let truemute = program::executable();
+        self.daemon = RunningDaemon::start_supervised(truemute, &self.server, "", LIMIT)?;
+        self.wait_for_daemon()
     }
 
-    /// [`Field::launch_daemon`] with this configuration.
-    pub(crate) fn launch_daemon_with(&mut self, config: &str) -> Result<()> {
+    /// Starts a daemon with a configuration that it will refuse; says whether it did.
+    pub(crate) fn start_refused_daemon(&mut self, config: &str) -> Result<bool> {
         self.daemon = RunningDaemon::launch(program::executable(), &self.server, config)?;
-        self.mended();
-        Ok(())
+        Ok(wait_until(LIMIT, || self.daemon.ended().is_some()))
     }
 
     /// Waits until the daemon answers and is connected.
     pub(crate) fn wait_for_daemon(&mut self) -> Result<()> {
-        let connected = || self.daemon.status().is_ok_and(|status| status.connected);
-        match wait_until(LIMIT, connected) {
-            true => Ok(()),
-            false => Err(format!("the daemon does not come back\n{}", self.logs()).into()),
-        }
+        let mut id = None;
+        wait_until(LIMIT, || {
+            let status = self.daemon.status().ok().filter(|status| status.connected);
+            id = status.map(|status| status.daemon_pid);
+            id.is_some()
+        });
+        self.daemon_id =
+            id.ok_or_else(|| format!("the daemon does not come back\n{}", self.logs()))?;
+        Ok(())
     }
 
     /// Plugs the mic in again.

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
@@ -148,8 +149,8 @@ fn keep_mounts_private() -> bool {
 
 /// Says whether everything that had to be silent was.
 fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
-    let faults = arguments.faults(may_mount);
     if arguments.list {
+        let faults = arguments.faults(may_mount);
         faults.iter().for_each(|fault| println!("{}", fault.name));
         return Ok(true);
     }
@@ -160,10 +161,25 @@ fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
         ..Report::default()
     };
     if wants(Part::Faults) {
-        for version in &versions {
-            let table = inflict(*version, &faults, &arguments.kinds())?;
-            report.tables.extend(table);
-        }
+        let kinds = arguments.kinds();
+        // Side by side: most of the time is waiting.
+        thread::scope(|scope| {
+            let kinds = &kinds;
+            let inflict = move |version| {
+                // An error of the rig can hold anything; a thread hands over its words.
+                inflict(version, &arguments.faults(may_mount), kinds)
+                    .map_err(|error| error.to_string())
+            };
+            let threads: Vec<_> = versions
+                .iter()
+                .map(|version| scope.spawn(move || inflict(*version)))
+                .collect();
+            for thread in threads {
+                let table = thread.join().map_err(|_| "a thread panicked")?;
+                report.tables.extend(table?);
+            }
+            Result::Ok(())
+        })?;
     }
     if wants(Part::Ways) {
         report.ways = ways::try_all(&versions);

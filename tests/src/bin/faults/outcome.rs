@@ -80,8 +80,7 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
     }
     if fault.before == Before::Muted {
         field.daemon.mute()?;
-        let buffered = field.listeners.iter().map(|it| it.kind().buffered()).max();
-        crate::field::outage(buffered.unwrap_or_default());
+        field.wait_until_silent()?;
     }
     let given_up: Vec<_> = field
         .listeners

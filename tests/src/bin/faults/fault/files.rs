@@ -33,9 +33,11 @@ pub(super) fn add(faults: &mut Vec<Fault>) {
         })
     }));
     faults.push(muted("configuration: damaged", |field| {
-        field.daemon.stop(Signal::KILL)?;
-        // It refuses to start; the twin is there meanwhile.
-        field.launch_daemon_with("start = \"live\"\nwhile_mu")?;
+        field.end_daemon(Signal::KILL)?;
+        if !field.start_refused_daemon("start = \"live\"\nwhile_mu")? {
+            return Err("the daemon runs with a damaged configuration".into());
+        }
+        // The twin is there meanwhile.
         outage(AWAY);
         field.start_daemon()
     }));
@@ -45,7 +47,7 @@ pub(super) fn add(faults: &mut Vec<Fault>) {
 fn damage(field: &mut Field, is_it: fn(&str) -> bool) -> Result<()> {
     for damaged in DAMAGES {
         outage(AWAY / 2);
-        field.daemon.stop(Signal::KILL)?;
+        field.end_daemon(Signal::KILL)?;
         let files = files(field, is_it)?;
         if files.is_empty() {
             return Err("there is no such file to damage".into());

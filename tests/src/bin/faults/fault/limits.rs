@@ -17,12 +17,12 @@ const CROWD: usize = 60;
 
 pub(super) fn add(faults: &mut Vec<Fault>, may_mount: bool) {
     faults.push(muted("daemon: no more memory", |field| {
-        let process = field.daemon.id();
+        let process = field.daemon_id();
         let used = memory(process)?;
         short(field, process, Resource::As, used)
     }));
     faults.push(muted("daemon: no more file descriptors", |field| {
-        let process = field.daemon.id();
+        let process = field.daemon_id();
         let used = descriptors(process)?;
         short(field, process, Resource::Nofile, used)
     }));
@@ -36,8 +36,7 @@ pub(super) fn add(faults: &mut Vec<Fault>, may_mount: bool) {
     }
 }
 
-/// Lets a process have no more than `used` of something while clients come and commands are given; starts the daemon again
-/// if that ended it.
+/// Lets a process have no more than `used` of something while clients come and commands are given.
 fn short(field: &mut Field, process: u32, resource: Resource, used: u64) -> Result<()> {
     let pid = Pid::from_raw(process.cast_signed());
     let limit = Rlimit {
@@ -60,13 +59,10 @@ fn short(field: &mut Field, process: u32, resource: Resource, used: u64) -> Resu
     }
     outage(AWAY);
     drop(crowd);
-    if field.daemon.ended().is_some() {
-        return field.start_daemon();
-    }
-    // It may have ended just now.
+    // Unless it has ended, and the supervisor has started another.
     let _ = prlimit(pid, resource, usual);
     field.mended();
-    Ok(())
+    field.wait_for_daemon()
 }
 
 /// Address space of a process in bytes (proc(5), statm: pages).
@@ -84,7 +80,7 @@ fn descriptors(process: u32) -> Result<u64> {
 /// disk. (The mount is seen by this process and its children only, see `main`.)
 fn disk_full(field: &mut Field) -> Result<()> {
     let disk = field.server.directory().join("state");
-    field.daemon.stop(Signal::TERM)?;
+    field.end_daemon(Signal::TERM)?;
     mount(
         "tmpfs",
         &disk,
@@ -100,14 +96,13 @@ fn disk_full(field: &mut Field) -> Result<()> {
 
 fn on_full_disk(field: &mut Field, disk: &Path) -> Result<()> {
     field.start_daemon()?;
-    field.daemon.unmute()?;
     field.daemon.mute()?;
     let filler = disk.join("filler");
     let mut file = fs::File::create(&filler)?;
     while file.write_all(&[1; 4096]).is_ok() {}
     outage(AWAY);
     field.daemon.mute()?;
-    field.daemon.stop(Signal::KILL)?;
+    field.end_daemon(Signal::KILL)?;
     outage(AWAY);
     field.start_daemon()
 }

@@ -66,12 +66,12 @@ pub(super) fn add(faults: &mut Vec<Fault>) {
             revive(field)?;
             outage(AWAY / 2);
         }
-        field.daemon.stop(Signal::KILL)?;
+        field.end_daemon(Signal::KILL)?;
         outage(AWAY);
         field.start_daemon()
     }));
     faults.push(muted("all four together: kill -9", |field| {
-        field.daemon.stop(Signal::KILL)?;
+        field.end_daemon(Signal::KILL)?;
         for service in Service::ALL {
             field.server.end(service, Signal::KILL)?;
         }
