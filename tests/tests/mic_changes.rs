@@ -8,7 +8,7 @@ use truemute::demo::RunningDaemon;
 use truemute_core::observed::MicState as Mic;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
-    Format, MicOptions, Program, Signal, SimulatedMic, find_program,
+    Format, MicOptions, MicState, Program, Signal, SimulatedMic, find_program,
 };
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, State, wait_until};
@@ -93,6 +93,92 @@ fn the_better_mic_is_followed_and_the_other_when_it_goes() {
         captures(&stage, stage.mic.name());
         heard(&stage.daemon, &clients);
         assert_eq!(clients[0].state(), State::Streaming);
+    });
+}
+
+#[test]
+fn the_list_of_mics_is_followed_in_its_order() {
+    let wanted = Scene {
+        config: "real_mic = [\"first-*\", \"second\"]\n".to_owned(),
+        ..Scene::default()
+    };
+    let scenes = [Version::Installed, Version::Debian13].map(|version| Scene {
+        version,
+        ..wanted.clone()
+    });
+    each(&scenes, |scene| {
+        let Some(stage) = Stage::set(scene) else {
+            return;
+        };
+        let clients = [settled_client(&stage)];
+        let plug_in = |name: &str| {
+            let options = MicOptions {
+                name: name.to_owned(),
+                // Whatever the session manager prefers.
+                priority: 1500,
+                ..MicOptions::default()
+            };
+            SimulatedMic::start(&stage.server, options).unwrap()
+        };
+        stage.unmute();
+        heard(&stage.daemon, &clients);
+        captures(&stage, stage.mic.name());
+        let second = plug_in("second");
+        captures(&stage, "second");
+        let first = plug_in("first-1");
+        captures(&stage, "first-1");
+        heard(&stage.daemon, &clients);
+        drop(first);
+        captures(&stage, "second");
+        // The same device, which has got another name.
+        let renamed = plug_in("first-2");
+        captures(&stage, "first-2");
+        drop((renamed, second));
+        captures(&stage, stage.mic.name());
+        heard(&stage.daemon, &clients);
+        assert_eq!(clients[0].state(), State::Streaming);
+    });
+}
+
+/// A headset's microphone keeps the headset in the profile for calls as long as somebody is linked to it.
+#[test]
+fn a_muted_headset_is_not_kept_in_its_profile_for_calls() {
+    let headset = "bluez_input.00_11_22_33_44_55.0";
+    let scenes = [Version::Installed, Version::Debian13].map(|version| Scene {
+        version,
+        config: "real_mic = \"bluez_input.*\"\n".to_owned(),
+        ..Scene::default()
+    });
+    each(&scenes, |scene| {
+        let Some(stage) = Stage::set(scene) else {
+            return;
+        };
+        let properties = [
+            ("device.api", "bluez5"),
+            ("api.bluez5.profile", "headset-head-unit"),
+            ("api.bluez5.address", "00:11:22:33:44:55"),
+        ];
+        let options = MicOptions {
+            name: headset.to_owned(),
+            priority: 2010,
+            properties: properties
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..MicOptions::default()
+        };
+        let mic = SimulatedMic::start(&stage.server, options).unwrap();
+        let client = settled_client(&stage);
+        stage.pulls(50, [&client]);
+        for _ in 0..2 {
+            wait_for(&stage.daemon, LIMIT, |it| {
+                (it.real_mic.state, it.real_mic.name.as_str()) == (Mic::Released, headset)
+            })
+            .unwrap();
+            assert!(mic.wait_for_state(MicState::Suspended, LIMIT));
+            stage.unmute();
+            captures(&stage, headset);
+            stage.mute();
+        }
     });
 }
 

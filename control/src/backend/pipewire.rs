@@ -26,7 +26,7 @@ impl PipewireFactory {
                 WhileMuted::Release => node::WhileMuted::Release,
                 WhileMuted::Hold => node::WhileMuted::Hold,
             },
-            real_mic: config.real_mic.clone(),
+            real_mics: config.real_mic.clone(),
             allowed_real_mics: settings.allowed_real_mics.clone(),
             channels: config.channels,
             counting: match config.counting {

@@ -69,9 +69,10 @@ pub struct Config {
     pub start: Start,
     /// What mute does with the real mic.
     pub while_muted: WhileMuted,
-    /// `node.name` of the real mic to follow, a trailing `*` for any ending; the desktop's choice if absent.
-    #[serde(deserialize_with = "name")]
-    pub real_mic: Option<String>,
+    /// The real mics to follow, by `node.name`, the most wanted first; a trailing `*` stands for any ending. The desktop's choice
+    /// where none of them is there. In the file also a single name.
+    #[serde(deserialize_with = "name_or_names")]
+    pub real_mic: Vec<String>,
     /// Channels of the virtual mic, 1 to 8; those of the real mic if absent.
     #[serde(deserialize_with = "channels")]
     pub channels: Option<u32>,
@@ -103,7 +104,7 @@ impl Default for Config {
         Config {
             start: Start::default(),
             while_muted: WhileMuted::default(),
-            real_mic: None,
+            real_mic: Vec::new(),
             channels: None,
             unmute_origins: vec![Origin::Cli, Origin::Hotkey],
             hotkey: None,
@@ -150,8 +151,18 @@ pub fn default_path() -> Option<PathBuf> {
         .map(|base| base.join("truemute/config.toml"))
 }
 
-fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    checked_name(String::deserialize(from)?).map(Some)
+fn name_or_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "`real_mic` must be a name or a list of names")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let names = match OneOrMany::deserialize(from)? {
+        OneOrMany::One(name) => vec![name],
+        OneOrMany::Many(names) => names,
+    };
+    names.into_iter().map(checked_name).collect()
 }
 
 fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -250,9 +261,9 @@ mod tests {
     #[test]
     fn the_shipped_file_shows_every_key_and_its_default() {
         let shown = Config::parse(&uncommented()).unwrap();
-        assert!(shown.real_mic.is_some() && shown.channels.is_some() && shown.hotkey.is_some());
+        assert!(!shown.real_mic.is_empty() && shown.channels.is_some() && shown.hotkey.is_some());
         let without_optional = Config {
-            real_mic: None,
+            real_mic: Vec::new(),
             channels: None,
             hotkey: None,
             ..shown
@@ -278,6 +289,17 @@ mod tests {
     }
 
     #[test]
+    fn real_mics_are_one_or_many() {
+        for (text, wanted) in [
+            ("real_mic = \"a*\"", &["a*"][..]),
+            ("real_mic = [\"b\", \"a\"]", &["b", "a"]),
+            ("real_mic = []", &[]),
+        ] {
+            assert_eq!(Config::parse(text).unwrap().real_mic, wanted);
+        }
+    }
+
+    #[test]
     fn faults_say_the_line() {
         for (text, line, part) in [
             ("\nstart = \"loud\"", 2, "loud"),
@@ -287,6 +309,8 @@ mod tests {
             ("channels = 9", 1, "1 to 8"),
             ("channels = -1", 1, "1 to 8"),
             ("real_mic = \"\"", 1, "1 to 256"),
+            ("real_mic = [\"a\", \"\"]", 1, "1 to 256"),
+            ("real_mic = 1", 1, "list of names"),
             ("guard = \"on\"", 1, "enforce"),
             ("trusted_processors = [\"\"]", 1, "1 to 256"),
             ("trusted_processors = \"x\"", 1, "x"),

@@ -45,10 +45,8 @@ impl Settings {
         let mut warnings = Vec::new();
         if let Some(allowed) = &policy.allowed_real_mics {
             force("allowed_real_mics", as_toml(allowed));
-            if let Some(name) = config
-                .real_mic
-                .take_if(|name| !allowed.iter().any(|pattern| may_allow(pattern, name)))
-            {
+            let may = |name: &String| allowed.iter().any(|pattern| may_allow(pattern, name));
+            for name in config.real_mic.extract_if(.., |name| !may(name)) {
                 warnings.push(format!(
                     "The policy does not allow the configured real_mic {name:?}; an allowed one is followed instead. Choose one of allowed_real_mics."
                 ));
@@ -109,9 +107,10 @@ mod tests {
 
     #[test]
     fn the_policy_wins_and_says_so() {
-        let config =
-            Config::parse("start = \"live\"\nreal_mic = \"theirs\"\nretention_days = 3650")
-                .unwrap();
+        let config = Config::parse(
+            "start = \"live\"\nreal_mic = [\"theirs\", 'a\"b']\nretention_days = 3650",
+        )
+        .unwrap();
         let policy = Policy::parse(
             "start = \"muted\"\nallowed_real_mics = [\"a\\\"b\"]\nretention_days = 7\nwhile_muted = \"hold\"\nguard = \"enforce\"\ntrusted_processors = [\"/usr/bin/easyeffects\"]",
         )
@@ -120,7 +119,7 @@ mod tests {
         assert_eq!(settings.config.start, Start::Muted);
         assert_eq!(settings.config.while_muted, WhileMuted::Hold);
         assert_eq!(settings.config.retention_days, 7);
-        assert_eq!(settings.config.real_mic, None);
+        assert_eq!(settings.config.real_mic, ["a\"b"]);
         assert_eq!(settings.config.guard, Guard::Enforce);
         assert_eq!(settings.warnings.len(), 1);
         let text: String = settings

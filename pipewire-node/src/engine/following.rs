@@ -48,7 +48,7 @@ impl Facts {
 pub(super) fn follow(graph: Graph<'_>, model: &Model, options: &Options) -> Option<u32> {
     let pattern = |name: &String| NamePattern(name.clone());
     let wish = Wish {
-        chosen: options.real_mic.as_ref().map(pattern),
+        chosen: options.real_mics.iter().map(pattern).collect(),
         allowed: options
             .allowed_real_mics
             .as_ref()

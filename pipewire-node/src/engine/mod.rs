@@ -74,8 +74,9 @@ pub struct Options {
     pub remote: Option<String>,
     /// What to do with the real mic while muted.
     pub while_muted: WhileMuted,
-    /// `node.name` of the real mic to follow; `None` for the default one. A trailing `*` stands for any ending.
-    pub real_mic: Option<String>,
+    /// `node.name`s of the real mics to follow, the most wanted first; the default one where none of them is there. A trailing
+    /// `*` stands for any ending.
+    pub real_mics: Vec<String>,
     /// The only real mics that may be followed, in the same form; `None` for any.
     pub allowed_real_mics: Option<Vec<String>>,
     /// Channels of the virtual mic, 1 to 8; `None` for those of the real mic.

@@ -25,8 +25,8 @@ impl NamePattern {
 /// What user, policy and desktop want.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
-    /// The real mic that the user chose in our configuration.
-    pub(crate) chosen: Option<NamePattern>,
+    /// The real mics that the user chose in our configuration, the most wanted first.
+    pub(crate) chosen: Vec<NamePattern>,
     /// If there: nothing else may be followed, whoever wants it.
     pub(crate) allowed: Option<Vec<NamePattern>>,
     /// The name in the metadata's `default.configured.audio.source`: what the user told the desktop.
@@ -62,7 +62,7 @@ pub(crate) enum Choice {
     Nothing,
 }
 
-/// The user's choice, else the default that the user configured, else the current default, else the source of the
+/// The first of the user's choices that is there, else the default that the user configured, else the current default, else the source of the
 /// highest priority: the first of them that is there and may be followed. A default that is TrueMute itself, as on a
 /// desktop where apps take it by default, is passed over. Depends on the facts alone, not on their order.
 pub(crate) fn choose(graph: Graph<'_>, wish: &Wish) -> Choice {
@@ -85,8 +85,8 @@ pub(crate) fn choose(graph: Graph<'_>, wish: &Wish) -> Choice {
     };
     let chosen = wish
         .chosen
-        .as_ref()
-        .and_then(|it| candidates.iter().find(|node| it.matches(&node.name)));
+        .iter()
+        .find_map(|it| candidates.iter().find(|node| it.matches(&node.name)));
     let ranked = [
         (chosen, Why::Chosen),
         (named(&wish.configured_default), Why::ConfiguredDefault),

@@ -45,6 +45,8 @@ pub struct MicOptions {
     pub alternatives: Vec<Signal>,
     /// `priority.session`: among several mics the highest is the default.
     pub priority: u32,
+    /// More properties of its node.
+    pub properties: Vec<(String, String)>,
 }
 
 impl Default for MicOptions {
@@ -56,6 +58,7 @@ impl Default for MicOptions {
             signal: Signal::Ramp { bits: 23 },
             alternatives: Vec::new(),
             priority: 2000,
+            properties: Vec::new(),
         }
     }
 }
@@ -312,25 +315,26 @@ fn make_node(core: &Core, options: &MicOptions) -> Result<Node, RehearsalError> 
         2..=8 => POSITIONS[..channels].join(","),
         _ => return Err(failed_with(format!("{channels} channels are not possible"))),
     };
-    core.create_object(
-        "adapter",
-        &properties! {
-            "factory.name" => "support.null-audio-sink",
-            "node.name" => options.name.as_str(),
-            "node.description" => options.description.as_str(),
-            "media.class" => "Audio/Source/Virtual",
-            "audio.channels" => channels.to_string(),
-            "audio.position" => format!("[{positions}]"),
-            "priority.session" => options.priority.to_string(),
-            "priority.driver" => options.priority.to_string(),
-            // It paces the graph as a sound card would.
-            "node.driver" => "true",
-            "object.linger" => "false",
-        },
-    )
-    .map_err(RehearsalError::pipewire::<pw::Error>(
-        "making the simulated mic",
-    ))
+    let mut node = properties! {
+        "factory.name" => "support.null-audio-sink",
+        "node.name" => options.name.as_str(),
+        "node.description" => options.description.as_str(),
+        "media.class" => "Audio/Source/Virtual",
+        "audio.channels" => channels.to_string(),
+        "audio.position" => format!("[{positions}]"),
+        "priority.session" => options.priority.to_string(),
+        "priority.driver" => options.priority.to_string(),
+        // It paces the graph as a sound card would.
+        "node.driver" => "true",
+        "object.linger" => "false",
+    };
+    for (key, value) in &options.properties {
+        node.insert(key.as_str(), value.as_str());
+    }
+    core.create_object("adapter", &node)
+        .map_err(RehearsalError::pipewire::<pw::Error>(
+            "making the simulated mic",
+        ))
 }
 
 /// Ports and links as the registry shows them.

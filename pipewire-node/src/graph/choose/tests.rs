@@ -65,7 +65,7 @@ fn choice(nodes: &[NodeFacts], links: &[(u32, u32)], wish: &Wish) -> Choice {
 
 fn wish(chosen: &str) -> Wish {
     Wish {
-        chosen: Some(NamePattern(chosen.to_owned())),
+        chosen: vec![NamePattern(chosen.to_owned())],
         ..Wish::default()
     }
 }
@@ -124,7 +124,7 @@ fn wishes_rank_and_fall_through() {
     ];
     for (chosen, configured_default, default, expected) in table {
         let wish = Wish {
-            chosen: chosen.map(NamePattern),
+            chosen: chosen.map(NamePattern).into_iter().collect(),
             allowed: None,
             configured_default,
             default,
@@ -355,13 +355,13 @@ prop_compose! {
 
 prop_compose! {
     fn any_wish()(
-        chosen in proptest::option::of("[ab]{1,2}\\*?"),
+        chosen in proptest::collection::vec("[ab]{1,2}\\*?", 0..3),
         allowed in proptest::option::weighted(0.2, proptest::collection::vec("[ab]?\\*?", 0..3)),
         configured_default in proptest::option::of("[ab]{1,2}"),
         default in proptest::option::of("[ab]{1,2}"),
     ) -> Wish {
         let allowed = allowed.map(|it| it.into_iter().map(NamePattern).collect());
-        Wish { chosen: chosen.map(NamePattern), allowed, configured_default, default }
+        Wish { chosen: chosen.into_iter().map(NamePattern).collect(), allowed, configured_default, default }
     }
 }
 
@@ -434,6 +434,32 @@ proptest! {
         match choose(Graph { nodes: &nodes, links: &links, own_client }, &wish) {
             Choice::Follow { node, .. } => prop_assert!(nodes.iter().any(|it| it.id == node && left(it))),
             Choice::Nothing => prop_assert!(!nodes.iter().any(left)),
+        }
+    }
+
+    /// A less wanted mic is followed only while none is there that is wanted more, whatever else comes and goes.
+    #[test]
+    fn the_list_is_kept_to(
+        (nodes, links) in any_graph(), wish in any_wish(), own_client in proptest::option::of(0u32..5),
+    ) {
+        let graph = Graph { nodes: &nodes, links: &links, own_client };
+        let rank = |node: &NodeFacts| wish.chosen.iter().position(|it| it.matches(&node.name));
+        let reached = derived_from_us(graph, &Flow::new(graph));
+        let best = nodes
+            .iter()
+            .filter(|it| is_source(it) && !reached.contains(&it.id))
+            .filter(|it| wish.allowed.as_ref().is_none_or(|all| all.iter().any(|one| one.matches(&it.name))))
+            .filter_map(rank)
+            .min();
+        match choose(graph, &wish) {
+            Choice::Follow { node, why } => {
+                let followed = nodes.iter().find(|it| it.id == node).expect("it is there");
+                prop_assert_eq!(best.is_some(), why == Why::Chosen);
+                if let Some(best) = best {
+                    prop_assert_eq!(rank(followed), Some(best));
+                }
+            }
+            Choice::Nothing => prop_assert_eq!(best, None),
         }
     }
 
