@@ -11,6 +11,7 @@ pub mod demo;
 pub mod enforcement;
 pub mod hotkey;
 pub mod install;
+pub mod lock;
 #[cfg(test)]
 mod picture;
 pub mod protocol;

@@ -58,6 +58,10 @@ pub enum Call {
     MuteClient(OfClient),
     /// Take that back: [`AppSwitched`].
     UnmuteClient(OfClient),
+    /// Mute, and refuse every unmute until `unlock`: [`Locked`].
+    Lock,
+    /// Take that back, if polkit's authority lets the asking process: [`Locked`]. Waits while the user is asked.
+    Unlock,
     /// Who is connected now: [`Stats`] of connected clients only, since they came.
     Clients,
     /// Counts per client: [`Stats`].
@@ -158,12 +162,26 @@ pub enum Answer {
     Switched(Switched),
     /// Of `mute_client` and `unmute_client`.
     AppSwitched(AppSwitched),
+    /// Of `lock` and `unlock`.
+    Locked(Locked),
     /// Of `clients` and `stats`.
     Stats(Stats),
     /// Of `status`.
     Status(Status),
     /// Of `watch` and `trace`: lines follow.
     Following(Following),
+}
+
+/// Reply to `lock` and `unlock`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Locked {
+    /// Version of the contract.
+    pub schema: u32,
+    /// Whether every unmute is refused now.
+    pub locked: bool,
+    /// Whether that was otherwise before.
+    pub changed: bool,
 }
 
 /// Lines with `event` follow on this connection.
@@ -201,6 +219,8 @@ pub enum ErrorCode {
     Forbidden,
     /// The configuration or the policy does not let this origin unmute.
     Refused,
+    /// `lock` holds.
+    Locked,
     /// No such client is connected, or no such app is muted on its own.
     UnknownClient,
     /// There is no audio server now.
@@ -242,6 +262,8 @@ pub struct Status {
     pub virtual_mic: VirtualMic,
     /// Clients connected now, corked ones included.
     pub clients: u32,
+    /// Whether every unmute is refused until `unlock`.
+    pub locked: bool,
     /// Apps that are muted on their own, connected or not.
     pub muted_apps: Vec<MutedApp>,
     /// Clients that a real mic's sound reaches now by another way than through the gate.

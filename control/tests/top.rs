@@ -34,7 +34,7 @@ fn status(gate: &str) -> Status {
         "schema": SCHEMA, "gate": gate, "reason": "cli", "since": "2026-11-22T08:00:00Z", "backend": "pipewire 1.4.2",
         "connected": true, "real_mic": {"name": "mic", "description": "A mic", "state": "released"},
         "virtual_mic": {"name": "truemute.mic", "rate": 48000, "channels": 1, "quantum": 256}, "clients": 0,
-        "muted_apps": [], "bypasses": [], "forced": [], "warnings": [], "daemon_pid": 1, "version": "0",
+        "locked": false, "muted_apps": [], "bypasses": [], "forced": [], "warnings": [], "daemon_pid": 1, "version": "0",
     }))
     .expect("a status of the contract")
 }

@@ -84,6 +84,14 @@ impl Client {
     /// Calls and waits for the answer.
     pub fn call(&mut self, call: Call) -> Result<Answer, ClientError> {
         self.calls += 1;
+        // The user is asked, and takes as long as it takes.
+        if call == Call::Unlock {
+            let within = crate::lock::PATIENCE + ANSWER_WITHIN;
+            let stream = self.stream.get_ref();
+            stream
+                .set_read_timeout(Some(within))
+                .map_err(ClientError::Broken)?;
+        }
         let request = Request {
             id: RequestId::Number(self.calls),
             call,

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::lines::{self, Line, MAX_LINE};
 use super::parse::parse_line;
 use super::server::Shared;
+use super::socket::Peer;
 use crate::daemon::feed::{Feed, Item, Note, Quiet, Topic};
 use crate::daemon::{Handle, Want};
+use crate::lock::Verdict;
 use crate::protocol::{
     Answer, Call, ErrorCode, ErrorObject, Following, Outcome, Reply, RequestId, SCHEMA, WatchEvent,
     WatchParams,
@@ -56,6 +58,8 @@ pub(super) fn serve(stream: &UnixStream, number: u64, shared: &Shared) {
                     return follow_watch(stream, number, shared, id, &params);
                 }
                 (id, Ok(Call::Trace)) => return follow_trace(stream, number, shared, id),
+                (id, Ok(Call::Lock)) => send(stream, &reply(id, lock(stream, &shared.daemon))),
+                (id, Ok(Call::Unlock)) => send(stream, &reply(id, unlock(stream, &shared.daemon))),
                 (id, Ok(call)) => send(stream, &reply(id, answer(&shared.daemon, call))),
             },
         };
@@ -83,7 +87,58 @@ fn answer(daemon: &Handle, call: Call) -> Result<Answer, ErrorObject> {
             let since = params.since.as_deref().and_then(|since| since.parse().ok());
             daemon.stats(since).map(Answer::Stats)
         }
-        Call::Watch(_) | Call::Trace => unreachable!("followed by the caller"),
+        Call::Watch(_) | Call::Trace | Call::Lock | Call::Unlock => {
+            unreachable!("done by the caller")
+        }
+    }
+}
+
+/// Locks, but not where nobody could unlock.
+fn lock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
+    match authority(stream, false)? {
+        Verdict::Granted | Verdict::Denied => daemon.lock(true).map(Answer::Locked),
+        Verdict::Nobody(why) => Err(no_authority(&why)),
+    }
+}
+
+/// Unlocks if the authority lets the process at the other end. Only this connection waits for the user.
+fn unlock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
+    let status = daemon.status()?;
+    let by_policy = status.forced.iter().any(|forced| forced.key == "locked");
+    if !status.locked || by_policy {
+        return daemon.lock(false).map(Answer::Locked);
+    }
+    match authority(stream, true)? {
+        Verdict::Granted => daemon.lock(false).map(Answer::Locked),
+        Verdict::Denied => Err(ErrorObject {
+            code: ErrorCode::Locked,
+            message: "The lock stays: you were not authenticated.".into(),
+            remedy: "Run `truemute unlock` in a terminal of the desktop session that you sit at, and give your password.".into(),
+        }),
+        Verdict::Nobody(why) => Err(no_authority(&why)),
+    }
+}
+
+fn authority(stream: &UnixStream, ask_the_user: bool) -> Result<Verdict, ErrorObject> {
+    let failed = |error: io::Error| ErrorObject {
+        code: ErrorCode::Failed,
+        message: format!("Who asks cannot be told ({error})."),
+        remedy: "Try again.".into(),
+    };
+    let process = Peer::of(stream).map_err(failed)?.process;
+    let user = rustix::process::geteuid().as_raw();
+    Ok(crate::lock::verdict(
+        process.cast_unsigned(),
+        user,
+        ask_the_user,
+    ))
+}
+
+fn no_authority(why: &str) -> ErrorObject {
+    ErrorObject {
+        code: ErrorCode::Failed,
+        message: format!("There is no lock without polkit, which would ask whoever unlocks ({why})."),
+        remedy: "Install it (Debian: polkitd), and org.truemute.policy into /usr/share/polkit-1/actions.".into(),
     }
 }
 

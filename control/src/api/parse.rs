@@ -60,6 +60,8 @@ fn parse_call(method: &str, params: Option<Value>) -> Result<Call, ErrorObject> 
         "stats" => strict(method, params).map(Call::Stats),
         "watch" => strict(method, params).map(Call::Watch),
         "trace" => none(method, params).map(|()| Call::Trace),
+        "lock" => none(method, params).map(|()| Call::Lock),
+        "unlock" => none(method, params).map(|()| Call::Unlock),
         other => Err(bad(&format!(
             "There is no method {:?}.",
             other.chars().take(MAX_ID).collect::<String>()
@@ -91,7 +93,7 @@ fn check(call: Call) -> Result<Call, ErrorObject> {
             }
             _ => Ok(call),
         },
-        Call::Status | Call::Clients | Call::Trace => Ok(call),
+        Call::Lock | Call::Unlock | Call::Status | Call::Clients | Call::Trace => Ok(call),
     }
 }
 

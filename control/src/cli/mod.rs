@@ -65,6 +65,10 @@ enum Command {
     Unmute(SwitchArgs),
     /// Mute if live, unmute if muted
     Toggle(Format),
+    /// Mute, and refuse every unmute, also after a restart, until `unlock`
+    Lock(Format),
+    /// End `lock`; polkit asks you for your password
+    Unlock(Format),
     /// List who is connected now
     Clients(Format),
     /// Show pulls and frames per client, while live and while muted
@@ -170,6 +174,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Daemon { config } => daemon::run(config, socket().map_err(unserved)?),
         Command::Supervise { config } => supervise::run(config, socket().map_err(unserved)?),
         Command::Status(format) => queries::status(&socket()?, format),
+        Command::Lock(format) => queries::lock(&socket()?, true, format),
+        Command::Unlock(format) => queries::lock(&socket()?, false, format),
         Command::Mute(args) => match args.client {
             Some(client) => queries::switch_app(&socket()?, client, true, args.format),
             None => queries::switch(&socket()?, Want::Mute, args.format),

@@ -39,6 +39,17 @@ pub(super) fn switch(socket: &Path, want: Want, format: Format) -> Result<(), Fa
     )
 }
 
+pub(super) fn lock(socket: &Path, locked: bool, format: Format) -> Result<(), Failure> {
+    let call = match locked {
+        true => Call::Lock,
+        false => Call::Unlock,
+    };
+    show(socket, call, format, |answer, _| match answer {
+        Answer::Locked(locked) => Some(report::locked(locked)),
+        _ => None,
+    })
+}
+
 pub(super) fn switch_app(
     socket: &Path,
     client: String,

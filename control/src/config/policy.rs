@@ -27,6 +27,8 @@ pub struct Policy {
     pub retention_days: Option<u32>,
     /// What is done about clients that get a real mic's sound past the gate.
     pub guard: Option<Guard>,
+    /// `true`: every unmute is refused, and nobody can unlock.
+    pub locked: Option<bool>,
     /// Who may read a real mic and is no bypass by itself, in place of the user's list.
     #[serde(deserialize_with = "trusted_processors")]
     pub trusted_processors: Option<Vec<String>>,
@@ -34,12 +36,13 @@ pub struct Policy {
 
 impl Policy {
     /// Every key.
-    pub const KEYS: [&'static str; 6] = [
+    pub const KEYS: [&'static str; 7] = [
         "start",
         "while_muted",
         "allowed_real_mics",
         "retention_days",
         "guard",
+        "locked",
         "trusted_processors",
     ];
 

@@ -10,6 +10,8 @@ pub struct Settings {
     pub config: Config,
     /// The only real mics that may be followed; any if absent.
     pub allowed_real_mics: Option<Vec<String>>,
+    /// Whether the policy refuses every unmute.
+    pub locked: bool,
     /// What the policy forces.
     pub forced: Vec<Forced>,
     /// What of the configuration could not be followed, as sentences.
@@ -69,9 +71,14 @@ impl Settings {
             force("trusted_processors", as_toml(&trusted));
             config.trusted_processors = trusted;
         }
+        let locked = policy.locked == Some(true);
+        if locked {
+            force("locked", "true".to_owned());
+        }
         Settings {
             config,
             allowed_real_mics: policy.allowed_real_mics,
+            locked,
             forced,
             warnings,
         }
@@ -135,6 +142,7 @@ mod tests {
                 allowed_real_mics: Some(vec!["a\"b".to_owned()]),
                 retention_days: Some(7),
                 guard: Some(Guard::Enforce),
+                locked: None,
                 trusted_processors: Some(vec!["/usr/bin/easyeffects".to_owned()]),
             }
         );

@@ -20,8 +20,8 @@ use super::{GateChange, History, Watchdog};
 use crate::backend::{Backend, BackendError};
 use crate::config::Settings;
 use crate::protocol::{
-    AppSwitched, AppliedHow, AppliedToApp, ErrorCode, ErrorObject, GateState, Origin, SCHEMA,
-    Status, Switched,
+    AppSwitched, AppliedHow, AppliedToApp, ErrorCode, ErrorObject, GateState, Locked, Origin,
+    SCHEMA, Status, Switched,
 };
 
 /// The backend's methods wait at most a second; the actor vouches for itself that long, and a little more, when it calls one.
@@ -46,6 +46,11 @@ pub(super) enum Message {
         origin: Origin,
         received: Instant,
         reply: SyncSender<Result<AppSwitched, ErrorObject>>,
+    },
+    /// Locks, or takes that back.
+    Lock {
+        locked: bool,
+        reply: SyncSender<Result<Locked, ErrorObject>>,
     },
     /// The state, now.
     Status(SyncSender<Status>),
@@ -177,6 +182,10 @@ impl Actor {
                 let answer = self.switch_app(&which, muted, origin, received);
                 let _ = reply.send(answer);
             }
+            Message::Lock { locked, reply } => {
+                let answer = self.lock(locked);
+                let _ = reply.send(answer);
+            }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -210,7 +219,47 @@ impl Actor {
             Decision::Unmute => self.unmute(origin, received),
             Decision::StayLive => Ok(self.switched(false, None, received)),
             Decision::Refuse | Decision::IgnoreEcho => Err(refused(origin)),
+            Decision::RefuseLocked => Err(self.locked()),
         }
+    }
+
+    /// Locks: mutes, and nothing unmutes from now on. Or takes that back, and stays muted.
+    fn lock(&mut self, locked: bool) -> Result<Locked, ErrorObject> {
+        if !locked && self.settings.locked {
+            return Err(self.locked());
+        }
+        // Locked also if the audio thread does not confirm the mute: nothing renews the lease then.
+        let silenced = match locked {
+            true => self.silence(Reason::Commanded(Origin::Cli)).map(drop),
+            false => Ok(()),
+        };
+        let changed = self.state.set_locked(locked);
+        self.remember(false);
+        match silenced {
+            Ok(()) => Ok(Locked {
+                schema: SCHEMA,
+                locked,
+                changed,
+            }),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    fn locked(&self) -> ErrorObject {
+        let (by, remedy) = match self.settings.locked {
+            true => (" by the administrator's policy", "Ask the administrator."),
+            false => ("", "Run `truemute unlock`."),
+        };
+        ErrorObject {
+            code: ErrorCode::Locked,
+            message: format!("TrueMute is locked{by} and stays muted."),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn remember(&self, ended: bool) {
+        let (gate, locked) = (self.state.gate(), self.state.is_locked());
+        self.memory.remember(gate, ended, locked, &self.muted_apps);
     }
 
     /// Mutes or unmutes one app on its own. The gate stays as it is.
@@ -221,6 +270,9 @@ impl Actor {
         origin: Origin,
         received: Instant,
     ) -> Result<AppSwitched, ErrorObject> {
+        if !muted && self.state.is_locked() {
+            return Err(self.locked());
+        }
         if !muted && !self.state.may_unmute(origin) {
             return Err(refused(origin));
         }
@@ -241,8 +293,7 @@ impl Actor {
             && look.muted_apps != self.muted_apps
         {
             self.muted_apps = look.muted_apps;
-            let gate = self.state.gate();
-            self.memory.remember(gate, false, &self.muted_apps);
+            self.remember(false);
         }
         self.observer.wake();
         match outcome {
@@ -395,7 +446,7 @@ impl Actor {
         }
         match self.switch(want, Origin::Desktop, received) {
             Ok(_) => {}
-            Err(error) if error.code == ErrorCode::Refused => {
+            Err(error) if matches!(error.code, ErrorCode::Refused | ErrorCode::Locked) => {
                 if let Some((_, backend)) = &self.backend {
                     let _ = backend.mute();
                 }
@@ -454,7 +505,8 @@ impl Actor {
             tracing::warn!("the last mute was not confirmed: {error}");
         }
         // The end is no command: the next start finds what was commanded.
-        self.memory.remember(gate, true, &self.muted_apps);
+        let locked = self.state.is_locked();
+        self.memory.remember(gate, true, locked, &self.muted_apps);
         self.publish_state();
         self.publisher.close();
     }
@@ -464,8 +516,7 @@ impl Actor {
         if !changed {
             return;
         }
-        let gate = self.state.gate();
-        self.memory.remember(gate, false, &self.muted_apps);
+        self.remember(false);
         if self.state.gate() == GateState::Live {
             self.start_warning = None;
         }
@@ -505,6 +556,7 @@ impl Actor {
             since: self.since,
             backend,
             look: self.look.as_deref(),
+            locked: self.state.is_locked(),
             muted_apps: &self.muted_apps,
             forced: &self.settings.forced,
             warnings: warnings

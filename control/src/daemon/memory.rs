@@ -81,10 +81,18 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Remembers this from now on. Does not wait.
-    pub(super) fn remember(&self, gate: GateState, ended: bool, muted_apps: &[MutedApp]) {
+    pub(super) fn remember(
+        &self,
+        gate: GateState,
+        ended: bool,
+        locked: bool,
+        muted_apps: &[MutedApp],
+    ) {
         if let Some(states) = &self.states {
             let apps = muted_apps.to_vec();
-            let _ = states.send(Remembered::new(gate, ended, self.boot.clone(), apps));
+            let mut now = Remembered::new(gate, ended, self.boot.clone(), apps);
+            now.locked = locked;
+            let _ = states.send(now);
         }
     }
 }
@@ -195,7 +203,7 @@ mod tests {
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(gate, ended, &[]);
+        keeper.remember(gate, ended, false, &[]);
         drop(keeper);
         said.iter().collect()
     }
@@ -207,9 +215,9 @@ mod tests {
         let keeper = memory.clone().keep(|text| panic!("{text:?}")).unwrap();
         for round in 0..200 {
             let gate = [GateState::Live, GateState::Muted][round % 2];
-            keeper.remember(gate, false, &[]);
+            keeper.remember(gate, false, false, &[]);
         }
-        keeper.remember(GateState::Live, true, &[]);
+        keeper.remember(GateState::Live, true, false, &[]);
         drop(keeper);
         let wanted = Remembered::new(GateState::Live, true, memory.boot().to_owned(), Vec::new());
         assert_eq!(memory.recall(), Ok(wanted));
@@ -270,14 +278,14 @@ mod tests {
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(GateState::Muted, false, &[]);
+        keeper.remember(GateState::Muted, false, false, &[]);
         let text = said.recv().unwrap().unwrap();
         assert!(text.contains("gate.json cannot be written"), "{text}");
         assert_eq!(memory.recall(), Err(Forgotten::Missing));
-        keeper.remember(GateState::Muted, false, &[]);
+        keeper.remember(GateState::Muted, false, false, &[]);
         assert!(said.recv_timeout(Duration::from_millis(50)).is_err());
         fs::remove_dir(memory.path.with_extension("new")).unwrap();
-        keeper.remember(GateState::Muted, true, &[]);
+        keeper.remember(GateState::Muted, true, false, &[]);
         assert_eq!(said.recv().unwrap(), None);
         drop(keeper);
         assert!(memory.recall().unwrap().ended);

@@ -35,7 +35,7 @@ pub use watchdog::Watchdog;
 use crate::clock::Stamp;
 use crate::config::{Settings, Start};
 use crate::protocol::{
-    AppSwitched, ErrorCode, ErrorObject, GateState, Origin, Stats, Status, Switched,
+    AppSwitched, ErrorCode, ErrorObject, GateState, Locked, Origin, Stats, Status, Switched,
 };
 use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
@@ -85,7 +85,7 @@ impl Daemon {
                 let _ = actor.send(Message::MemoryTrouble(trouble));
             }
         })?;
-        memory.remember(state.gate(), false, &muted_apps);
+        memory.remember(state.gate(), false, state.is_locked(), &muted_apps);
         let (observer, observing) = Observer::start(history.clone(), sender.clone())?;
         let publisher = Arc::new(Publisher::default());
         let lease = Lease::start({
@@ -198,6 +198,11 @@ impl Handle {
         })?
     }
 
+    /// Locks, or takes that back: whoever asks must have been let ([`crate::lock`]).
+    pub fn lock(&self, locked: bool) -> Result<Locked, ErrorObject> {
+        self.ask(|reply| Message::Lock { locked, reply })?
+    }
+
     /// The state now.
     pub fn status(&self) -> Result<Status, ErrorObject> {
         self.ask(Message::Status)
@@ -277,6 +282,9 @@ fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Vec<MutedApp
     let start = settings.config.start;
     let remembered = memory.recall();
     let (gate, warning) = remembered::first_gate(&remembered, start, memory.boot());
+    let locked = settings.locked || remembered.as_ref().is_ok_and(|before| before.locked);
+    // Also where a policy that locks has come since.
+    let gate = if locked { GateState::Muted } else { gate };
     let muted_apps = remembered.map_or_else(|_| Vec::new(), |before| before.muted_apps);
     let forced = settings.forced.iter().any(|forced| forced.key == "start");
     let as_configured = (gate == GateState::Live) == (start == Start::Live);
@@ -285,6 +293,7 @@ fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Vec<MutedApp
     } else {
         Origin::Start
     };
-    let state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
+    let mut state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
+    state.set_locked(locked);
     (state, muted_apps, warning)
 }

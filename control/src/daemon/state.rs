@@ -38,6 +38,8 @@ pub(super) enum Decision {
     StayLive,
     /// This origin may not unmute.
     Refuse,
+    /// Nobody may, for the lock holds.
+    RefuseLocked,
     /// A mirror that may unmute cleared its flag so soon after a mute that it can be an echo.
     IgnoreEcho,
 }
@@ -52,6 +54,7 @@ pub(super) struct MuteState {
     gate: GateState,
     reason: Reason,
     unmute_origins: Vec<Origin>,
+    locked: bool,
     /// When a mute came last from elsewhere than the desktop flag, on the caller's clock.
     muted_at: Option<Duration>,
 }
@@ -63,6 +66,7 @@ impl MuteState {
             gate,
             reason: Reason::Commanded(origin),
             unmute_origins,
+            locked: false,
             muted_at: None,
         }
     }
@@ -77,13 +81,25 @@ impl MuteState {
         self.reason
     }
 
+    /// Whether every unmute is refused.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Locks or unlocks. True if that is a change. The gate must be silent before it is locked.
+    pub(super) fn set_locked(&mut self, locked: bool) -> bool {
+        std::mem::replace(&mut self.locked, locked) != locked
+    }
+
     /// What to do when `origin` asks for `want` at `now` (any clock that never goes back).
     pub(super) fn decide(&self, want: Want, origin: Origin, now: Duration) -> Decision {
         match (want, self.gate) {
             (Want::Mute, _) | (Want::Toggle, GateState::Live) => Decision::Mute,
             (Want::Unmute, GateState::Live) => Decision::StayLive,
             (Want::Unmute | Want::Toggle, GateState::Muted) => {
-                if !self.may_unmute(origin) {
+                if self.locked {
+                    Decision::RefuseLocked
+                } else if !self.may_unmute(origin) {
                     Decision::Refuse
                 } else if is_mirror(origin) && self.may_be_echo(now) {
                     Decision::IgnoreEcho
@@ -166,7 +182,10 @@ mod tests {
             Decision::Unmute => {
                 state.unmuted(origin);
             }
-            Decision::StayLive | Decision::Refuse | Decision::IgnoreEcho => {}
+            Decision::StayLive
+            | Decision::Refuse
+            | Decision::RefuseLocked
+            | Decision::IgnoreEcho => {}
         }
         decision
     }

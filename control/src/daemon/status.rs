@@ -16,6 +16,7 @@ pub(super) struct Facts<'a> {
     /// The backend's description of itself; absent while the audio server is not connected.
     pub(super) backend: Option<String>,
     pub(super) look: Option<&'a Snapshot>,
+    pub(super) locked: bool,
     pub(super) muted_apps: &'a [MutedApp],
     pub(super) forced: &'a [Forced],
     pub(super) warnings: Vec<String>,
@@ -41,6 +42,7 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
         real_mic: real_mic(facts.look),
         virtual_mic: virtual_mic(facts.look),
         clients,
+        locked: facts.locked,
         muted_apps: facts.muted_apps.to_vec(),
         bypasses: facts.look.map_or_else(Vec::new, bypasses),
         forced: facts.forced.to_vec(),

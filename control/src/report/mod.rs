@@ -7,6 +7,7 @@
 mod app_switched;
 mod clean;
 mod findings;
+mod locked;
 mod page;
 mod status;
 mod streams;
@@ -17,6 +18,7 @@ pub(crate) mod words;
 pub use app_switched::app_switched;
 pub use clean::clean;
 pub use findings::{Finding, Verdict, findings};
+pub use locked::locked;
 pub use page::Page;
 pub use status::{no_daemon, status};
 pub use streams::{clients, stats};

@@ -45,6 +45,7 @@ pub(crate) fn muted() -> Status {
             quantum: 1024,
         },
         clients: 3,
+        locked: false,
         muted_apps: Vec::new(),
         bypasses: Vec::new(),
         forced: Vec::new(),

@@ -15,6 +15,13 @@ pub fn status(status: &Status, page: &Page) -> String {
     let since = when::since(&status.since, page);
     let reason = words::reason(&status.reason);
     page.fact(&mut out, "", &format!("{reason}, since {since}"));
+    if status.locked {
+        page.fact(
+            &mut out,
+            "",
+            "LOCKED: nothing unmutes until `truemute unlock`",
+        );
+    }
     bypasses(&mut out, status, page);
     out.push('\n');
 

@@ -1,0 +1,77 @@
+//! Who may end `truemute lock`: whom polkit's authority lets, which asks the user in person (control/packaging/polkit). It is
+//! asked through pkcheck(1), polkit's own program. What is locked, and that it stays so, is the daemon's matter.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The action as polkit knows it.
+const ACTION: &str = "org.truemute.unlock";
+
+/// A person who is asked may take this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the authority says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The user was there, or an administrator's rule lets the process.
+    Granted,
+    /// Not so, or not before somebody is asked.
+    Denied,
+    /// There is no authority, or it does not know the action; why, as the end of a sentence.
+    Nobody(String),
+}
+
+/// Asks about the process `pid` of the user `uid`. If the user is to be asked, this waits for the answer, at most two minutes.
+pub fn verdict(pid: u32, uid: u32, ask_the_user: bool) -> Verdict {
+    // With its start, another process of the same number is not taken for it.
+    let Some(start) = started(pid) else {
+        return Verdict::Denied;
+    };
+    let mut command = Command::new("pkcheck");
+    command
+        .args(["--action-id", ACTION, "--process"])
+        .arg(format!("{pid},{start},{uid}"))
+        .args(ask_the_user.then_some("--allow-user-interaction"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Verdict::Nobody(format!("pkcheck: {error}")),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Verdict::Denied;
+            }
+        }
+    };
+    // pkcheck(1): 1 not authorized, 2 not without a challenge, 3 dismissed; more is an error.
+    match status.code() {
+        Some(0) => Verdict::Granted,
+        Some(1..=3) => Verdict::Denied,
+        _ => {
+            let mut why = String::new();
+            if let Some(mut errors) = child.stderr.take() {
+                let _ = errors.read_to_string(&mut why);
+            }
+            Verdict::Nobody(why.trim().to_owned())
+        }
+    }
+}
+
+/// When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). The name in field 2 may hold anything.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit_once(')')?.1;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
