@@ -77,11 +77,18 @@ fn an_installation_works_and_leaves_nothing() {
         daemon.stop(Signal::KILL).unwrap();
         default_becomes(&server, SILENT_TWIN);
 
+        // A guard that was killed leaves the real mic mute.
+        pactl(&server, &["set-source-mute", &name, "1"]);
+        let list = server.directory().join("state/truemute/muted-mics.json");
+        fs::write(&list, format!("[\"{name}\"]")).unwrap();
+
         // After a crash, while the twin is all that there is.
         let said = good(&server, &["uninstall", "--dry-run"]);
         assert!(said.contains("Not done, only said: Remove "), "{said}");
         good(&server, &["uninstall"]);
         default_becomes(&server, &name);
+        assert_eq!(pactl(&server, &["get-source-mute", &name]), "Mute: no");
+        assert!(!list.exists());
         // WirePlumber writes what it remembers a second after a change, and when it ends.
         server.end(Service::Wireplumber, Signal::TERM).unwrap();
         good(&server, &["uninstall"]);

@@ -126,15 +126,10 @@ fn install(tree: &Path) -> Result<()> {
         fs::remove_file(&program)?;
     }
     copy_tree(tree, &prefix)?;
-    let unit = prefix.join(UNIT);
-    let text = fs::read_to_string(&unit)?;
-    let ours = |line: &str| match line.strip_prefix("ExecStart=") {
-        Some(_) => format!("ExecStart=\"{}\" daemon\n", program.display()),
-        None => format!("{line}\n"),
-    };
-    fs::write(&unit, text.lines().map(ours).collect::<String>())?;
+    // The unit in the tree is a package's; `truemute install` writes the user's own, and removes it again.
+    fs::remove_file(prefix.join(UNIT))?;
     println!(
-        "Installed in {}. Start it with:\n  systemctl --user enable --now truemute",
+        "Installed in {}. Have it start at each login, and apps get silence without it:\n  truemute install --restart",
         prefix.display()
     );
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -124,6 +124,11 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     if work.systemd && disk::look(&unit, "").is_ok_and(|it| it == Found::Other) {
         work.systemctl("End the daemon", &["disable", "--now", services::UNIT])?;
     }
+    if daemon_answers() {
+        work.tell("The daemon still runs, and nothing starts it again: end it.");
+    } else {
+        work.unmute_mics()?;
+    }
     work.restore_default();
     work.remove(files)?;
     if work.systemd {
@@ -209,6 +214,10 @@ fn parts_of_any() -> Vec<File> {
     }
     files.extend(enforcement::files(&Trusted::default()));
     files
+}
+
+fn daemon_answers() -> bool {
+    crate::api::default_path().is_ok_and(|socket| crate::api::Client::connect(&socket).is_ok())
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
@@ -367,6 +376,31 @@ impl<'a> Work<'a> {
                 "That could not be done ({why}). Choose an input in the desktop's sound settings."
             )),
         }
+    }
+
+    /// Unmutes the real mics that a daemon which was killed had muted: one that ends in order does it itself.
+    fn unmute_mics(&mut self) -> Result<(), InstallError> {
+        let list = self.places.muted_mics.clone();
+        let names: Vec<String> = match std::fs::read(&list) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(file_error(&list)(error)),
+        };
+        let mut all = true;
+        for name in names {
+            if self.does(&format!("Unmute {name}"))
+                && let Err(why) = default_source::unmute(&name)
+            {
+                all = false;
+                self.tell(&format!(
+                    "That could not be done ({why}). Unmute it in the desktop's sound settings."
+                ));
+            }
+        }
+        if all && !self.options.dry_run {
+            std::fs::remove_file(&list).map_err(file_error(&list))?;
+        }
+        Ok(())
     }
 
     fn systemctl(&mut self, what: &str, arguments: &[&str]) -> Result<(), InstallError> {

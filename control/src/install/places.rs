@@ -12,6 +12,8 @@ pub(super) struct Places {
     data: PathBuf,
     /// WirePlumber's state.
     pub(super) wireplumber: PathBuf,
+    /// The real mics that the daemon has muted (pipewire-node/src/guard/silence.rs).
+    pub(super) muted_mics: PathBuf,
     /// Our record of what was installed.
     pub(super) record: PathBuf,
 }
@@ -31,6 +33,7 @@ impl Places {
             config: base("XDG_CONFIG_HOME", ".config"),
             data: base("XDG_DATA_HOME", ".local/share"),
             wireplumber: ours.parent()?.join("wireplumber"),
+            muted_mics: ours.join("muted-mics.json"),
             record: ours.join("install.json"),
         })
     }
