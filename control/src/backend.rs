@@ -6,7 +6,7 @@ mod pipewire;
 
 use std::time::Instant;
 
-pub use pipewire::PipewireFactory;
+pub use pipewire::{PipewireFactory, muted_mics_path};
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer

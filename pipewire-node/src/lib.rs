@@ -16,7 +16,9 @@ mod sample;
 pub mod who;
 
 pub use arrival::on_arrival;
-pub use engine::{Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted};
+pub use engine::{
+    Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted, give_mics_back,
+};
 pub use guard::checks::{LinkChecks, link_checks};
 
 /// `node.name` of the virtual mic.

@@ -1,5 +1,6 @@
 //! The Linux backend, as the daemon uses it: `truemute-pipewire` behind [`Backend`], started with the configuration.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,11 @@ use super::{Backend, BackendError};
 use crate::config::{Counting, Guard, Settings, WhileMuted};
 use crate::daemon::{BackendFactory, EventSink};
 use crate::store;
+
+/// Where the backend writes down which real mics it muted: beside the history. None without a home directory.
+pub fn muted_mics_path() -> Option<PathBuf> {
+    Some(store::default_path()?.with_file_name("muted-mics.json"))
+}
 
 /// Makes virtual mics on the session's PipeWire server.
 pub struct PipewireFactory {
@@ -41,8 +47,7 @@ impl PipewireFactory {
             trusted_processors: config.trusted_processors.clone(),
             hold_device: config.hold_device,
             mute_hardware: config.mute_hardware,
-            muted_mics: store::default_path()
-                .map(|history| history.with_file_name("muted-mics.json")),
+            muted_mics: muted_mics_path(),
         };
         Self { options }
     }

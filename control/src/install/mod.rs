@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use truemute_pipewire::VIRTUAL_MIC;
 
+use crate::backend::muted_mics_path;
 use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
 use crate::enforcement::{self, Trusted};
 use disk::Found;
@@ -130,6 +131,7 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
         work.unmute_mics()?;
     }
     work.restore_default();
+    work.unmute_mics();
     work.remove(files)?;
     if work.systemd {
         work.systemctl("Tell systemd that the unit is gone", &["daemon-reload"])?;
@@ -349,6 +351,23 @@ impl<'a> Work<'a> {
                 "The default input is left as it is ({why}). Run this again when PipeWire runs, or choose TrueMute Microphone in the desktop's sound settings."
             )),
         }
+    }
+
+    /// Unmutes what a daemon that did not end in order has left mute.
+    fn unmute_mics(&mut self) {
+        let list = muted_mics_path().filter(|list| list.exists());
+        let Some(list) = list else { return };
+        if !self.does("Unmute the real microphones that TrueMute muted") {
+            return;
+        }
+        let why = match truemute_pipewire::give_mics_back(list) {
+            Ok(true) => return,
+            Ok(false) => "one of them is not plugged in".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        self.tell(&format!(
+            "That could not be done for all ({why}). Unmute them in the desktop's sound settings."
+        ));
     }
 
     /// Gives back the default source that was before, unless somebody chose another since.

@@ -82,9 +82,13 @@ pub fn no_daemon(page: &Page) -> String {
 fn bypasses(out: &mut String, status: &Status, page: &Page) {
     for bypass in &status.bypasses {
         let text = format!(
-            "{} records from the real mic {}{}",
+            "{} records from the real mic {}{}{}",
             app(bypass),
             clean(&bypass.real_mic, NAME),
+            match bypass.through.last() {
+                Some(node) => format!(", through {}", clean(node, NAME)),
+                None => String::new(),
+            },
             match status.gate {
                 GateState::Muted => ": not muted",
                 GateState::Live => " and not through TrueMute: mute will not reach it",

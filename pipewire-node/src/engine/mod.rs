@@ -33,6 +33,7 @@ use truemute_core::{
 };
 
 pub use self::server::ServerFacts;
+pub use self::thread::give_mics_back;
 use crate::monotonic::monotonic_ns;
 
 /// What to do with the real mic while muted.

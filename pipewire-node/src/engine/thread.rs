@@ -3,7 +3,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     os::fd::{AsFd, AsRawFd, RawFd},
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
@@ -29,7 +31,8 @@ use super::{
 };
 use crate::{
     graph::{model::Model, watch::Watch},
-    guard::Guard,
+    guard::{Guard, Silence},
+    monotonic::monotonic_ns,
     sample::{Channel, Progress, SamplePath},
     who::system::System,
 };
@@ -127,6 +130,30 @@ pub(super) fn run(
     if engine.borrow_mut().let_mics_go() && stage.round_trip().is_ok() {
         engine.borrow_mut().let_mics_go();
     }
+}
+
+/// Unmutes the real mics that a virtual mic which did not end in order has left mute, as `muted_mics` lists them
+/// ([`Options::muted_mics`]), on the session's own server. For when none runs. Says whether none is left: one that is not
+/// plugged in stays in the list. Waits a few seconds at most.
+///
+/// # Errors
+/// No server answers.
+pub fn give_mics_back(muted_mics: PathBuf) -> Result<bool, Failure> {
+    let mut silence = Silence::remembered(Some(muted_mics));
+    if !silence.holds_any() {
+        return Ok(true);
+    }
+    let stage = Stage::set_up(&Options::default())?;
+    // Asked in the first round, answered before the second.
+    for _ in 0..2 {
+        let model = stage.model.borrow();
+        for order in silence.keep(&BTreeSet::new(), &model, monotonic_ns()) {
+            stage.watch.mute(order.node, order.muted, &model);
+        }
+        drop(model);
+        stage.round_trip()?;
+    }
+    Ok(!silence.holds_any())
 }
 
 /// A descriptor that somebody else owns, for as long as the loop watches it.

@@ -19,12 +19,12 @@ use truemute_core::observed::Bypass;
 pub(crate) use self::bypasses::Now;
 #[cfg(fuzzing)]
 pub(crate) use self::devices::parse_status;
+pub(crate) use self::silence::Silence;
 use self::{
     bypasses::Bypasses,
     cut::{Cutter, Order},
     devices::{Devices, Roots},
     hold::Hold,
-    silence::Silence,
 };
 use crate::{
     GuardMode, Options, ServerFacts,
