@@ -96,6 +96,11 @@ fn an_installation_works_and_leaves_nothing() {
         default_becomes(&server, &name);
         assert_eq!(pactl(&server, &["get-source-mute", &name]), "Mute: no");
         assert!(!list.exists());
+        let left = fs::read_dir(list.parent().unwrap()).unwrap().flatten();
+        let left: Vec<_> = left.map(|it| it.file_name()).collect();
+        let is_history =
+            |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(b"history.");
+        assert!(left.iter().all(is_history), "{left:?}");
         // WirePlumber writes what it remembers a second after a change, and when it ends.
         server.end(Service::Wireplumber, Signal::TERM).unwrap();
         good(&server, &["uninstall"]);

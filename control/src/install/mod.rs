@@ -129,6 +129,7 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
         work.tell("The daemon still runs, and nothing starts it again: end it.");
     } else {
         work.unmute_mics()?;
+        work.forget_gate()?;
     }
     work.restore_default();
     work.unmute_mics();
@@ -418,6 +419,15 @@ impl<'a> Work<'a> {
         }
         if all && !self.options.dry_run {
             std::fs::remove_file(&list).map_err(file_error(&list))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what the daemon remembers of its gate, so that a later installation starts like the first.
+    fn forget_gate(&mut self) -> Result<(), InstallError> {
+        let path = self.places.gate.clone();
+        if path.exists() && self.does(&format!("Remove {}", path.display())) {
+            std::fs::remove_file(&path).map_err(file_error(&path))?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ pub(super) struct Places {
     pub(super) wireplumber: PathBuf,
     /// The real mics that the daemon has muted (pipewire-node/src/guard/silence.rs).
     pub(super) muted_mics: PathBuf,
+    /// What the daemon remembers of its gate.
+    pub(super) gate: PathBuf,
     /// Our record of what was installed.
     pub(super) record: PathBuf,
 }
@@ -34,6 +36,7 @@ impl Places {
             data: base("XDG_DATA_HOME", ".local/share"),
             wireplumber: ours.parent()?.join("wireplumber"),
             muted_mics: ours.join("muted-mics.json"),
+            gate: ours.join("gate.json"),
             record: ours.join("install.json"),
         })
     }
