@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use truemute_tests::tape::monotonic_ns;
 
-use super::{LIMIT, gate, live, ms, muted};
+use super::{LIMIT, gate, live, ms, muted, no_sound};
 use crate::card::{self, Card};
 use crate::person;
 use crate::recorder::Apps;
@@ -90,12 +90,8 @@ pub(crate) fn unplug_live() -> Seen {
     let gap = apps.silent(from, monotonic_ns())?;
     card.plug_in()?;
     let back = Instant::now();
-    if apps.sound().is_err() {
-        let status = person::status();
-        return Err(Trouble::Failed(format!(
-            "no sound after it was back: {status:?}"
-        )));
-    }
+    apps.sound()
+        .map_err(|_| no_sound("no sound after it was back"))?;
     Ok(format!(
         "the same apps went on and got zeros (longest gap {}), and sound {} after it was back",
         ms(gap),

@@ -41,6 +41,18 @@ fn live(apps: &Apps) -> Result<Duration, Trouble> {
     Err(last)
 }
 
+/// Why there is no sound though nobody muted. A host that starves the emulation lets the lease run out, as it should: then
+/// nothing was found out.
+fn no_sound(what: &str) -> Trouble {
+    let status = person::status();
+    match status {
+        Some(status) if status["reason"] == "lease" => Trouble::Impossible(format!(
+            "{what}: the emulation got so little processor time that the gate's lease ran out"
+        )),
+        status => Trouble::Failed(format!("{what}: {status:?}")),
+    }
+}
+
 /// The gate muted, and silence in all apps.
 fn muted(apps: &Apps) -> Result<(), Trouble> {
     person::run("truemute mute")?;
