@@ -11,9 +11,6 @@ use crate::recorder::Apps;
 use crate::report::{Seen, Trouble};
 use crate::wait::wait;
 
-/// What an app has buffered when the daemon goes is the sound from before: after this time it has been through.
-const BUFFERED: Duration = Duration::from_millis(700);
-
 pub(crate) fn killed_muted() -> Seen {
     while_muted(Signal::KILL)
 }
@@ -55,19 +52,17 @@ fn while_muted(signal: Signal) -> Seen {
 fn while_live(signal: Signal) -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
-    let from = monotonic_ns() + BUFFERED.as_nanos() as u64;
+    let from = monotonic_ns();
     let took = replace_daemon(signal)?;
-    let born = started_ns()?;
-    let gap = apps.silent(from, born.max(from))?;
+    let gap = apps.only_drained(from, started_ns()?)?;
     let status = person::status().ok_or("the new daemon does not answer")?;
     match status["gate"].as_str() {
         Some("live") => apps.sound()?,
         _ => apps.silence()?,
     };
     Ok(format!(
-        "no sound without a daemon (looked at from {} after the blow on); a new one answered after {}, its gate {} (reason \
-         {}); longest gap of an app in that time {}",
-        ms(BUFFERED),
+        "no sound without a daemon but what apps had in their buffers; a new one was ready after {}, its gate {} (reason {}); \
+         longest gap of an app in that time {}",
         ms(took),
         status["gate"],
         status["reason"],
