@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use truemute_pipewire::rehearsal::{Format, Service};
+use truemute_pipewire::rehearsal::{Format, PrivateServer, Service};
 
 use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard};
-use truemute_tests::guarded::{Guard, Guarded, PluggedMic, dropins};
+use truemute_tests::guarded::{self, Guard, Guarded, PluggedMic, dropins};
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Connections, Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::Version;
@@ -228,6 +228,69 @@ fn everybody_hears_the_virtual_mic_when_it_is_live() {
     });
     for (name, result) in results {
         assert_ne!(result.unwrap().sound, 0, "{name}\n{}", stage.logs());
+    }
+}
+
+/// The server's own configuration makes it, as a user's may; it belongs to nobody, so the server lets everything be linked to it.
+const UNOWNED: &str = "context.objects = [ { factory = adapter args = {
+    factory.name = support.null-audio-sink node.name = unowned media.class = Stream/Input/Audio
+    node.autoconnect = true target.object = real-mic
+} } ]
+";
+
+#[test]
+fn what_belongs_to_nobody_is_kept_off_the_mic_and_cut_off_it() {
+    let Some(mut options) = guarded::options(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let file = "pipewire/pipewire.conf.d/70-unowned.conf";
+    options.dropins.push((file.to_owned(), UNOWNED.to_owned()));
+    let server = PrivateServer::start(options).unwrap();
+    let _mic = PluggedMic::plug(&server, "real-mic", 2000);
+    // Trusted, it sees the mic and may link it.
+    let pw_link = server.directory().join("bin/pw-link");
+    let mut copy = server.own_command("cp");
+    assert!(
+        copy.arg("/usr/bin/pw-link")
+            .arg(&pw_link)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let run = |arguments: &[&str]| {
+        let output = server.own_command(&pw_link).args(arguments).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let port = |list: &str, node: &str| {
+        let ports = run(&[list]);
+        let port = ports.lines().find(|port| port.starts_with(node));
+        port.map(str::to_owned)
+    };
+    let mut pair = None;
+    wait_until(LIMIT, || {
+        pair = port("-o", "real-mic:").zip(port("-i", "unowned:"));
+        pair.is_some()
+    });
+    let (output, input) = pair.unwrap_or_else(|| panic!("no ports\n{}", server.log()));
+    // Below each port, indented, stand those that it is linked to.
+    let from_mic = || {
+        let links = run(&["-l"]);
+        let mut below = links.lines().skip_while(|line| *line != output).skip(1);
+        let arrow = format!("|-> {input}");
+        below
+            .by_ref()
+            .take_while(|line| line.starts_with(' '))
+            .any(|line| line.ends_with(&arrow))
+    };
+    // WirePlumber was asked to link it, by its target, and did not.
+    assert!(!from_mic(), "{}", server.log());
+    for _ in 0..3 {
+        let made = server
+            .own_command(&pw_link)
+            .args(["-L", &output, &input])
+            .status();
+        assert!(made.unwrap().success(), "{}", server.log());
+        assert!(wait_until(LIMIT, || !from_mic()), "{}", server.log());
     }
 }
 

@@ -95,6 +95,11 @@ fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
         &root.join("control/packaging/systemd/truemute.service"),
         &tree.join(UNIT),
     )?;
+    // Where polkit looks if the tree is copied to /usr; below ~/.local it is for root to put there.
+    copy(
+        &root.join("control/packaging/polkit/org.truemute.policy"),
+        &tree.join("share/polkit-1/actions/org.truemute.policy"),
+    )?;
     let papers = tree.join("share/doc/truemute");
     for file in [
         "README.md",

@@ -139,6 +139,12 @@ pub(crate) const PACKAGES: &[Package] = &[
         Program("dbus-daemon"),
     ),
     package(
+        Test,
+        "polkitd",
+        "the authority that the lock asks",
+        Program("pkcheck"),
+    ),
+    package(
         Run,
         "pulseaudio-utils",
         "pactl and parecord, a PulseAudio client",
