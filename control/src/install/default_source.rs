@@ -1,5 +1,5 @@
-//! The user's sources: which is the default, in the session manager's metadata, what the session manager writes down about that
-//! and about single apps, and whether one is mute.
+//! The default source that the user chose, in the session manager's metadata, and what the session manager writes down about it
+//! and about single apps.
 
 use std::fs;
 use std::io;
@@ -54,22 +54,6 @@ pub(super) fn choose(name: Option<&str>) -> Result<(), String> {
         None => pw_metadata(&["-d", "0", KEY]),
     }
     .map(drop)
-}
-
-/// Clears the mute flag of a source, where the desktop sees it: in its card's route, if it has one.
-///
-/// # Errors
-/// Why it cannot be cleared.
-pub(super) fn unmute(name: &str) -> Result<(), String> {
-    let mut command = Command::new("pactl");
-    command.args(["set-source-mute", name, "0"]);
-    let said = tool::ask(command, LIMIT)
-        .map_err(|_| "there is no pactl (Debian: pulseaudio-utils)".to_owned())?;
-    if said.is_good() {
-        Ok(())
-    } else {
-        Err(said.errors)
-    }
 }
 
 /// Waits until WirePlumber has written down the choice, which it does a second later, and never if it is ended before. For

@@ -128,11 +128,10 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     if daemon_answers() {
         work.tell("The daemon still runs, and nothing starts it again: end it.");
     } else {
-        work.unmute_mics()?;
+        work.unmute_mics();
         work.forget_gate()?;
     }
     work.restore_default();
-    work.unmute_mics();
     work.remove(files)?;
     if work.systemd {
         work.systemctl("Tell systemd that the unit is gone", &["daemon-reload"])?;
@@ -396,31 +395,6 @@ impl<'a> Work<'a> {
                 "That could not be done ({why}). Choose an input in the desktop's sound settings."
             )),
         }
-    }
-
-    /// Unmutes the real mics that a daemon which was killed had muted: one that ends in order does it itself.
-    fn unmute_mics(&mut self) -> Result<(), InstallError> {
-        let list = self.places.muted_mics.clone();
-        let names: Vec<String> = match std::fs::read(&list) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(file_error(&list)(error)),
-        };
-        let mut all = true;
-        for name in names {
-            if self.does(&format!("Unmute {name}"))
-                && let Err(why) = default_source::unmute(&name)
-            {
-                all = false;
-                self.tell(&format!(
-                    "That could not be done ({why}). Unmute it in the desktop's sound settings."
-                ));
-            }
-        }
-        if all && !self.options.dry_run {
-            std::fs::remove_file(&list).map_err(file_error(&list))?;
-        }
-        Ok(())
     }
 
     /// Removes what the daemon remembers of its gate, so that a later installation starts like the first.

@@ -12,8 +12,6 @@ pub(super) struct Places {
     data: PathBuf,
     /// WirePlumber's state.
     pub(super) wireplumber: PathBuf,
-    /// The real mics that the daemon has muted (pipewire-node/src/guard/silence.rs).
-    pub(super) muted_mics: PathBuf,
     /// What the daemon remembers of its gate.
     pub(super) gate: PathBuf,
     /// Our record of what was installed.
@@ -35,7 +33,6 @@ impl Places {
             config: base("XDG_CONFIG_HOME", ".config"),
             data: base("XDG_DATA_HOME", ".local/share"),
             wireplumber: ours.parent()?.join("wireplumber"),
-            muted_mics: ours.join("muted-mics.json"),
             gate: ours.join("gate.json"),
             record: ours.join("install.json"),
         })
