@@ -11,6 +11,7 @@ use truemute_core::observed::{Api, ClientState};
 use truemute_pipewire::rehearsal::{PrivateServer, Signal};
 use truemute_pipewire::{SILENT_SOURCE, VIRTUAL_MIC};
 use truemute_tests::listening::{Kind, Listener};
+use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::{Version, installed_parts};
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
@@ -117,6 +118,71 @@ fn a_native_app_is_silent_and_the_others_are_not() {
 }
 
 #[test]
+fn an_app_that_links_itself_gets_nothing_and_is_cut_off() {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        let Some(stage) = Stage::set(&scene(*version)) else {
+            return;
+        };
+        let Stage {
+            recorders,
+            daemon,
+            mic,
+            server,
+        } = stage;
+        let recorders = Arc::new(recorders);
+        let other = Listener::start(Kind::Pulse, &server, &recorders);
+        let kept = stream(&recorders, None);
+        daemon.unmute().expect("it unmutes");
+        stream_hears(&kept, &daemon);
+        let app = figures(&daemon, std::slice::from_ref(&kept)).remove(0).app;
+        daemon.mute_client(&app).expect("it is muted");
+        let wild = recorders
+            .add(RecorderOptions {
+                autoconnect: false,
+                ..options()
+            })
+            .expect("a native client");
+        let meddler = Meddler::connect(&server);
+        for _ in 0..3 {
+            let (source, _) = meddler.node(VIRTUAL_MIC).expect("the virtual mic");
+            let find = |meddler: &Meddler, node, output| {
+                let ports = meddler.ports();
+                let mut ports = ports.iter();
+                let port = ports.find(|(_, port)| port.node == node && port.output == output);
+                port.map(|(id, _)| *id)
+            };
+            let mut target = None;
+            let there = meddler.look_until(LIMIT, |meddler| {
+                target = wild.node_id().and_then(|node| find(meddler, node, false));
+                target.is_some()
+            });
+            assert!(there, "the stream has no port");
+            let before = wild.tape().pulls();
+            meddler.link(
+                find(&meddler, source, true).expect("a port"),
+                target.expect("as above"),
+            );
+            meddler.look();
+            assert!(
+                wild.wait_for_pulls(before + 5, LIMIT),
+                "{:?}\n{}",
+                wild.state(),
+                daemon.log()
+            );
+            let cut = wait_until(LIMIT, || {
+                let before = wild.tape().pulls();
+                std::thread::sleep(A_WHILE / 3);
+                wild.tape().pulls() == before
+            });
+            assert!(cut, "it goes on\n{}", daemon.log());
+            hears(&other, &daemon, "after the cut");
+        }
+        silent_so_far(&[wild], "linked by hand");
+        drop((other, kept, recorders, mic));
+    });
+}
+
+#[test]
 fn apps_of_other_kinds_are_silent_too() {
     let mut cells = Vec::new();
     for version in [Version::Installed, Version::Debian13] {
@@ -165,16 +231,22 @@ fn apps_of_other_kinds_are_silent_too() {
 
 /// A stream of this test's own process: all are one app.
 fn stream(recorders: &Recorders, target: Option<&str>) -> Recorder {
+    let options = RecorderOptions {
+        target: target.map(str::to_owned),
+        ..options()
+    };
+    recorders.add(options).expect("a native client")
+}
+
+fn options() -> RecorderOptions {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let options = RecorderOptions {
+    RecorderOptions {
         name: format!("stream-{number}"),
-        target: target.map(str::to_owned),
         // Its only name where the server cannot vouch for the process.
         properties: vec![("application.name".to_owned(), "one-app".to_owned())],
         ..RecorderOptions::default()
-    };
-    recorders.add(options).expect("a native client")
+    }
 }
 
 /// What the daemon counted for each stream.
@@ -261,7 +333,5 @@ fn longest_silence(listener: &Listener, from_ns: u64) -> Duration {
 
 /// Whether the server has a node of this name.
 fn server_has(server: &PrivateServer, node: &str) -> bool {
-    truemute_tests::meddler::Meddler::connect(server)
-        .node(node)
-        .is_some()
+    Meddler::connect(server).node(node).is_some()
 }
