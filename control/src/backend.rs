@@ -15,6 +15,10 @@ pub trait Backend: Send + Sync {
     /// Silences the gate at once and returns when the audio thread has applied it.
     fn mute(&self) -> Result<Applied, BackendError>;
 
+    /// Silences the gate at once and does not wait: a delivery that is under way may still be heard. [`Backend::mute`] says
+    /// when none can be any more.
+    fn silence(&self);
+
     /// Opens a new epoch and returns when the audio thread delivers it (or would, if the mic had sound). In `release`
     /// this includes linking the real mic again.
     fn unmute(&self) -> Result<Applied, BackendError>;

@@ -78,6 +78,10 @@ impl Backend for VirtualMic {
         Ok(VirtualMic::mute(self)?)
     }
 
+    fn silence(&self) {
+        VirtualMic::silence(self);
+    }
+
     fn unmute(&self) -> Result<Applied, BackendError> {
         Ok(VirtualMic::unmute(self)?)
     }

@@ -11,7 +11,7 @@ use super::feed::{Feed, Note, Publisher, Topic};
 use super::lease::{Lease, VOUCH};
 use super::memory::Keeper;
 use super::observer::Observer;
-use super::opening::Opening;
+use super::shortcut::Shortcut;
 use super::state::{Decision, MuteState, Reason, Want};
 use super::status::{self, Facts};
 use super::supervisor::Supervisor;
@@ -85,7 +85,7 @@ pub(super) struct Actor {
     pub(super) observer: Arc<Observer>,
     pub(super) history: Arc<dyn History>,
     pub(super) publisher: Arc<Publisher>,
-    pub(super) opening: Arc<Opening>,
+    pub(super) shortcut: Arc<Shortcut>,
     pub(super) watchdog: Option<Watchdog>,
     pub(super) started: Instant,
     pub(super) since: SystemTime,
@@ -354,9 +354,7 @@ impl Actor {
     fn open(&mut self, backend: &Arc<dyn Backend>) -> Result<Applied, BackendError> {
         self.lease.vouch(BACKEND_CALL);
         self.grant = self.lease.grant(backend.clone());
-        self.opening.begin(self.grant, backend.clone());
         let outcome = backend.unmute();
-        self.opening.end();
         if let Err(error) = &outcome {
             tracing::warn!("unmute failed: {error}");
             self.lease.revoke();
@@ -401,6 +399,7 @@ impl Actor {
         }
         self.trouble = None;
         self.backend = Some((generation, backend.clone()));
+        self.shortcut.lead_to(Some(backend.clone()));
         // Before the gate can open.
         backend.restore_muted_apps(&self.muted_apps);
         if self.tracing {
@@ -466,6 +465,7 @@ impl Actor {
             "The audio server is gone ({why}). TrueMute connects again by itself."
         ));
         self.look = None;
+        self.shortcut.lead_to(None);
         if let Some((_, backend)) = self.backend.take() {
             self.observer.look_at(None);
             self.supervisor.restart(Some(backend));

@@ -175,6 +175,9 @@ mod tests {
         fn unmute(&self) -> Result<Applied, BackendError> {
             unreachable!()
         }
+        fn silence(&self) {
+            unreachable!()
+        }
         fn mute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
             unreachable!()
         }

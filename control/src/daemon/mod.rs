@@ -7,10 +7,10 @@ mod history;
 mod lease;
 mod memory;
 mod observer;
-mod opening;
 mod priority;
 mod remembered;
 pub mod service;
+mod shortcut;
 mod state;
 mod status;
 mod supervisor;
@@ -41,7 +41,7 @@ use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
 use lease::Lease;
 use observer::Observer;
-use opening::Opening;
+use shortcut::Shortcut;
 use state::MuteState;
 use supervisor::Supervisor;
 use warned::Warned;
@@ -60,7 +60,7 @@ pub struct Daemon {
 #[derive(Clone)]
 pub struct Handle {
     actor: Sender<Message>,
-    opening: Arc<Opening>,
+    shortcut: Arc<Shortcut>,
     observer: Arc<Observer>,
     history: Arc<dyn History>,
 }
@@ -95,7 +95,7 @@ impl Daemon {
             }
         })?;
         let supervisor = Supervisor::start(factory, sender.clone(), publisher.clone())?;
-        let opening = Arc::new(Opening::default());
+        let shortcut = Arc::new(Shortcut::default());
         let change = GateChange::now(state.gate(), status::reason_text(state.reason()), None);
         let actor = Actor {
             state,
@@ -106,7 +106,7 @@ impl Daemon {
             observer: observer.clone(),
             history: history.clone(),
             publisher,
-            opening: opening.clone(),
+            shortcut: shortcut.clone(),
             watchdog,
             started: Instant::now(),
             since: SystemTime::now(),
@@ -133,7 +133,7 @@ impl Daemon {
         Ok(Daemon {
             handle: Handle {
                 actor: sender,
-                opening,
+                shortcut,
                 observer,
                 history: history.clone(),
             },
@@ -164,20 +164,19 @@ impl Daemon {
 }
 
 impl Handle {
-    /// Mutes, unmutes or toggles, and returns when the backend has applied it. A mute silences the gate at once even while
-    /// the actor waits for an unmute.
+    /// Mutes, unmutes or toggles, and returns when the backend has applied it. A mute silences the gate at once, from
+    /// the calling thread, whatever the actor is busy with.
     pub fn switch(&self, want: Want, origin: Origin) -> Result<Switched, ErrorObject> {
         let received = Instant::now();
-        let overtaken = self.opening.current().filter(|_| want == Want::Mute);
+        if want == Want::Mute {
+            self.shortcut.silence();
+        }
         let asked = self.send(|reply| Message::Switch {
             want,
             origin,
             received,
             reply,
         })?;
-        if let Some(unmute) = overtaken {
-            self.opening.overtake(unmute);
-        }
         answer(&asked)?
     }
 

@@ -154,6 +154,10 @@ impl Backend for ScriptedBackend {
         Ok(script.applied())
     }
 
+    fn silence(&self) {
+        self.server.script().open = false;
+    }
+
     fn mute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
         let mut script = self.server.script();
         let app = script.app(which)?;

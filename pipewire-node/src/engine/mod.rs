@@ -255,6 +255,11 @@ impl VirtualMic {
         })?
     }
 
+    /// Silences the gate at once and does not wait for the audio thread.
+    pub fn silence(&self) {
+        self.gate.mute();
+    }
+
     /// Opens a new epoch, and returns when its first live block is delivered, or when nothing runs.
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let asked_ns = monotonic_ns();
