@@ -2,9 +2,9 @@
 //! which runs every interleaving (`tests/loom.rs`). Named for what it exchanges: nothing but atomics. No logic here.
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 /// A `const fn`, but for loom, whose atomics register themselves with the model and so cannot be made in constants.
 macro_rules! const_unless_loom {

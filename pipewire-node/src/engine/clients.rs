@@ -54,7 +54,7 @@ struct Entry {
     slot: Option<usize>,
     place: Place,
     client: Option<ClientFacts>,
-    last: Option<SlotSnapshot>,
+    last: Option<Look>,
     /// [`Node::serial`] of the node.
     serial: Option<u64>,
     /// The source of ours that it is linked to, as the counting side sees it.
@@ -65,6 +65,22 @@ struct Entry {
     left: bool,
     /// It left before the registry had shown it, so nobody can ever say who it was.
     stranger: bool,
+}
+
+/// A look at a client's slot, without the distribution that its intervals come from: that has 2 kB.
+#[derive(Clone, Copy)]
+struct Look {
+    counts: Counts,
+    last_pull_ns: Option<u64>,
+}
+
+impl From<&SlotSnapshot> for Look {
+    fn from(seen: &SlotSnapshot) -> Self {
+        Self {
+            counts: seen.into(),
+            last_pull_ns: seen.last_pull_ns,
+        }
+    }
 }
 
 /// What the counting side told of a link.
@@ -424,7 +440,8 @@ impl Clients {
             if entry.stranger && entry.client.is_none() {
                 return self.ledger.disown(writer);
             }
-            entry.last = self.ledger.release(writer).or(entry.last);
+            let released = self.ledger.release(writer);
+            entry.last = released.as_ref().map(Look::from).or(entry.last);
         }
         let Some(mut client) = entry.client else {
             return;
@@ -436,7 +453,7 @@ impl Clients {
         self.gone.push(observed(
             entry.id,
             &client,
-            entry.last.as_ref(),
+            entry.last,
             self.counted_by(entry.slot),
             wall_ns(),
         ));
@@ -527,7 +544,7 @@ impl Clients {
         for entry in self.by_node.values_mut().chain(self.leaving.values_mut()) {
             // A writer that was interrupted inside its slot leaves the last look standing.
             if let Some(Ok(seen)) = entry.slot.map(|slot| self.ledger.snapshot(slot)) {
-                entry.last = Some(seen);
+                entry.last = Some(Look::from(&seen));
             }
         }
         let entries = self.by_node.values().chain(self.leaving.values());
@@ -536,7 +553,7 @@ impl Clients {
             let seen = observed(
                 entry.id,
                 client,
-                entry.last.as_ref(),
+                entry.last,
                 self.counted_by(entry.slot),
                 wall_ns,
             );
@@ -552,7 +569,7 @@ impl Clients {
 fn observed(
     id: u64,
     client: &ClientFacts,
-    counts: Option<&SlotSnapshot>,
+    look: Option<Look>,
     counted_by: CountedBy,
     wall_ns: u64,
 ) -> Client {
@@ -570,9 +587,9 @@ fn observed(
         state: client.state,
         app_muted: false,
         counted_by,
-        counts: counts.map_or_else(Counts::default, Counts::from),
+        counts: look.map(|seen| seen.counts).unwrap_or_default(),
         first_seen_ns: client.first_seen_ns,
-        last_pull_ns: counts
+        last_pull_ns: look
             .and_then(|seen| seen.last_pull_ns)
             .map(|at| wall_ns.saturating_sub(monotonic_ns().saturating_sub(at))),
     }

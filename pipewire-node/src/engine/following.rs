@@ -23,7 +23,7 @@ impl Facts {
             name: node.prop("node.name").to_owned(),
             media_class: node.prop("media.class").to_owned(),
             priority: node.prop("priority.session").parse().unwrap_or(0),
-            link_group: node.props.get("node.link-group").cloned(),
+            link_group: node.props.get("node.link-group").map(str::to_owned),
             client: node.client(),
             hardware: node.props.contains_key("device.id"),
         };

@@ -388,7 +388,11 @@ impl Stage {
     fn own_pid(&self, path: &SamplePath) -> Option<String> {
         let model = self.model.borrow();
         let client = model.nodes.get(&path.source_node()?)?.client()?;
-        model.clients.get(&client)?.get("pipewire.sec.pid").cloned()
+        model
+            .clients
+            .get(&client)?
+            .get("pipewire.sec.pid")
+            .map(str::to_owned)
     }
 }
 

@@ -4,4 +4,5 @@ pub(crate) mod choose;
 pub(crate) mod flow;
 pub(crate) mod model;
 pub(crate) mod mutes;
+pub(crate) mod props;
 pub(crate) mod watch;

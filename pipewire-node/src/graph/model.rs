@@ -4,38 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::mutes::Route;
-
-/// Properties of an object, those of the registry and of its info merged; of nodes and clients only those in [`KEPT`].
-pub(crate) type Props = BTreeMap<String, String>;
-
-/// The properties of nodes and clients that the engine, the choice of the real mic and `who/` read. A node has about 40, and
-/// with 256 clients the others would take some 5 MB.
-pub(crate) const KEPT: [&str; 24] = [
-    "alsa.card",
-    "alsa.device",
-    "application.name",
-    "application.process.binary",
-    "application.process.id",
-    "audio.channels",
-    "card.profile.device",
-    "client.api",
-    "client.id",
-    "device.id",
-    "media.class",
-    "media.name",
-    "node.description",
-    "node.link-group",
-    "node.name",
-    "node.rate",
-    "object.linger",
-    "object.serial",
-    "pipewire.access",
-    "pipewire.sec.pid",
-    "priority.session",
-    "resample.peaks",
-    "stream.capture.sink",
-    "stream.monitor",
-];
+use super::props::Props;
 
 /// State of a node, as the server tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +32,7 @@ pub(crate) struct Node {
 impl Node {
     /// The value of a property, empty if absent.
     pub(crate) fn prop(&self, key: &str) -> &str {
-        self.props.get(key).map_or("", String::as_str)
+        self.props.get(key).unwrap_or_default()
     }
 
     /// What tells it from another node of the same number: the server gives numbers again at once.

@@ -23,8 +23,11 @@ use pipewire::{
     types::ObjectType,
 };
 
-use super::model::{KEPT, Link, Model, Node, NodeState, Port, Props};
-use super::mutes;
+use super::{
+    model::{Link, Model, Node, NodeState, Port},
+    mutes,
+    props::Props,
+};
 
 /// What a [`Watch`] calls after the model changed.
 pub(crate) type Changed = Rc<dyn Fn()>;
@@ -151,23 +154,9 @@ impl Watch {
     }
 }
 
-fn props_of(dict: Option<&DictRef>) -> Props {
-    props_where(dict, |_| true)
-}
-
 /// Those that are worth their memory.
 fn kept_of(dict: Option<&DictRef>) -> Props {
-    props_where(dict, |key| KEPT.contains(&key))
-}
-
-fn props_where(dict: Option<&DictRef>, wanted: impl Fn(&str) -> bool) -> Props {
-    dict.map(|d| {
-        d.iter()
-            .filter(|(key, _)| wanted(key))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
-    })
-    .unwrap_or_default()
+    dict.map(|dict| dict.iter().collect()).unwrap_or_default()
 }
 
 fn add(
@@ -176,8 +165,8 @@ fn add(
     model: &Rc<RefCell<Model>>,
     changed: &Changed,
 ) -> Option<Bound> {
-    let props = props_of(global.props);
-    let number = |key: &str| props.get(key).and_then(|v| v.parse::<u32>().ok());
+    let prop = |key: &str| global.props.and_then(|props| props.get(key));
+    let number = |key: &str| prop(key)?.parse::<u32>().ok();
     match global.type_ {
         ObjectType::Node => {
             let proxy: Rc<NodeProxy> = Rc::new(registry.bind(global).ok()?);
@@ -189,7 +178,7 @@ fn add(
                     told: false,
                 },
             );
-            let class = props.get("media.class").map_or("", String::as_str);
+            let class = prop("media.class").unwrap_or_default();
             if class.starts_with("Audio/Source") || class == "Audio/Duplex" {
                 proxy.subscribe_params(&[ParamType::Props]);
             }
@@ -214,7 +203,7 @@ fn add(
                 .info(move |info| {
                     let Some(model) = model.upgrade() else { return };
                     if let Some(client) = model.borrow_mut().clients.get_mut(&id) {
-                        client.extend(kept_of(info.props()));
+                        client.extend(info.props().into_iter().flat_map(|dict| dict.iter()));
                     }
                     model.borrow_mut().version += 1;
                     changed();
@@ -227,11 +216,7 @@ fn add(
                 _keep: Box::new((listener, proxy)),
             })
         }
-        ObjectType::Device
-            if props
-                .get("media.class")
-                .is_some_and(|it| it == "Audio/Device") =>
-        {
+        ObjectType::Device if prop("media.class").is_some_and(|it| it == "Audio/Device") => {
             let proxy: Rc<Device> = Rc::new(registry.bind(global).ok()?);
             proxy.subscribe_params(&[ParamType::Route]);
             let (id, model, changed) = (global.id, Rc::downgrade(model), changed.clone());
@@ -256,14 +241,13 @@ fn add(
         ObjectType::Port => {
             let port = Port {
                 node: number("node.id")?,
-                output: props.get("port.direction").is_some_and(|d| d == "out"),
-                monitor: props.get("port.monitor").is_some_and(|m| m == "true"),
+                output: prop("port.direction").is_some_and(|d| d == "out"),
+                monitor: prop("port.monitor").is_some_and(|m| m == "true"),
                 number: number("port.id").unwrap_or(0),
-                channel: props
-                    .get("audio.channel")
-                    .or(props.get("port.name"))
-                    .cloned()
-                    .unwrap_or_default(),
+                channel: prop("audio.channel")
+                    .or(prop("port.name"))
+                    .unwrap_or_default()
+                    .to_owned(),
             };
             model.borrow_mut().ports.insert(global.id, port);
             None
@@ -275,8 +259,7 @@ fn add(
                 input_node: number("link.input.node")?,
                 input_port: number("link.input.port")?,
                 client: number("client.id"),
-                serial: props
-                    .get("object.serial")
+                serial: prop("object.serial")
                     .and_then(|serial| serial.parse().ok())
                     .unwrap_or(0),
             };
@@ -287,7 +270,7 @@ fn add(
             model.borrow_mut().profiler = Some(global.id);
             None
         }
-        ObjectType::Metadata if props.get("metadata.name").is_some_and(|n| n == "default") => {
+        ObjectType::Metadata if prop("metadata.name").is_some_and(|n| n == "default") => {
             let proxy: Rc<Metadata> = Rc::new(registry.bind(global).ok()?);
             // One that was there before has gone with what it knew.
             model.borrow_mut().targets.clear();
@@ -335,7 +318,8 @@ fn watch_node(
                     PwNodeState::Running => NodeState::Running,
                     _ => NodeState::Unknown,
                 };
-                node.props.extend(kept_of(info.props()));
+                node.props
+                    .extend(info.props().into_iter().flat_map(|dict| dict.iter()));
                 node.told = true;
             }
             model.borrow_mut().version += 1;

@@ -317,7 +317,7 @@ fn call_by(record: &mut Bypass, who: Who) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::model::Props;
+    use crate::graph::props::Props;
 
     fn node(properties: &[(&str, &str)], state: NodeState) -> Node {
         let props: Props = properties

@@ -139,7 +139,10 @@ fn point(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::model::{Link, Node, NodeState, Props};
+    use crate::graph::{
+        model::{Link, Node, NodeState},
+        props::Props,
+    };
 
     /// A mic (1), a trusted effect (2, 3), a sink of nobody (4), an app (5).
     fn model(links: &[(u32, u32, u32)]) -> Model {
@@ -155,7 +158,8 @@ mod tests {
                 ("media.class".to_owned(), class.to_owned()),
                 ("object.serial".to_owned(), format!("{id}00")),
             ]
-            .into();
+            .into_iter()
+            .collect();
             let state = NodeState::Running;
             model.nodes.insert(
                 id,

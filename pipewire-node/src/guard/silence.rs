@@ -205,7 +205,8 @@ mod tests {
                 model: Model::default(),
             };
             for (id, muted) in mics {
-                let props = [("node.name".to_owned(), format!("mic-{id}"))].into();
+                let name = format!("mic-{id}");
+                let props = [("node.name", name)].into_iter().collect();
                 let state = NodeState::Idle;
                 let told = true;
                 stage.model.nodes.insert(*id, Node { props, state, told });

@@ -62,7 +62,7 @@ pub(super) fn stream(claims: &Claims) -> String {
     presentable(
         node.get("node.name")
             .or_else(|| node.get("media.name"))
-            .map_or("", String::as_str),
+            .unwrap_or_default(),
     )
 }
 
@@ -98,7 +98,6 @@ fn of_either<'a>(claims: &'a Claims, key: &str) -> Option<&'a str> {
         .node_props
         .get(key)
         .or_else(|| claims.client_props.get(key))
-        .map(String::as_str)
 }
 
 /// A name as it may stand in a table on a terminal: without control characters (which could move the cursor or clear the

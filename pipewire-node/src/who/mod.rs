@@ -32,8 +32,11 @@ pub use blind::blind_spots;
 pub use group::{AppGroup, group_by_app};
 pub(crate) use process::Process;
 
-use crate::graph::model::{Model, Node};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::graph::{
+    model::{Model, Node},
+    props::Props,
+};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use truemute_core::observed::{Api, Identity, Puller, Purpose};
 
@@ -43,10 +46,10 @@ use truemute_core::observed::{Api, Identity, Puller, Purpose};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims {
     /// Of the node. All of them are the client's own words, but for a few ids.
-    pub(crate) node_props: BTreeMap<String, String>,
+    pub(crate) node_props: Props,
     /// Of the client object that the node's `client.id` names; empty when there is none. `pipewire.sec.*` is the
     /// server's word, the rest the client's.
-    pub(crate) client_props: BTreeMap<String, String>,
+    pub(crate) client_props: Props,
 }
 
 impl Claims {
@@ -140,7 +143,7 @@ fn connected_pid(claims: &Claims) -> Option<u32> {
     if claims
         .node_props
         .get("object.linger")
-        .is_some_and(|it| !matches!(it.as_str(), "false" | "0"))
+        .is_some_and(|it| !matches!(it, "false" | "0"))
     {
         return None;
     }

@@ -15,6 +15,7 @@ use pipewire::registry::{Listener, RegistryRc};
 use pipewire::spa::utils::dict::DictRef;
 use pipewire::types::ObjectType;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -77,7 +78,7 @@ impl Stage {
     fn who_of(&self, node_names: &[&str]) -> Who {
         let named = |it: &Claims| {
             let name = it.node_props.get("node.name");
-            name.is_some_and(|name| node_names.contains(&name.as_str()))
+            name.is_some_and(|name| node_names.contains(&name))
         };
         identify(&self.claims(named), &self.world)
     }
@@ -283,7 +284,7 @@ fn a_lingering_node_with_the_client_id_of_another_stays_claimed() {
             .get("node.name")
             .is_some_and(|it| it == "pw-record")
     });
-    let id = &victim.node_props["client.id"];
+    let id = victim.node_props.get("client.id").unwrap();
     let node = format!(
         "create-node adapter {{ factory.name=support.null-audio-sink media.class=Stream/Input/Audio node.name=forged \
          object.linger=true client.id={id} }}\n"
@@ -316,7 +317,7 @@ fn a_client_in_a_pid_namespace_is_found_under_its_pid_here() {
     else {
         return;
     };
-    assert_eq!(claims.client_props["application.process.id"], "1");
+    assert_eq!(claims.client_props.get("application.process.id"), Some("1"));
     let who = identify(&claims, &stage.world);
     let pid = who.pid.unwrap();
     assert_eq!(who.identity, Identity::Corroborated);
@@ -376,7 +377,7 @@ fn sandboxed(namespaces: &[&str]) -> Option<(Stage, Program, Claims)> {
     Some((stage, outer, claims))
 }
 
-type Props = Rc<RefCell<BTreeMap<u32, BTreeMap<String, String>>>>;
+type All = Rc<RefCell<BTreeMap<u32, Props>>>;
 
 enum Bound {
     Node {
@@ -392,8 +393,8 @@ enum Bound {
 /// The properties of all nodes and clients of a server, as any client of it sees them. (Not from pw-dump: that of 0.3.65
 /// prints broken JSON for a server of 1.4.2.)
 struct RegistryView {
-    nodes: Props,
-    clients: Props,
+    nodes: All,
+    clients: All,
     _globals: Listener,
     _bound: Rc<RefCell<Vec<Bound>>>,
     _registry: RegistryRc,
@@ -410,8 +411,8 @@ impl RegistryView {
         let core = context.connect_fd_rc(connection.into(), None).unwrap();
         let registry = core.get_registry_rc().unwrap();
         let (nodes, clients, bound) = (
-            Props::default(),
-            Props::default(),
+            All::default(),
+            All::default(),
             Rc::<RefCell<Vec<Bound>>>::default(),
         );
         let globals = registry
@@ -435,7 +436,7 @@ impl RegistryView {
                                 // Events about other changes carry no properties.
                                 all.entry(id)
                                     .or_insert_with(|| known.clone())
-                                    .extend(copy(info.props()));
+                                    .extend(info.props().into_iter().flat_map(DictRef::iter));
                             });
                             bound.borrow_mut().push(Bound::Node {
                                 _events: events.register(),
@@ -452,7 +453,7 @@ impl RegistryView {
                                 // Events about other changes carry no properties.
                                 all.entry(id)
                                     .or_insert_with(|| known.clone())
-                                    .extend(copy(info.props()));
+                                    .extend(info.props().into_iter().flat_map(DictRef::iter));
                             });
                             bound.borrow_mut().push(Bound::Client {
                                 _events: events.register(),
@@ -485,10 +486,10 @@ impl RegistryView {
     /// Each node with the client that its `client.id` names. One whose client is not known yet is left out.
     fn nodes_and_clients(&self) -> impl Iterator<Item = Claims> {
         let clients = self.clients.borrow();
-        let claims = |node_props: &BTreeMap<String, String>| {
+        let claims = |node_props: &Props| {
             let client_props = match node_props.get("client.id") {
                 Some(id) => clients.get(&id.parse().ok()?)?.clone(),
-                None => BTreeMap::new(),
+                None => Props::default(),
             };
             Some(Claims {
                 node_props: node_props.clone(),
@@ -504,10 +505,6 @@ impl RegistryView {
     }
 }
 
-fn copy(props: Option<&DictRef>) -> BTreeMap<String, String> {
-    props
-        .into_iter()
-        .flat_map(DictRef::iter)
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+fn copy(props: Option<&DictRef>) -> Props {
+    props.into_iter().flat_map(DictRef::iter).collect()
 }

@@ -73,11 +73,8 @@ impl World for Fake {
     }
 }
 
-fn props(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+fn props(pairs: &[(&str, &str)]) -> Props {
+    pairs.iter().copied().collect()
 }
 
 /// What pw-record 0.3.65 set, shortened.
@@ -111,14 +108,14 @@ fn pulse(claimed_pid: &str) -> Claims {
         node_props: props(&both),
         client_props: props(&both),
     };
-    claims.node_props.extend(props(&[
+    claims.node_props.extend([
         ("node.name", "Chromium input"),
         ("media.name", "RecordStream"),
-    ]));
-    claims.client_props.extend(props(&[
+    ]);
+    claims.client_props.extend([
         ("pipewire.sec.pid", "50"),
         ("pipewire.access", "unrestricted"),
-    ]));
+    ]);
     claims
 }
 
@@ -151,9 +148,9 @@ fn a_verified_client_cannot_borrow_a_name_or_a_pid() {
         .process(200, Some("/opt/zoom/zoom"), "zoom");
     let mut claims = native("100");
     for props in [&mut claims.node_props, &mut claims.client_props] {
-        props.insert("application.name".to_owned(), "Zoom".to_owned());
-        props.insert("application.process.id".to_owned(), "200".to_owned());
-        props.insert("client.api".to_owned(), "pipewire-pulse".to_owned());
+        props.extend([("application.name", "Zoom")]);
+        props.extend([("application.process.id", "200")]);
+        props.extend([("client.api", "pipewire-pulse")]);
     }
     let who = identify(&claims, &world);
     assert_eq!((who.app.as_str(), who.pid), ("evil", Some(100)));
@@ -187,9 +184,7 @@ fn without_a_view_of_the_executable_the_pid_stays_verified_and_the_name_is_the_c
 fn a_lingering_node_may_name_any_client_and_is_only_claimed() {
     let world = Fake::default().process(100, Some("/usr/bin/pw-cat"), "pw-cat");
     let mut claims = native("100");
-    claims
-        .node_props
-        .insert("object.linger".to_owned(), "true".to_owned());
+    claims.node_props.extend([("object.linger", "true")]);
     let who = identify(&claims, &world);
     assert_eq!(
         (who.identity, who.executable, who.puller),
@@ -222,9 +217,7 @@ fn a_connection_through_the_portal_is_not_the_portals_own() {
         "xdg-desktop-por",
     );
     let mut claims = native("100");
-    claims
-        .client_props
-        .insert("pipewire.access".to_owned(), "portal".to_owned());
+    claims.client_props.extend([("pipewire.access", "portal")]);
     let who = identify(&claims, &world);
     assert_eq!(
         (who.app.as_str(), who.identity),
@@ -289,12 +282,8 @@ fn a_pulse_client_that_hides_its_api_does_not_pass_as_the_server() {
             .process(50, None, "pipewire-pulse"),
     ] {
         let mut claims = pulse("50");
-        claims
-            .client_props
-            .insert("client.api".to_owned(), "jack".to_owned());
-        claims
-            .node_props
-            .insert("client.api".to_owned(), "jack".to_owned());
+        claims.client_props.extend([("client.api", "jack")]);
+        claims.node_props.extend([("client.api", "jack")]);
         assert_eq!(identify(&claims, &world).identity, Identity::Claimed);
     }
 }
@@ -342,9 +331,7 @@ fn apis_are_told_apart() {
         ("bluez5", Api::Pipewire),
     ] {
         let mut claims = native("100");
-        claims
-            .client_props
-            .insert("client.api".to_owned(), said.to_owned());
+        claims.client_props.extend([("client.api", said)]);
         assert_eq!(identify(&claims, &world).api, api);
     }
     assert_eq!(identify(&Claims::default(), &world).api, Api::Unknown);
@@ -356,7 +343,7 @@ fn meters_and_monitors_are_labelled_by_what_their_streams_ask_for() {
     let purpose = |pairs: &[(&str, &str)]| {
         label::purpose(&Claims {
             node_props: props(pairs),
-            client_props: BTreeMap::new(),
+            client_props: Props::default(),
         })
     };
     // pavucontrol 5.0 through pipewire-pulse 0.3.65, as seen; pwvucontrol sets the same natively.
@@ -391,10 +378,10 @@ fn names_without_end_are_cut_at_a_character() {
     let mut claims = Claims::default();
     claims
         .node_props
-        .insert("application.name".to_owned(), "é".repeat(100_000));
+        .extend([("application.name", "é".repeat(100_000))]);
     claims
         .node_props
-        .insert("node.name".to_owned(), format!("a{}", "é".repeat(100_000)));
+        .extend([("node.name", format!("a{}", "é".repeat(100_000)))]);
     let who = identify(&claims, &Fake::default());
     assert_eq!((who.app.len(), who.stream.len()), (256, 255));
 }
@@ -402,17 +389,16 @@ fn names_without_end_are_cut_at_a_character() {
 #[test]
 fn names_cannot_play_with_the_terminal() {
     let mut claims = Claims::default();
-    claims.node_props.insert(
-        "application.name".to_owned(),
-        "a\u{1b}[2J\r\n\u{9b}b\u{202e}c é".to_owned(),
-    );
+    claims
+        .node_props
+        .extend([("application.name", "a\u{1b}[2J\r\n\u{9b}b\u{202e}c é")]);
     let app = identify(&claims, &Fake::default()).app;
     assert_eq!(app, "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c é");
     let world = Fake::default().process(100, Some("/tmp/a\nb"), "x");
     assert_eq!(identify(&native("100"), &world).app, "a\u{fffd}b");
 }
 
-fn any_props() -> impl Strategy<Value = BTreeMap<String, String>> {
+fn any_props() -> impl Strategy<Value = Props> {
     let key = prop_oneof![
         Just("application.name"),
         Just("application.process.id"),
@@ -432,7 +418,7 @@ fn any_props() -> impl Strategy<Value = BTreeMap<String, String>> {
         2 => prop_oneof!["true", "false", "pipewire-pulse", "jack", "portal", "chromium", "1/25"],
         1 => any::<String>(),
     ];
-    proptest::collection::btree_map(key.prop_map(str::to_owned), value, 0..10)
+    proptest::collection::btree_map(key, value, 0..10).prop_map(|all| all.into_iter().collect())
 }
 
 proptest! {
@@ -453,7 +439,7 @@ proptest! {
             Identity::Verified => {
                 prop_assert_eq!(who.pid, sec_pid);
                 prop_assert_ne!(who.pid, Some(50));
-                prop_assert_ne!(claims.node_props.get("object.linger").map(String::as_str), Some("true"));
+                prop_assert_ne!(claims.node_props.get("object.linger"), Some("true"));
             }
             Identity::Corroborated => {
                 prop_assert_eq!(sec_pid, Some(50));

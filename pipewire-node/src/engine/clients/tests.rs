@@ -34,7 +34,7 @@ fn clients() -> Clients {
 
 fn showing(class: &str) -> Model {
     let mut model = Model::default();
-    let props = [("media.class".to_owned(), class.to_owned())];
+    let props = [("media.class", class)];
     let node = Node {
         props: props.into_iter().collect(),
         state: NodeState::Running,

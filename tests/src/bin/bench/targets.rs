@@ -159,7 +159,16 @@ fn switching(row: &Row) -> Vec<Target> {
             Mic::Idle => (25.0, "25 ms"),
             Mic::Suspended => (80.0, "80 ms"),
         };
-        targets.push(at_most(&place("unmute"), sound, limit, words));
+        let mut target = at_most(&place("unmute"), sound, limit, words);
+        // Only a block whose capture began after the unmute may be heard (P3): it begins up to a quantum later, and is there
+        // a quantum after it began.
+        let physics = 2.0 * quantum;
+        if physics > limit {
+            let out_of_reach =
+                format!("; a block that begins after the unmute takes up to {physics:.1} ms");
+            target.wanted.push_str(&out_of_reach);
+        }
+        targets.push(target);
     }
     targets
 }
