@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -19,12 +19,15 @@ pub(super) fn client(kind: Kind, server: &PrivateServer) -> Life {
         _ => App::Parec,
     };
     let way = Way::to(server);
+    // Two of one kind must not write into one file.
+    static LISTENERS: AtomicU64 = AtomicU64::new(0);
+    let listener = LISTENERS.fetch_add(1, Ordering::Relaxed);
     Box::new(move |log, ended| {
         let mut number = 0;
         while !ended.load(Ordering::Acquire) {
             number += 1;
             let wanted = Wanted {
-                name: format!("listener-{number}"),
+                name: format!("listener-{listener}-{number}"),
                 device: (kind == Kind::Alsa).then(|| VIRTUAL_MIC.to_owned()),
                 channels: 1,
                 rate: 48_000,
