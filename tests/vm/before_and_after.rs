@@ -12,7 +12,9 @@ use crate::person;
 use crate::report::Trouble;
 
 /// What programs other than TrueMute write whenever they please.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 6] = [
+    ".cache",
+    ".local/share/xorg",
     ".local/state/wireplumber",
     ".config/pulse",
     ".Xauthority",
