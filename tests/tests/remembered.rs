@@ -37,7 +37,7 @@ fn a_mute_outlives_the_daemon_and_live_does_not_outlive_a_crash() {
             server,
         } = stage;
         let file = server.directory().join("state/truemute/gate.json");
-        let mut again = |mut former: RunningDaemon, signal, before: fn(&PathBuf)| {
+        let again = |mut former: RunningDaemon, signal, before: fn(&PathBuf)| {
             former.stop(signal).expect("it ends");
             before(&file);
             program::start(&server, START_LIVE)

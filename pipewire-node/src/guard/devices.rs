@@ -284,6 +284,7 @@ fn drain(watch: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rehearsal::Program;
     use crate::who::system::System;
     use std::fs::File;
 
@@ -339,17 +340,18 @@ mod tests {
         }
     }
 
-    /// A process of ours that is no thread of this one.
-    fn stranger() -> std::process::Child {
+    /// A process of ours that is no thread of this one. Dropping it ends it.
+    fn stranger() -> Program {
         let mut sleep = std::process::Command::new("sleep");
-        sleep.arg("600").spawn().expect("sleep runs")
+        sleep.arg("600");
+        Program::start(sleep).expect("sleep runs")
     }
 
     #[test]
     fn who_holds_a_capture_device_is_told_with_what_it_captured() {
         let mut card = Card::new();
         let mut devices = card.devices(1);
-        let mut other = stranger();
+        let other = stranger();
         devices.look(&mut card.bypasses, at(0));
         assert_eq!(devices.records().count(), 0);
 
@@ -391,14 +393,12 @@ mod tests {
             (ended[0].frames, ended[0].until_ns),
             (49_000, Some(at(5).wall_ns))
         );
-        other.kill().expect("it runs");
-        other.wait().expect("it ends");
     }
 
     #[test]
     fn the_server_we_and_who_is_trusted_are_no_strangers() {
         let mut card = Card::new();
-        let mut server = stranger();
+        let server = stranger();
         let place = "card0/pcm0c/sub0";
         for (owner, trusted, seen) in [
             (std::process::id(), &[][..], 0),
@@ -420,8 +420,6 @@ mod tests {
         drop(card.open("pcmC0D0c"));
         devices.look(&mut card.bypasses, at(0));
         assert_eq!(devices.records().count(), 0);
-        server.kill().expect("it runs");
-        server.wait().expect("it ends");
     }
 
     #[test]
