@@ -33,7 +33,7 @@ pub(super) fn run(
     let microphone = microphone(folder)?;
     progress.begin(
         "machine",
-        "boots Debian 13, twice (about five minutes in all)",
+        "boots Debian 13, twice (up to ten minutes, longer on a busy host)",
     );
     // KVM is not used even where it is there: nested, it was seen to hang, and a second way would have to be tried too.
     let mut command = Command::new("qemu-system-x86_64");
