@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use truemute_pipewire::VIRTUAL_MIC;
 
+use crate::backend::muted_mics_path;
 use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
 use crate::enforcement::{self, Trusted};
 use disk::Found;
@@ -354,8 +355,9 @@ impl<'a> Work<'a> {
 
     /// Unmutes what a daemon that did not end in order has left mute.
     fn unmute_mics(&mut self) {
-        let list = self.places.muted_mics.clone();
-        if !list.exists() || !self.does("Unmute the real microphones that TrueMute muted") {
+        let list = muted_mics_path().filter(|list| list.exists());
+        let Some(list) = list else { return };
+        if !self.does("Unmute the real microphones that TrueMute muted") {
             return;
         }
         let why = match truemute_pipewire::give_mics_back(list) {
