@@ -9,6 +9,8 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod enforcement;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hotkey;
 pub mod install;
 pub mod lock;

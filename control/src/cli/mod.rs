@@ -3,6 +3,8 @@
 
 mod daemon;
 mod doctor;
+#[cfg(fuzzing)]
+pub use doctor::fuzz_graph;
 mod failure;
 mod install;
 mod output;

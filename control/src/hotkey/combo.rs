@@ -33,6 +33,14 @@ pub(super) fn parse(combo: &str) -> Result<HotKey, HotkeyError> {
     Ok(hotkey)
 }
 
+/// For fuzzing: what the configuration names as a hotkey.
+#[cfg(fuzzing)]
+pub fn fuzz(combo: &str) {
+    if let Err(error) = parse(combo) {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
 /// Whether people need the key for typing or moving. Function and media keys, Pause and the like stand alone.
 fn types_something(key: Code) -> bool {
     let name = key.to_string();

@@ -6,6 +6,8 @@
 //! connection of our own is opened first, and watched.
 
 mod combo;
+#[cfg(fuzzing)]
+pub use combo::fuzz as fuzz_combo;
 
 use std::collections::BTreeMap;
 use std::env;

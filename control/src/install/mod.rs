@@ -10,6 +10,13 @@ mod record;
 mod services;
 mod versions;
 
+/// For fuzzing: what an installation reads that others may have written.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    Record::fuzz(bytes);
+    let _ = std::str::from_utf8(bytes).map(Wireplumber::fuzz);
+}
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};

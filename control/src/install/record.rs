@@ -31,8 +31,20 @@ impl Record {
     /// Reads it; empty if there is none, or none that can be read: what is known of an installation without it is enough to
     /// remove its files.
     pub(super) fn read(path: &Path) -> Record {
-        let text = std::fs::read(path).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        Self::parse(&std::fs::read(path).unwrap_or_default())
+    }
+
+    fn parse(text: &[u8]) -> Record {
+        serde_json::from_slice(text).unwrap_or_default()
+    }
+
+    /// For fuzzing: a file that something else may have written; what is read survives being written.
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzz(text: &[u8]) {
+        let record = Self::parse(text);
+        if let Ok(written) = serde_json::to_vec(&record) {
+            assert_eq!(Self::parse(&written), record);
+        }
     }
 
     /// Writes it.

@@ -15,6 +15,12 @@ impl Wireplumber {
         Self::of_words(&String::from_utf8_lossy(&output.ok()?.stdout))
     }
 
+    /// For fuzzing: what a program said that is called wireplumber.
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzz(words: &str) {
+        let _ = Self::of_words(words);
+    }
+
     /// From what `wireplumber --version` says: "Linked with libwireplumber 0.5.8" (src/main.c).
     fn of_words(words: &str) -> Option<Self> {
         let version = words

@@ -17,6 +17,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::api::SocketError;
+#[cfg(fuzzing)]
+pub use notify::fuzz as fuzz_message;
 use notify::{NotifySocket, Reader, Told};
 use rules::{End, Next, Rules, Run};
 

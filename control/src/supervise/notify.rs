@@ -79,7 +79,7 @@ impl Drop for NotifySocket {
 }
 
 /// What of a message concerns us.
-fn parse(message: &[u8]) -> Vec<Told> {
+pub(super) fn parse(message: &[u8]) -> Vec<Told> {
     let lines = message.split(|byte| *byte == b'\n');
     lines
         .filter_map(|line| match line {
@@ -89,6 +89,13 @@ fn parse(message: &[u8]) -> Vec<Told> {
             _ => None,
         })
         .collect()
+}
+
+/// For fuzzing: a message on the supervisor's socket, to which every process of the user can write.
+#[cfg(fuzzing)]
+pub fn fuzz(message: &[u8]) {
+    let lines = message.split(|byte| *byte == b'\n').count();
+    assert!(parse(message).len() <= lines);
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ mod block;
 mod capture;
 mod cycle;
 mod latency;
+#[cfg(fuzzing)]
+pub(crate) use latency::parse as parse_latency;
 mod place;
 mod progress;
 mod source;

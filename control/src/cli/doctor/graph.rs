@@ -105,6 +105,12 @@ fn parse(dump: &[u8]) -> Result<Graph, GraphError> {
     })
 }
 
+/// For fuzzing: what pw-dump prints; the names in it are other programs'.
+#[cfg(fuzzing)]
+pub fn fuzz(dump: &[u8]) {
+    let _ = parse(dump);
+}
+
 fn twin(info: &Value) -> Twin {
     let volumes = info["params"]["Props"].as_array().into_iter().flatten();
     let volumes = volumes.filter_map(|props| props["volume"].as_f64());

@@ -3,6 +3,8 @@
 
 mod facts;
 mod graph;
+#[cfg(fuzzing)]
+pub use graph::fuzz as fuzz_graph;
 mod guard;
 mod installation;
 

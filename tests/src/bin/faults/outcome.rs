@@ -114,6 +114,9 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
             Before::Live if !live => played_after(log, mic, start_ns, end_ns),
             Before::Live => 0,
         };
+        if leaked > 0 {
+            tell(listener, mic, start_ns, end_ns, "the fault began");
+        }
         row.cells.push(Cell {
             kind,
             leaked,
@@ -159,13 +162,37 @@ fn recoveries(field: &Field) -> Vec<Option<Duration>> {
 fn silent_again(field: &Field, row: &mut Row) -> Result<()> {
     field.daemon.mute()?;
     let muted_ns = monotonic_ns();
+    let mic = position_of_mic(field, muted_ns);
     crate::field::outage(AFTERWARDS);
     let end_ns = monotonic_ns();
     for (listener, cell) in field.listeners.iter().zip(&mut row.cells) {
-        let buffered = listener.kind().buffered().as_nanos() as u64;
-        cell.leaked += listener.log().nonzero(muted_ns + buffered, end_ns);
+        let leaked = played_after(listener.log(), mic, muted_ns, end_ns);
+        if leaked > 0 {
+            tell(listener, mic, muted_ns, end_ns, "the mute after it");
+        }
+        cell.leaked += leaked;
     }
     Ok(())
+}
+
+/// Says on stderr when what should have been silent came, and when the mic had played it.
+fn tell(listener: &Listener, mic: Option<i64>, start_ns: u64, end_ns: u64, since: &str) {
+    let pieces = listener.log().pieces_from(0);
+    let inside = |at_ns| (start_ns..end_ns).contains(&at_ns);
+    let loud = pieces
+        .iter()
+        .filter(|it| it.nonzero > 0 && inside(it.at_ns));
+    for piece in loud {
+        let came = (piece.at_ns - start_ns) / 1_000_000;
+        let ahead =
+            |mic: i64| (phase(piece.last) - mic + PERIOD / 2).rem_euclid(PERIOD) - PERIOD / 2;
+        let played = mic.map(|mic| ahead(mic) * 1000 / RATE);
+        eprintln!(
+            "  {}: {} samples came {came} ms after {since}; the last was played {played:?} ms after it",
+            listener.kind().name(),
+            piece.nonzero
+        );
+    }
 }
 
 /// The ramp's phase that the mic plays at a time, by what the clients got last.
