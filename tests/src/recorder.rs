@@ -472,6 +472,13 @@ impl Stage {
                     StreamState::Unconnected => State::Failed("disconnected".to_owned()),
                 };
             })
+            .param_changed(|_stream, tape, id, param| {
+                if id == spa::sys::SPA_PARAM_Latency
+                    && let Some(nanoseconds) = param.and_then(latency_of_source)
+                {
+                    tape.source_latency_ns.store(nanoseconds, Ordering::Relaxed);
+                }
+            })
             .io_changed(|stream, tape, id, area, size| {
                 if id == spa::sys::SPA_IO_Position {
                     let whole = size as usize >= size_of::<spa::sys::spa_io_position>();
@@ -514,6 +521,17 @@ impl Stage {
         );
         Ok(())
     }
+}
+
+/// The absolute part, in nanoseconds, of the latency of what a stream records from.
+fn latency_of_source(param: &Pod) -> Option<i64> {
+    // SAFETY: zero is a valid value of this plain struct.
+    let mut info: spa::sys::spa_latency_info = unsafe { std::mem::zeroed() };
+    // SAFETY: a complete pod; the function checks its type and sizes.
+    let parsed = unsafe { spa::sys::spa_latency_parse(param.as_raw_ptr(), &mut info) };
+    let is_sources = info.direction == spa::sys::SPA_DIRECTION_OUTPUT;
+    // Unsigned in the headers of 0.3.65, signed in those of 1.4.
+    (parsed >= 0 && is_sources).then(|| info.max_ns.try_into().unwrap_or(i64::MAX))
 }
 
 /// The driver's activation record, which the area with the graph's position is a part of; null if that is not so.

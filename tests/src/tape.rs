@@ -2,7 +2,7 @@
 //! readable at any time.
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use pipewire::spa::sys::{spa_chunk, spa_io_position};
 
@@ -110,6 +110,8 @@ pub struct Tape {
     driver: AtomicPtr<DriverRecord>,
     reading: AtomicBool,
     pub(crate) node_id: AtomicU32,
+    /// Nanoseconds; -1 before any was told.
+    pub(crate) source_latency_ns: AtomicI64,
 }
 
 impl Tape {
@@ -128,12 +130,18 @@ impl Tape {
             driver: AtomicPtr::new(ptr::null_mut()),
             reading: AtomicBool::new(false),
             node_id: AtomicU32::new(u32::MAX),
+            source_latency_ns: AtomicI64::new(-1),
         }
     }
 
     /// Process callbacks with a buffer so far: what an exact counter must say.
     pub fn pulls(&self) -> u64 {
         self.pulls.load(Ordering::Acquire)
+    }
+
+    /// The absolute part of the source's latency in nanoseconds, as the server told it last.
+    pub fn source_latency_ns(&self) -> Option<u64> {
+        u64::try_from(self.source_latency_ns.load(Ordering::Relaxed)).ok()
     }
 
     /// Process callbacks without a buffer.

@@ -97,6 +97,43 @@ fn the_better_mic_is_followed_and_the_other_when_it_goes() {
 }
 
 #[test]
+fn the_latency_of_the_mic_is_told_and_waited_for() {
+    each(&scenes(), |scene| {
+        let Some(stage) = Stage::set(scene) else {
+            return;
+        };
+        let client = stage.client(1, Format::F32);
+        stage.unmute();
+        for (name, priority, latency_ns) in
+            [("near-mic", 2500, 7_000_000), ("far-mic", 2600, 90_000_000)]
+        {
+            let mic = SimulatedMic::start(
+                &stage.server,
+                MicOptions {
+                    name: name.to_owned(),
+                    priority,
+                    latency_ns,
+                    ..MicOptions::default()
+                },
+            )
+            .unwrap();
+            captures(&stage, mic.name());
+            let direct = stage.record(mic.name(), 1, Format::F32);
+            for (what, client) in [("the mic", &direct), ("the virtual mic", &client)] {
+                let told = || client.tape().source_latency_ns();
+                let right = wait_until(LIMIT, || told() == Some(latency_ns.into()));
+                assert!(right, "{name}: {what} says {:?}\n{}", told(), stage.logs());
+            }
+            // What it heard before the unmute arrives that much later, and is silence.
+            stage.mute();
+            let took_us = stage.unmute().reply.took_us;
+            let latency_us = u64::from(latency_ns / 1000);
+            assert!(took_us >= latency_us, "{name}: live after {took_us} us");
+        }
+    });
+}
+
+#[test]
 fn the_list_of_mics_is_followed_in_its_order() {
     let wanted = Scene {
         config: "real_mic = [\"first-*\", \"second\"]\n".to_owned(),

@@ -2,6 +2,7 @@
 //! from the clock position. The crate `pipewire` does not wrap filters, hence the calls of its `sys` and the `unsafe`.
 
 use std::ffi::{CString, c_void};
+use std::io::Cursor;
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -11,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pipewire as pw;
 use pw::core::Core;
 use pw::properties::{PropertiesBox, properties};
-use pw::spa::sys::spa_io_position;
+use pw::spa::pod::{Object, Pod, Property, Value, serialize::PodSerializer};
+use pw::spa::sys::{self as spa_sys, spa_io_position};
+use pw::spa::utils::Id;
 use pw::sys as pw_sys;
 
 use super::RehearsalError;
@@ -37,11 +40,13 @@ struct Playing {
 }
 
 impl<'core> Feeder<'core> {
-    /// Makes and connects a filter named `name` that plays `signals[index]` on `channels` ports.
+    /// Makes and connects a filter named `name` that plays `signals[index]` on `channels` ports, which tell `latency_ns`: the
+    /// null sink behind them gives it on.
     pub(super) fn new(
         core: &'core Core,
         name: &str,
         channels: u32,
+        latency_ns: u32,
         signals: Vec<Signal>,
         index: Arc<AtomicUsize>,
     ) -> Result<Self, RehearsalError> {
@@ -75,8 +80,9 @@ impl<'core> Feeder<'core> {
         });
         // SAFETY: a list node that the call below fills.
         let mut hook: Box<pw::spa::sys::spa_hook> = Box::new(unsafe { mem::zeroed() });
+        let latency = latency_param(latency_ns)?;
         for channel in 0..channels {
-            let port = add_port(filter, channel)
+            let port = add_port(filter, channel, &latency)
                 .ok_or_else(|| failed("adding a port to the feeder", -libc::ENOMEM));
             match port {
                 Ok(port) => playing.ports.push(port),
@@ -131,12 +137,37 @@ impl Drop for Feeder<'_> {
     }
 }
 
-fn add_port(filter: NonNull<pw_sys::pw_filter>, channel: u32) -> Option<NonNull<c_void>> {
+/// The latency of a port that adds `nanoseconds` (`SPA_PARAM_Latency`, spa/param/latency.h).
+fn latency_param(nanoseconds: u32) -> Result<Vec<u8>, RehearsalError> {
+    let long = |key| Property::new(key, Value::Long(nanoseconds.into()));
+    let object = Object {
+        type_: spa_sys::SPA_TYPE_OBJECT_ParamLatency,
+        id: spa_sys::SPA_PARAM_Latency,
+        properties: vec![
+            Property::new(
+                spa_sys::SPA_PARAM_LATENCY_direction,
+                Value::Id(Id(spa_sys::SPA_DIRECTION_OUTPUT)),
+            ),
+            long(spa_sys::SPA_PARAM_LATENCY_minNs),
+            long(spa_sys::SPA_PARAM_LATENCY_maxNs),
+        ],
+    };
+    PodSerializer::serialize(Cursor::new(Vec::new()), &Value::Object(object))
+        .map(|(cursor, _)| cursor.into_inner())
+        .map_err(RehearsalError::pipewire("writing the feeder's latency"))
+}
+
+fn add_port(
+    filter: NonNull<pw_sys::pw_filter>,
+    channel: u32,
+    latency: &[u8],
+) -> Option<NonNull<c_void>> {
+    let mut params = [Pod::from_bytes(latency)?.as_raw_ptr().cast_const()];
     let properties: PropertiesBox = properties! {
         "format.dsp" => "32 bit float mono audio",
         "port.name" => format!("output_{channel}"),
     };
-    // SAFETY: the filter is alive; the properties' ownership is taken; one byte of user data is asked for, for the
+    // SAFETY: the filter is alive; the properties' ownership is taken; the one param is copied; one byte of user data is asked for, for the
     // address alone names the port.
     NonNull::new(unsafe {
         pw_sys::pw_filter_add_port(
@@ -145,8 +176,8 @@ fn add_port(filter: NonNull<pw_sys::pw_filter>, channel: u32) -> Option<NonNull<
             pw_sys::pw_filter_port_flags_PW_FILTER_PORT_FLAG_MAP_BUFFERS,
             1,
             properties.into_raw(),
-            ptr::null_mut(),
-            0,
+            params.as_mut_ptr(),
+            1,
         )
     })
 }

@@ -45,6 +45,8 @@ pub struct MicOptions {
     pub alternatives: Vec<Signal>,
     /// `priority.session`: among several mics the highest is the default.
     pub priority: u32,
+    /// The latency that its ports tell, in nanoseconds.
+    pub latency_ns: u32,
     /// More properties of its node.
     pub properties: Vec<(String, String)>,
 }
@@ -58,6 +60,7 @@ impl Default for MicOptions {
             signal: Signal::Ramp { bits: 23 },
             alternatives: Vec::new(),
             priority: 2000,
+            latency_ns: 0,
             properties: Vec::new(),
         }
     }
@@ -258,6 +261,7 @@ fn run(
         &core,
         &format!("{}.feeder", options.name),
         options.channels,
+        options.latency_ns,
         iter::once(options.signal)
             .chain(options.alternatives)
             .collect(),
@@ -324,6 +328,8 @@ fn make_node(core: &Core, options: &MicOptions) -> Result<Node, RehearsalError> 
         "audio.position" => format!("[{positions}]"),
         "priority.session" => options.priority.to_string(),
         "priority.driver" => options.priority.to_string(),
+        // So that its capture ports tell the feeder's latency, which PipeWire 0.3.65 does anyway.
+        "monitor.passthrough" => "true",
         // It paces the graph as a sound card would.
         "node.driver" => "true",
         "object.linger" => "false",

@@ -39,6 +39,7 @@ pub(crate) const MAX_CHANNELS: usize = 8;
 pub(crate) struct SamplePath {
     // Before the stream whose node it listens to.
     _feed: PeerFeed,
+    // Before the source, which it tells the mic's latency.
     capture: Capture,
     source: Source<Cycle>,
     channels: Vec<Channel>,
@@ -74,7 +75,14 @@ impl SamplePath {
         let source = Source::create(core.as_raw_ptr(), &appearance, cycle, events)?;
         let feed = PeerFeed::attach(core, || source.connect(&appearance), on_peer)
             .map_err(|e| e.to_string())?;
-        let capture = Capture::connect(core.as_raw_ptr(), &channels, &group, cycle, latency)?;
+        let capture = Capture::connect(
+            core.as_raw_ptr(),
+            &channels,
+            &group,
+            cycle,
+            latency,
+            &source,
+        )?;
         Ok(Self {
             _feed: feed,
             capture,

@@ -198,6 +198,11 @@ impl<D: Delivery> Source<D> {
         (id != u32::MAX).then_some(id)
     }
 
+    /// The stream, alive as long as this. For calls on the main-loop thread.
+    pub(super) fn as_raw_ptr(&self) -> *mut pw_sys::pw_stream {
+        self.stream
+    }
+
     /// Shows the gate's state in the mute flag that the desktop sees.
     pub(crate) fn show_muted(&self, muted: bool) {
         if self.shared.flag.replace(Some(muted)) == Some(muted) {
