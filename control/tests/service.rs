@@ -25,7 +25,7 @@ fn without_an_audio_server_it_says_so_and_stays_muted() {
     let status: Status = serde_json::from_slice(&output.stdout).unwrap();
     assert!(!status.connected);
     assert_eq!(status.gate, GateState::Muted);
-    assert_eq!(status.reason, "server_lost");
+    assert_eq!(status.reason, "no_server");
     assert_eq!(status.daemon_pid, daemon.child.id());
 
     let muted = daemon.truemute(&["mute", "--json"]);

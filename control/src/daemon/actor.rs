@@ -91,7 +91,7 @@ pub(super) struct Actor {
     pub(super) since: SystemTime,
     pub(super) change: Arc<GateChange>,
     pub(super) backend: Option<(u64, Arc<dyn Backend>)>,
-    /// A backend that was lost before it was announced here.
+    /// The last backend that was lost, also one that was lost before it was announced here. They count from 1; 0 is none yet.
     pub(super) lost_generation: u64,
     pub(super) grant: u64,
     pub(super) look: Option<Arc<Snapshot>>,
@@ -555,6 +555,7 @@ impl Actor {
             reason: self.state.reason(),
             since: self.since,
             backend,
+            lost: self.lost_generation > 0,
             look: self.look.as_deref(),
             locked: self.state.is_locked(),
             muted_apps: &self.muted_apps,

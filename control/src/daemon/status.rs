@@ -15,6 +15,8 @@ pub(super) struct Facts<'a> {
     pub(super) since: SystemTime,
     /// The backend's description of itself; absent while the audio server is not connected.
     pub(super) backend: Option<String>,
+    /// Whether an audio server has gone since the daemon started.
+    pub(super) lost: bool,
     pub(super) look: Option<&'a Snapshot>,
     pub(super) locked: bool,
     pub(super) muted_apps: &'a [MutedApp],
@@ -87,7 +89,12 @@ pub(super) fn reason_text(reason: Reason) -> String {
 fn reason(facts: &Facts<'_>) -> String {
     let missing = |look: &Snapshot| look.real_mic.state == MicState::Missing;
     if facts.backend.is_none() {
-        "server_lost".into()
+        let why = if facts.lost {
+            "server_lost"
+        } else {
+            "no_server"
+        };
+        why.into()
     } else if facts.gate == GateState::Live && facts.look.is_some_and(missing) {
         "source_missing".into()
     } else {

@@ -118,6 +118,7 @@ pub(crate) fn reason(reason: &str) -> String {
         "not_confirmed" => "because the audio thread did not confirm an unmute".into(),
         "stopped" => "because the daemon ends".into(),
         "server_lost" => "because the audio server is gone".into(),
+        "no_server" => "because there is no audio server yet".into(),
         other => format!("reason: {}", clean(&other.replace('_', " "), 60)),
     }
 }
