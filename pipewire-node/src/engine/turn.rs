@@ -1,12 +1,15 @@
 //! One turn of the backend's thread: take what happened, bring links, clients and mute flag in line with it, answer the
-//! commands that have taken effect. Everything here is on the main-loop thread.
+//! commands that have taken effect. Everything here is on the main-loop thread. What the engine shows of itself is in
+//! [`telling`], single pulls for the trace in [`single_pulls`].
+
+mod single_pulls;
+mod telling;
 
 use std::{cell::RefCell, os::fd::BorrowedFd, rc::Rc};
 
-use truemute_core::observed::{
-    Bypass, ClientState, Event, MicState, MutedApp, Pull, RealMic, Snapshot, VirtualMic,
-};
+use truemute_core::observed::Event;
 
+use self::{single_pulls::SinglePulls, telling::Shown};
 use super::{
     Command, Counting, Failure, Options, WhileMuted,
     clients::Clients,
@@ -26,18 +29,12 @@ use crate::{
     graph::{model::Model, watch::Watch},
     guard::{Guard, Now},
     monotonic::monotonic_ns,
-    sample::{Cycle, MAX_CHANNELS, NODE_NAME, Progress, SamplePath, VIRTUAL_SETTLES},
+    sample::{Cycle, MAX_CHANNELS, Progress, SamplePath, VIRTUAL_SETTLES},
 };
 
-/// How often traced pulls are handed on.
-const TRACE_EVERY_NS: u64 = 20_000_000;
 /// How long a mirror may say "unmuted" while the gate is silent, before it is set right: time for the daemon to unmute if
 /// its configuration lets the desktop do so.
 const MIRROR_GRACE_NS: u64 = 300_000_000;
-
-/// How long a traced pull waits for the registry to show whose it is. The graph's driver is counted like a client and is
-/// none: its never find an owner.
-const UNNAMED_NS: u64 = 2_000_000_000;
 
 /// What an [`Engine`] is made of.
 pub(super) struct Parts {
@@ -64,26 +61,13 @@ pub(super) struct Engine {
     streaming: bool,
     model_version: u64,
     mirror_due_ns: Option<u64>,
-    trace_due_ns: Option<u64>,
-    /// Traced pulls of nodes that the registry has not shown as clients yet.
-    unnamed_pulls: Vec<Pull>,
+    single_pulls: SinglePulls,
     shown: Option<Shown>,
     timer: Timer,
     verdict: Verdict,
     /// Whether the server has shown both our nodes.
     published: bool,
     lost: bool,
-}
-
-/// What a snapshot shows besides the counts: a change of it is an event.
-#[derive(PartialEq)]
-struct Shown {
-    real_mic: RealMic,
-    virtual_mic: VirtualMic,
-    clients: Vec<(u64, ClientState)>,
-    bypasses: Vec<Bypass>,
-    muted_apps: Vec<MutedApp>,
-    running: bool,
 }
 
 impl Engine {
@@ -97,8 +81,7 @@ impl Engine {
             streaming: false,
             model_version: 0,
             mirror_due_ns: None,
-            trace_due_ns: None,
-            unnamed_pulls: Vec::new(),
+            single_pulls: SinglePulls::default(),
             shown: None,
             timer: Timer::new()?,
             verdict: Verdict::Open,
@@ -253,7 +236,7 @@ impl Engine {
                     trace.switch(on);
                 }
                 self.keeper.set_tracing(on);
-                self.trace_due_ns = on.then(|| monotonic_ns().saturating_add(TRACE_EVERY_NS));
+                self.single_pulls.set_wanted(on);
             }
             Command::Answer { number, answered } => self.parts.data_loop.answer(number, answered),
             Command::Stop => return true,
@@ -424,7 +407,7 @@ impl Engine {
         match built {
             Ok((path, trace)) => {
                 path.show_muted(!parts.plan.gate.state().1);
-                trace.switch(self.trace_due_ns.is_some());
+                trace.switch(self.single_pulls.are_wanted());
                 parts.data_loop = DataLoop::new(parts.data_loop.context().clone(), path.cycle());
                 parts.clients.enter_path(&parts.data_loop);
                 parts.path = path;
@@ -488,7 +471,7 @@ impl Engine {
         };
         clients.estimate(estimate, monotonic_ns(), &tables);
         if let Some(trace) = clients.estimated_trace() {
-            trace.switch(self.trace_due_ns.is_some());
+            trace.switch(self.single_pulls.are_wanted());
         }
         Ok(())
     }
@@ -586,110 +569,17 @@ impl Engine {
         }
     }
 
-    fn hand_on_pulls_in_time(&mut self) {
-        let now_ns = monotonic_ns();
-        if self.trace_due_ns.is_some_and(|due| now_ns >= due) {
-            self.trace_due_ns = Some(now_ns.saturating_add(TRACE_EVERY_NS));
-            self.hand_on_pulls();
-        }
-    }
-
-    fn hand_on_pulls(&mut self) {
-        let mut found = std::mem::take(&mut self.unnamed_pulls);
-        let (more, mut lost) = self.parts.trace.take();
-        found.extend(more);
-        if let Some(trace) = self.parts.clients.estimated_trace() {
-            let (estimated, more) = trace.take();
-            found.extend(estimated);
-            lost += more;
-        }
-        if let Some(trace) = self.keeper.trace() {
-            let (aside, more) = trace.take();
-            found.extend(aside);
-            lost += more;
-        }
-        let (pulls, unnamed) = found
-            .into_iter()
-            .partition::<Vec<_>, _>(|pull| self.parts.clients.knows(pull.client));
-        let since_ns = monotonic_ns().saturating_sub(UNNAMED_NS);
-        self.unnamed_pulls = unnamed;
-        self.unnamed_pulls
-            .retain(|pull| pull.monotonic_ns >= since_ns);
-        if !pulls.is_empty() || lost > 0 {
-            (self.parts.events)(Event::Pulls { pulls, lost });
-        }
-    }
-
-    fn tell_changes(&mut self) {
-        let shown = Shown {
-            real_mic: self.real_mic(),
-            virtual_mic: self.virtual_mic(),
-            clients: self.parts.clients.summary(),
-            bypasses: self.parts.guard.summary(),
-            muted_apps: self.keeper.apps().to_vec(),
-            running: self.streaming,
-        };
-        if self.shown.as_ref() != Some(&shown) {
-            self.shown = Some(shown);
-            (self.parts.events)(Event::Changed);
-        }
-    }
-
     fn arm(&mut self) {
         let due = self
             .pending
             .iter()
             .map(Pending::deadline_ns)
             .chain(self.mirror_due_ns)
-            .chain(self.trace_due_ns)
+            .chain(self.single_pulls.due_ns())
             .chain(self.parts.guard.due_ns())
             .chain(self.parts.clients.settles_at_ns())
             .chain(self.keeper.due_ns())
             .min();
         self.timer.set(due);
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        let now = Self::now();
-        let at_ns = now.wall_ns;
-        Snapshot {
-            instance: self.parts.plan.ledger.instance(),
-            at_ns,
-            real_mic: self.real_mic(),
-            virtual_mic: self.virtual_mic(),
-            clients: self
-                .parts
-                .clients
-                .observe(at_ns, |who| self.keeper.is_muted(who)),
-            bypasses: self.parts.guard.observe(now),
-            muted_apps: self.keeper.apps().to_vec(),
-            unattributed: self.parts.plan.ledger.unattributed(),
-            running: self.streaming,
-        }
-    }
-
-    fn real_mic(&self) -> RealMic {
-        let model = self.parts.model.borrow();
-        let node = self.following.and_then(|id| model.nodes.get(&id));
-        let state = match (node, self.following) {
-            (None, _) | (_, None) => MicState::Missing,
-            (Some(_), mic) if self.mic.capturing() == mic => MicState::Capturing,
-            _ => MicState::Released,
-        };
-        RealMic {
-            name: node.map_or("", |n| n.prop("node.name")).to_owned(),
-            description: node.map_or("", |n| n.prop("node.description")).to_owned(),
-            state,
-        }
-    }
-
-    fn virtual_mic(&self) -> VirtualMic {
-        let seen = self.parts.plan.progress.read();
-        VirtualMic {
-            name: NODE_NAME.to_owned(),
-            rate: seen.rate,
-            channels: self.parts.path.channels().len() as u32,
-            quantum: seen.quantum,
-        }
     }
 }
