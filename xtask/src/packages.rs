@@ -255,7 +255,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package(Vm, "e2fsprogs", "makes its disks", Program("mkfs.ext4")),
 ];
 
-/// What goes into the root of another Debian: its audio server and what that needs to come up.
+/// What goes into the root of another Debian: its audio server, what that needs to come up, and what goes round it.
 pub(crate) const OTHER_DEBIAN_PACKAGES: &[&str] = &[
     "pipewire",
     "pipewire-bin",
@@ -264,6 +264,7 @@ pub(crate) const OTHER_DEBIAN_PACKAGES: &[&str] = &[
     "libpipewire-0.3-modules",
     "libspa-0.2-modules",
     "dbus-daemon",
+    "pulseaudio-utils",
 ];
 
 /// What goes into the virtual machine: a kernel with sound (the cloud kernel has none), a session with a screen, the audio
