@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::StoreError;
 
@@ -52,16 +54,20 @@ impl File {
 
     /// Whether `path` still leads to the open file.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+        fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
     }
 }
 
 /// Opens the history for reading only. Works beside a recorder and without one.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing {
-            path: path.to_owned(),
-        });
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => return Err(unusable(path, a_link())),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        _ => {}
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let sql = |cause| explain(path, cause);
@@ -77,7 +83,8 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes the directory and the file where they are missing, closed to everybody else. Gives the file's identity.
+/// Makes the directory and the file where they are missing, closed to everybody else. Gives the file's identity. A link is not
+/// followed: it could lead where others read, and taking permissions away would meet a file that is not ours to change.
 fn make(path: &Path) -> io::Result<(u64, u64)> {
     if let Some(directory) = path.parent() {
         DirBuilder::new()
@@ -93,13 +100,22 @@ fn make(path: &Path) -> io::Result<(u64, u64)> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(path)?;
-    narrow(path, 0o600)?;
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|cause| match cause.raw_os_error() {
+            Some(code) if code == Errno::LOOP.raw_os_error() => a_link(),
+            _ => cause,
+        })?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
+    narrow(path, 0o600)?;
     Ok((found.dev(), found.ino()))
+}
+
+fn a_link() -> io::Error {
+    io::Error::other("it is a symbolic link")
 }
 
 /// Takes away permissions beyond `mode`.

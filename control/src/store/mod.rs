@@ -160,7 +160,7 @@ impl StoreError {
             }
             StoreError::Full { .. } => "Free some space.",
             StoreError::Unusable { .. } => {
-                "Check that its directory exists and that you may write there."
+                "Check that it is a file of yours, that its directory exists, and that you may write there."
             }
             StoreError::Database { .. } => "Try again; if it stays, move the file away.",
             StoreError::Ended => "Restart `truemute daemon`.",

@@ -78,6 +78,42 @@ fn the_history_is_its_users_alone() {
 }
 
 #[test]
+fn a_link_is_not_followed() {
+    let (directory, path) = place();
+    let elsewhere = directory.path().join("elsewhere.sqlite");
+    history_of_100(&elsewhere);
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
+    let before = fs::read(&elsewhere).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+
+    let recorder = start(&path);
+    let warning = recorder.warnings().join("\n");
+    assert!(warning.contains("symbolic link"), "{warning}");
+    record(&recorder, 2, 9);
+    assert_eq!(counted(&recorder), 9, "in memory");
+    assert!(recorder.end().is_err());
+    let error = Reader::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+    assert_eq!(fs::read(&elsewhere).unwrap(), before);
+    let mode = fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o644);
+
+    // Put there while the history is open.
+    fs::remove_file(&path).unwrap();
+    let recorder = start(&path);
+    record(&recorder, 3, 5);
+    wait_until("the pulls in the file", || stored_pulls(&path) == (0, 5));
+    let own = path.with_file_name("own.sqlite");
+    fs::rename(&path, &own).unwrap();
+    std::os::unix::fs::symlink(&own, &path).unwrap();
+    record(&recorder, 3, 8);
+    wait_until("the warning", || {
+        recorder.warnings().join("\n").contains("symbolic link")
+    });
+}
+
+#[test]
 fn nothing_is_written_while_nothing_happens() {
     let (_directory, path) = place();
     let recorder = start(&path);
