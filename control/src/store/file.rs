@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -22,6 +22,9 @@ pub(super) const STEPS: &[&str] = &[include_str!("format-1.sql"), include_str!("
 
 /// How long a reader or writer waits for another one's lock. The recorder's transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(2);
+
+/// Steps of SQLite's virtual machine between two looks at the clock: well below a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// An open history that can be written.
 #[derive(Debug)]
@@ -50,6 +53,20 @@ impl File {
             connection,
             identity,
         })
+    }
+
+    /// Reads, and gives up at `deadline`: SQLite's error is then [`ErrorCode::OperationInterrupted`].
+    pub(super) fn read_until<T>(
+        &mut self,
+        deadline: Instant,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let late = move || Instant::now() >= deadline;
+        self.connection
+            .progress_handler(STEPS_BETWEEN_LOOKS, Some(late))?;
+        let done = read(&self.connection);
+        self.connection.progress_handler(0, None::<fn() -> bool>)?;
+        done
     }
 
     /// Whether `path` still leads to the open file.
@@ -236,6 +253,7 @@ pub(super) fn explain(path: &Path, cause: rusqlite::Error) -> StoreError {
             StoreError::Damaged { path, cause }
         }
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooLong { path },
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             StoreError::Unusable {
                 path,

@@ -110,6 +110,11 @@ pub enum StoreError {
         /// What SQLite says.
         cause: rusqlite::Error,
     },
+    /// Summing up took longer than a reader may hold up the recorder.
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// The recorder's thread has ended.
     Ended,
 }
@@ -144,6 +149,9 @@ impl StoreError {
             StoreError::Database { path, cause } => {
                 format!("The history {} failed ({cause}).", path.display())
             }
+            StoreError::TooLong { path } => {
+                format!("Summing up the history {} takes too long.", path.display())
+            }
             StoreError::Ended => "The recorder of the history has ended.".into(),
         }
     }
@@ -163,6 +171,9 @@ impl StoreError {
                 "Check that it is a file of yours, that its directory exists, and that you may write there."
             }
             StoreError::Database { .. } => "Try again; if it stays, move the file away.",
+            StoreError::TooLong { .. } => {
+                "Ask for a shorter time with `--since`, or lower `retention_days` in the configuration."
+            }
             StoreError::Ended => "Restart `truemute daemon`.",
         }
     }

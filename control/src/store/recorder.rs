@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 use truemute_core::observed::{Applied, Snapshot, Tally};
 
 use super::accounts::{Accounts, ClientRecord, Key, MINUTE_NS, Pending, Resume, add_tally};
@@ -41,6 +42,8 @@ pub(super) struct Pace {
     pub(super) retry: Duration,
     /// From one deletion of old minutes to the next.
     pub(super) prune: Duration,
+    /// From a question to its answer at most, but for a write in between. Shorter than a client of the API waits.
+    pub(super) answer: Duration,
 }
 
 impl Default for Pace {
@@ -49,6 +52,7 @@ impl Default for Pace {
             commit: Duration::from_millis(900),
             retry: Duration::from_secs(5),
             prune: Duration::from_secs(3600),
+            answer: Duration::from_secs(5),
         }
     }
 }
@@ -82,6 +86,7 @@ struct State {
 #[derive(Debug)]
 struct Question {
     since_ns: Option<u64>,
+    asked: Instant,
     answer: SyncSender<Result<Stats, StoreError>>,
 }
 
@@ -128,10 +133,11 @@ impl Recorder {
     /// What has not been written yet is included.
     pub(super) fn sums(&self, since_ns: Option<u64>) -> Result<Stats, StoreError> {
         let (answer, wait) = sync_channel(1);
-        self.shared
-            .lock()
-            .questions
-            .push(Question { since_ns, answer });
+        self.shared.lock().questions.push(Question {
+            since_ns,
+            asked: Instant::now(),
+            answer,
+        });
         self.shared.wake.notify_one();
         wait.recv().map_err(|_| StoreError::Ended)?
     }
@@ -304,7 +310,8 @@ fn run(shared: &Shared, mut writer: Writer) {
             state.keep_notices(&mut writer.notices);
         }
         for question in questions {
-            let answer = answer(shared, &mut writer, question.since_ns);
+            let deadline = question.asked + writer.pace.answer;
+            let answer = answer(shared, &mut writer, question.since_ns, deadline);
             // Whoever asked may have gone.
             let _ = question.answer.send(answer);
         }
@@ -320,6 +327,7 @@ fn answer(
     shared: &Shared,
     writer: &mut Writer,
     since_ns: Option<u64>,
+    deadline: Instant,
 ) -> Result<Stats, StoreError> {
     let state = shared.lock();
     let window = Window {
@@ -327,8 +335,8 @@ fn answer(
         instances: since_ns.is_none().then(|| state.accounts.instances.clone()),
     };
     drop(state);
-    let (mut records, mut unattributed) = writer.sums(&window)?;
-    let written = writer.bypasses(&window)?;
+    let (mut records, mut unattributed) = writer.sums(&window, deadline)?;
+    let written = writer.bypasses(&window, deadline)?;
 
     let state = shared.lock();
     add_pending(
@@ -473,18 +481,32 @@ impl Writer {
         }
     }
 
-    fn sums(&mut self, window: &Window) -> Result<(Vec<ClientRecord>, Tally), StoreError> {
-        let sums = self.with_file(|file, path| {
-            read::sums(&file.connection, window).map_err(|cause| file::explain(path, cause))
-        });
-        self.or_nothing(sums)
+    fn sums(
+        &mut self,
+        window: &Window,
+        deadline: Instant,
+    ) -> Result<(Vec<ClientRecord>, Tally), StoreError> {
+        self.read(deadline, |connection| read::sums(connection, window))
     }
 
-    fn bypasses(&mut self, window: &Window) -> Result<Vec<BypassRecord>, StoreError> {
-        let bypasses = self.with_file(|file, path| {
-            bypasses::read(&file.connection, window).map_err(|cause| file::explain(path, cause))
+    fn bypasses(
+        &mut self,
+        window: &Window,
+        deadline: Instant,
+    ) -> Result<Vec<BypassRecord>, StoreError> {
+        self.read(deadline, |connection| bypasses::read(connection, window))
+    }
+
+    fn read<T: Default>(
+        &mut self,
+        deadline: Instant,
+        read: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let found = self.with_file(|file, path| {
+            file.read_until(deadline, &read)
+                .map_err(|cause| file::explain(path, cause))
         });
-        self.or_nothing(bypasses)
+        self.or_nothing(found)
     }
 
     fn or_nothing<T: Default>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {

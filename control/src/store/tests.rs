@@ -19,6 +19,7 @@ pub(super) const FAST: Pace = Pace {
     commit: Duration::from_millis(1),
     retry: Duration::from_millis(20),
     prune: Duration::from_secs(3600),
+    answer: Duration::from_secs(20),
 };
 
 pub(crate) fn snapshot(instance: u64, at_ns: u64, clients: &[Client]) -> Snapshot {

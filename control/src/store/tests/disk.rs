@@ -78,6 +78,27 @@ fn the_history_is_its_users_alone() {
 }
 
 #[test]
+fn a_huge_history_does_not_hold_a_reader_or_the_recorder() {
+    let (_directory, path) = place();
+    history_of_100(&path);
+    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+        INSERT INTO minutes SELECT minute + i, client, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0 FROM minutes, n";
+    Connection::open(&path).unwrap().execute(more, []).unwrap();
+    let impatient = Pace {
+        answer: Duration::ZERO,
+        ..FAST
+    };
+    let recorder = Recorder::start_at_pace(&path, OPTIONS, impatient).unwrap();
+    let error = recorder.sums(Some(0)).unwrap_err();
+    assert!(matches!(error, StoreError::TooLong { .. }), "{error}");
+    // The recorder itself has all the time it needs.
+    record(&recorder, 2, 7);
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(&path), (0, 100 + 20_000 + 7));
+    assert_eq!(counted(&start(&path)), 100 + 20_000 + 7);
+}
+
+#[test]
 fn a_link_is_not_followed() {
     let (directory, path) = place();
     let elsewhere = directory.path().join("elsewhere.sqlite");
