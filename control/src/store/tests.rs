@@ -1,6 +1,8 @@
 //! Tests of the store as a whole: sums over restarts, crashes, full disks, damaged files, old and new formats.
 
 mod disk;
+mod formats;
+mod strangers;
 mod sums;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +12,9 @@ use truemute_core::observed::{Client, MicState, RealMic, Snapshot, Tally, Virtua
 
 use super::recorder::{Options, Pace, Recorder};
 use super::{GateRecord, Reader, Window};
+use crate::clock::Stamp;
 use crate::protocol::GateState;
+use crate::stats::tests::{client, tally};
 
 pub(super) const OPTIONS: Options = Options { retention_days: 30 };
 
@@ -85,4 +89,33 @@ pub(super) fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never came: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// One client that has pulled so often while muted.
+pub(super) fn pulled(instance: u64, pulls: u64) -> Snapshot {
+    let mut app = client(1, "app");
+    app.counts.muted = tally(pulls);
+    snapshot(instance, Stamp::now().wall_ns, &[app])
+}
+
+pub(super) fn record(recorder: &Recorder, instance: u64, pulls: u64) {
+    recorder.snapshot_at(&pulled(instance, pulls), Stamp::now().monotonic_ns);
+}
+
+pub(super) fn counted(recorder: &Recorder) -> u64 {
+    recorder
+        .sums(Some(0))
+        .unwrap()
+        .clients
+        .iter()
+        .map(|client| client.muted.pulls)
+        .sum()
+}
+
+/// A history with 100 pulls in it, of instance 1.
+pub(super) fn history_of_100(path: &Path) {
+    let recorder = start(path);
+    record(&recorder, 1, 100);
+    recorder.end().unwrap();
+    assert_eq!(stored_pulls(path), (0, 100));
 }

@@ -1,49 +1,20 @@
-//! What the disk does to the store: crashes, too little space, no permission, damage, strangers, age.
+//! What the disk does to the store: crashes, too little space, no permission, age and size. What else can stand in the
+//! file's place is in [`super::strangers`].
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use truemute_core::observed::ClientState;
 
 use super::super::accounts::{Accounts, MINUTE_NS, Resume};
-use super::super::file::{self, File, STEPS};
+use super::super::file::{self, File};
 use super::super::{StoreError, write};
 use super::*;
-use crate::clock::Stamp;
 use crate::daemon::History;
 use crate::stats::tests::{SECOND, T0, client, tally};
-
-/// One client that has pulled so often while muted.
-fn pulled(instance: u64, pulls: u64) -> Snapshot {
-    let mut app = client(1, "app");
-    app.counts.muted = tally(pulls);
-    snapshot(instance, Stamp::now().wall_ns, &[app])
-}
-
-fn record(recorder: &Recorder, instance: u64, pulls: u64) {
-    recorder.snapshot_at(&pulled(instance, pulls), Stamp::now().monotonic_ns);
-}
-
-fn counted(recorder: &Recorder) -> u64 {
-    recorder
-        .sums(Some(0))
-        .unwrap()
-        .clients
-        .iter()
-        .map(|client| client.muted.pulls)
-        .sum()
-}
-
-/// A history with 100 pulls in it, of instance 1.
-fn history_of_100(path: &Path) {
-    let recorder = start(path);
-    record(&recorder, 1, 100);
-    recorder.end().unwrap();
-    assert_eq!(stored_pulls(path), (0, 100));
-}
 
 #[test]
 fn a_second_connection_reads_while_the_first_records() {
@@ -96,42 +67,6 @@ fn a_huge_history_does_not_hold_a_reader_or_the_recorder() {
     recorder.end().unwrap();
     assert_eq!(stored_pulls(&path), (0, 100 + 20_000 + 7));
     assert_eq!(counted(&start(&path)), 100 + 20_000 + 7);
-}
-
-#[test]
-fn a_link_is_not_followed() {
-    let (directory, path) = place();
-    let elsewhere = directory.path().join("elsewhere.sqlite");
-    history_of_100(&elsewhere);
-    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
-    let before = fs::read(&elsewhere).unwrap();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-
-    let recorder = start(&path);
-    let warning = recorder.warnings().join("\n");
-    assert!(warning.contains("symbolic link"), "{warning}");
-    record(&recorder, 2, 9);
-    assert_eq!(counted(&recorder), 9, "in memory");
-    assert!(recorder.end().is_err());
-    let error = Reader::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
-    assert_eq!(fs::read(&elsewhere).unwrap(), before);
-    let mode = fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o644);
-
-    // Put there while the history is open.
-    fs::remove_file(&path).unwrap();
-    let recorder = start(&path);
-    record(&recorder, 3, 5);
-    wait_until("the pulls in the file", || stored_pulls(&path) == (0, 5));
-    let own = path.with_file_name("own.sqlite");
-    fs::rename(&path, &own).unwrap();
-    std::os::unix::fs::symlink(&own, &path).unwrap();
-    record(&recorder, 3, 8);
-    wait_until("the warning", || {
-        recorder.warnings().join("\n").contains("symbolic link")
-    });
 }
 
 #[test]
@@ -404,246 +339,6 @@ fn a_history_that_cannot_be_written_at_the_end_is_an_error() {
     let recorder = start(&blocked.join("history.sqlite"));
     record(&recorder, 1, 30);
     assert!(recorder.end().is_err());
-}
-
-#[test]
-fn a_history_that_is_deleted_while_in_use_is_begun_anew() {
-    let (_directory, path) = place();
-    let recorder = start(&path);
-    record(&recorder, 1, 100);
-    wait_until("the pulls in the file", || stored_pulls(&path) == (0, 100));
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = fs::remove_file(file::with_suffix(&path, suffix));
-    }
-    record(&recorder, 1, 120);
-    wait_until("the new pulls in a new file", || {
-        path.exists() && counted(&recorder) == 20
-    });
-    assert!(
-        recorder.warnings()[0].contains("moved or deleted"),
-        "{:?}",
-        recorder.warnings()
-    );
-    recorder.end().unwrap();
-    assert_eq!(stored_pulls(&path), (0, 20));
-}
-
-/// The names of databases beside the history that were set aside, without their logs.
-fn aside(path: &Path) -> Vec<String> {
-    let names = fs::read_dir(path.parent().unwrap()).unwrap();
-    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-    names
-        .map(|entry| name(entry.unwrap()))
-        .filter(|name| name.contains(".damaged-") && !name.ends_with("-wal"))
-        .collect()
-}
-
-#[test]
-fn a_file_of_garbage_is_set_aside() {
-    let (_directory, path) = place();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    for garbage in [
-        &[0xaa; 20_000][..],
-        b"hello",
-        b"SQLite format 3\0 and then nonsense",
-    ] {
-        fs::write(&path, garbage).unwrap();
-        let error = Reader::open(&path).map(|_| ()).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-        let recorder = start(&path);
-        let warning = recorder.warnings().join("\n");
-        assert!(warning.contains("set aside as"), "{warning}");
-        record(&recorder, 1, 9);
-        recorder.end().unwrap();
-        assert_eq!(stored_pulls(&path), (0, 9));
-        let kept = path.with_file_name(&aside(&path)[0]);
-        assert_eq!(fs::read(&kept).unwrap(), garbage);
-        fs::remove_file(kept).unwrap();
-        fs::remove_file(&path).unwrap();
-    }
-}
-
-#[test]
-fn damage_is_met_with_a_new_file_wherever_it_lies() {
-    for page in 0..12 {
-        let (_directory, path) = place();
-        history_of_100(&path);
-        let damaged = OpenOptions::new().write(true).open(&path).unwrap();
-        let length = damaged.metadata().unwrap().len();
-        // Page 1 keeps its header, so that the damage is found late.
-        let (start_at, width) = if page == 0 {
-            (100, 3996)
-        } else {
-            (page * 4096, 4096)
-        };
-        if start_at >= length {
-            break;
-        }
-        damaged.write_all_at(&vec![0xaa; width], start_at).unwrap();
-        let recorder = start(&path);
-        record(&recorder, 2, 9);
-        wait_until("a sum", || recorder.sums(Some(0)).is_ok());
-        // Recorded before the damage was met, or after it.
-        record(&recorder, 2, 10);
-        assert!(recorder.sums(None).is_ok());
-        let _ = recorder.end();
-        assert!(Connection::open(&path).is_ok());
-    }
-}
-
-#[test]
-fn a_newer_history_is_neither_read_nor_changed() {
-    let (_directory, path) = place();
-    history_of_100(&path);
-    let newer = Connection::open(&path).unwrap();
-    newer.pragma_update(None, "user_version", 99).unwrap();
-    newer.close().unwrap();
-    let before = fs::read(&path).unwrap();
-    let recorder = start(&path);
-    let warning = recorder.warnings().join("\n");
-    assert!(
-        warning.contains("format 99") && warning.contains("Update truemute"),
-        "{warning}"
-    );
-    record(&recorder, 2, 5);
-    assert_eq!(recorder.clients().clients[0].muted.pulls, 5);
-    assert!(recorder.end().is_err());
-    assert_eq!(fs::read(&path).unwrap(), before);
-    assert!(matches!(
-        Reader::open(&path).unwrap_err(),
-        StoreError::Newer {
-            found: 99,
-            known: 2,
-            ..
-        }
-    ));
-    assert_eq!(aside(&path), Vec::<String>::new());
-}
-
-#[test]
-fn a_strangers_database_is_left_alone() {
-    let (_directory, path) = place();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let stranger = Connection::open(&path).unwrap();
-    stranger
-        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1);")
-        .unwrap();
-    stranger.close().unwrap();
-    let before = fs::read(&path).unwrap();
-    let recorder = start(&path);
-    record(&recorder, 1, 5);
-    assert!(recorder.end().unwrap_err().contains("another program"));
-    assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[test]
-fn there_may_be_no_history_to_read() {
-    let (_directory, path) = place();
-    assert!(matches!(
-        Reader::open(&path).unwrap_err(),
-        StoreError::Missing { .. }
-    ));
-    assert!(!path.exists());
-}
-
-/// A history as format 1 wrote it, with rows in every table.
-fn format_1(path: &Path) {
-    drop(File::open_with(path, &STEPS[..1]).unwrap());
-    let old = Connection::open(path).unwrap();
-    old.execute_batch(include_str!("history-1.sql")).unwrap();
-    old.close().unwrap();
-}
-
-fn format_of(path: &Path) -> i64 {
-    let file = Connection::open(path).unwrap();
-    file.pragma_query_value(None, "user_version", |row| row.get(0))
-        .unwrap()
-}
-
-#[test]
-fn a_history_of_format_1_is_read_and_continued() {
-    let (_directory, path) = place();
-    format_1(&path);
-    // A reader cannot bring it up to date.
-    assert!(matches!(
-        Reader::open(&path).unwrap_err(),
-        StoreError::Older { .. }
-    ));
-    drop(File::open(&path).unwrap());
-    let (records, unattributed) = Reader::open(&path)
-        .unwrap()
-        .sums(&Window::default())
-        .unwrap();
-    assert_eq!((records.len(), unattributed.pulls), (2, 4));
-    assert_eq!(stored_pulls(&path), (150, 6000));
-    // Its first client was still there: the backend counted on while no daemon recorded.
-    let recorder = start(&path);
-    let mut app = client(1, "zoom");
-    app.counts.live = tally(100);
-    app.counts.muted = tally(6100);
-    recorder.snapshot_at(
-        &snapshot(7, Stamp::now().wall_ns, &[app]),
-        Stamp::now().monotonic_ns,
-    );
-    recorder.end().unwrap();
-    assert_eq!(stored_pulls(&path), (150, 6100));
-}
-
-#[test]
-fn a_step_to_the_next_format_keeps_every_row() {
-    let (_directory, path) = place();
-    format_1(&path);
-    let next = "ALTER TABLE clients ADD COLUMN note TEXT; UPDATE clients SET note = app || '!';";
-    let steps = [STEPS, &[next]].concat();
-    let file = File::open_with(&path, &steps).unwrap();
-    let query = "SELECT group_concat(note, ' '), count(*) FROM clients";
-    let row = file
-        .connection
-        .query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
-    assert_eq!(row, ("zoom! firefox!".to_owned(), 2));
-    drop(file);
-    assert_eq!(format_of(&path), 3);
-    // The program before that step refuses what it does not know.
-    assert!(matches!(
-        File::open(&path).unwrap_err(),
-        StoreError::Newer {
-            found: 3,
-            known: 2,
-            ..
-        }
-    ));
-}
-
-#[test]
-fn a_step_that_fails_changes_nothing() {
-    let (_directory, path) = place();
-    format_1(&path);
-    let broken = "DELETE FROM minutes; ALTER TABLE nowhere ADD COLUMN x;";
-    let steps = [STEPS, &[broken]].concat();
-    assert!(matches!(
-        File::open_with(&path, &steps).unwrap_err(),
-        StoreError::Database { .. }
-    ));
-    // The steps before it are whole.
-    assert_eq!(format_of(&path), 2);
-    assert_eq!(stored_pulls(&path), (150, 6000));
-}
-
-#[test]
-fn released_formats_never_change() {
-    let (_directory, path) = place();
-    let file = File::open_with(&path, &STEPS[..2]).unwrap();
-    let mut query = file
-        .connection
-        .prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
-        .unwrap();
-    let tables: Vec<String> = query
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
-    insta::assert_snapshot!(tables.join(";\n"));
 }
 
 #[test]
