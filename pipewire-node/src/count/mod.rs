@@ -29,6 +29,7 @@ pub(crate) mod books;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 pub(crate) mod layout;
+mod listener;
 #[cfg(test)]
 mod live;
 pub(crate) mod peers_feed;

@@ -5,18 +5,16 @@
 //! Source of the events: PipeWire's src/pipewire/extensions/client-node.h and module-client-node/{client,remote}-node.c.
 
 use super::activation::{ActivationRecord, RecordError};
+use super::listener::{Hearer, Listener, heard};
 use crate::monotonic::monotonic_ns;
 use pipewire::core::Core;
-use pipewire::spa::sys as spa_sys;
-use pipewire::spa::utils::hook;
 use pipewire::sys as pw_sys;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::zeroed;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
 
 /// `SPA_ID_INVALID`: as a memory it means that the peer goes.
 const NO_MEMORY: u32 = u32::MAX;
@@ -66,16 +64,12 @@ pub(crate) enum AttachError<E> {
 
 /// The listener. Main thread only; dropping it stops the changes and tells nothing more.
 pub(crate) struct PeerFeed {
-    shared: Rc<Shared>,
+    _listener: Listener<Shared>,
 }
 
 struct Shared {
     proxy: NonNull<pw_sys::pw_proxy>,
     pool: NonNull<pw_sys::pw_mempool>,
-    node_hook: UnsafeCell<spa_sys::spa_hook>,
-    proxy_hook: UnsafeCell<spa_sys::spa_hook>,
-    /// Whether the hooks are in the proxy's lists.
-    listening: Cell<bool>,
     peers: RefCell<HashMap<u32, KnownPeer>>,
     changes: RefCell<VecDeque<PeerChange>>,
     on: RefCell<Box<dyn FnMut(PeerChange)>>,
@@ -113,44 +107,19 @@ impl PeerFeed {
         // SAFETY: the core is connected; its pool lives until it disconnects, which destroys all proxies first.
         let pool = unsafe { NonNull::new(pw_sys::pw_core_get_mempool(core.as_raw_ptr())) };
         let pool = pool.ok_or(AttachError::Nodes(0))?;
-        let shared = Rc::new(Shared {
+        let shared = Shared {
             proxy,
             pool,
-            // SAFETY: a zeroed hook is what libpipewire expects of one that is not in a list.
-            node_hook: UnsafeCell::new(unsafe { zeroed() }),
-            // SAFETY: as above.
-            proxy_hook: UnsafeCell::new(unsafe { zeroed() }),
-            listening: Cell::new(true),
             peers: RefCell::default(),
             changes: RefCell::default(),
             on: RefCell::new(Box::new(on)),
-        });
-        let data = Rc::as_ptr(&shared).cast_mut().cast::<c_void>();
-        // SAFETY: the proxy lives. Hooks and data stay where they are until `stop` takes the hooks out, at the latest
-        // when the proxy is destroyed or the feed dropped. The proxy's type is ClientNode, so its events are these.
+        };
+        // SAFETY: the proxy lives; its type is ClientNode, so its events are these, and they take a `Shared` from their data.
         // libpipewire's own listener was added first and is called first: it owns and closes the descriptors.
-        unsafe {
-            let events = ptr::from_ref(&NODE_EVENTS).cast();
-            pw_sys::pw_proxy_add_object_listener(
-                proxy.as_ptr(),
-                shared.node_hook.get(),
-                events,
-                data,
-            );
-            pw_sys::pw_proxy_add_listener(
-                proxy.as_ptr(),
-                shared.proxy_hook.get(),
-                &PROXY_EVENTS,
-                data,
-            );
-        }
-        Ok(PeerFeed { shared })
-    }
-}
-
-impl Drop for PeerFeed {
-    fn drop(&mut self) {
-        self.shared.stop();
+        let listener = unsafe { Listener::add(proxy, &NODE_EVENTS, shared) };
+        Ok(PeerFeed {
+            _listener: listener,
+        })
     }
 }
 
@@ -169,19 +138,13 @@ fn client_nodes(core: &Core) -> Vec<NonNull<pw_sys::pw_proxy>> {
         .collect()
 }
 
-impl Shared {
-    /// Takes the hooks out of the proxy's lists.
-    fn stop(&self) {
-        if self.listening.replace(false) {
-            // SAFETY: the hooks are in the lists of a proxy that is alive, or just being destroyed; they are copied out
-            // only to unlink their neighbours, and carry no `removed` callback.
-            unsafe {
-                hook::remove(*self.node_hook.get());
-                hook::remove(*self.proxy_hook.get());
-            }
-        }
+impl Hearer for Shared {
+    fn proxy_gone(&self) {
+        self.forget_all();
     }
+}
 
+impl Shared {
     /// Hands out the changes in order, also when handing one out causes the next.
     fn tell(&self, change: PeerChange) {
         self.changes.borrow_mut().push_back(change);
@@ -284,19 +247,6 @@ impl Shared {
     }
 }
 
-/// Keeps the feed's state alive for one event, whatever the event's handler drops.
-///
-/// # Safety
-/// `data` must come from `Rc::as_ptr` of a `Shared` that is alive when the event starts.
-unsafe fn shared(data: *mut c_void) -> Rc<Shared> {
-    let data = data.cast_const().cast::<Shared>();
-    // SAFETY: as the caller promises; the count goes up for the `Rc` that is made here.
-    unsafe {
-        Rc::increment_strong_count(data);
-        Rc::from_raw(data)
-    }
-}
-
 unsafe extern "C" fn on_transport(
     data: *mut c_void,
     _read_fd: c_int,
@@ -306,7 +256,7 @@ unsafe extern "C" fn on_transport(
     size: u32,
 ) -> c_int {
     // SAFETY: the hook's data, while the hook is in the list.
-    unsafe { shared(data) }.transport(mem_id, offset, size);
+    unsafe { heard::<Shared>(data) }.transport(mem_id, offset, size);
     0
 }
 
@@ -319,15 +269,8 @@ unsafe extern "C" fn on_set_activation(
     size: u32,
 ) -> c_int {
     // SAFETY: the hook's data, while the hook is in the list.
-    unsafe { shared(data) }.set_activation(node_id, mem_id, offset, size);
+    unsafe { heard::<Shared>(data) }.set_activation(node_id, mem_id, offset, size);
     0
-}
-
-unsafe extern "C" fn on_destroy(data: *mut c_void) {
-    // SAFETY: the hook's data, while the hook is in the list.
-    let shared = unsafe { shared(data) };
-    shared.stop();
-    shared.forget_all();
 }
 
 static NODE_EVENTS: pw_sys::pw_client_node_events = pw_sys::pw_client_node_events {
@@ -335,12 +278,5 @@ static NODE_EVENTS: pw_sys::pw_client_node_events = pw_sys::pw_client_node_event
     transport: Some(on_transport),
     set_activation: Some(on_set_activation),
     // SAFETY: all other fields are optional functions, and none is what zero means for them.
-    ..unsafe { zeroed() }
-};
-
-static PROXY_EVENTS: pw_sys::pw_proxy_events = pw_sys::pw_proxy_events {
-    version: pw_sys::PW_VERSION_PROXY_EVENTS,
-    destroy: Some(on_destroy),
-    // SAFETY: as above.
     ..unsafe { zeroed() }
 };

@@ -4,16 +4,14 @@
 //!
 //! Source: PipeWire's src/pipewire/extensions/profiler.h.
 
+use super::listener::{Hearer, Listener, heard};
 use pipewire::context::Context;
 use pipewire::registry::Registry;
 use pipewire::spa::sys as spa_sys;
-use pipewire::spa::utils::hook;
 use pipewire::sys as pw_sys;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::RefCell;
 use std::ffi::c_void;
-use std::mem::zeroed;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
 use std::slice;
 
 /// Why the profiler cannot be used.
@@ -31,17 +29,12 @@ pub(crate) enum ProfilerError {
 
 /// The bound profiler. Dropping it unbinds.
 pub(crate) struct ProfilerFeed {
-    shared: Rc<Shared>,
+    listener: Listener<Shared>,
 }
 
 type OnMessage = dyn FnMut(&[u8]);
 
 struct Shared {
-    proxy: NonNull<pw_sys::pw_proxy>,
-    events_hook: UnsafeCell<spa_sys::spa_hook>,
-    proxy_hook: UnsafeCell<spa_sys::spa_hook>,
-    /// Whether the proxy lives and the hooks are in its lists.
-    listening: Cell<bool>,
     on: RefCell<Box<OnMessage>>,
 }
 
@@ -82,78 +75,29 @@ impl ProfilerFeed {
             )
         };
         let proxy = NonNull::new(proxy.cast()).ok_or(ProfilerError::Bind)?;
-        let shared = Rc::new(Shared {
-            proxy,
-            // SAFETY: a zeroed hook is what libpipewire expects of one that is not in a list.
-            events_hook: UnsafeCell::new(unsafe { zeroed() }),
-            // SAFETY: as above.
-            proxy_hook: UnsafeCell::new(unsafe { zeroed() }),
-            listening: Cell::new(true),
+        let shared = Shared {
             on: RefCell::new(Box::new(on)),
-        });
-        let data = Rc::as_ptr(&shared).cast_mut().cast::<c_void>();
-        // SAFETY: the proxy was just made with this type. Hooks and data stay where they are until the hooks are taken
-        // out, at the latest when the proxy is destroyed or the feed dropped.
-        unsafe {
-            let events = ptr::from_ref(&EVENTS).cast();
-            pw_sys::pw_proxy_add_object_listener(
-                proxy.as_ptr(),
-                shared.events_hook.get(),
-                events,
-                data,
-            );
-            pw_sys::pw_proxy_add_listener(
-                proxy.as_ptr(),
-                shared.proxy_hook.get(),
-                &PROXY_EVENTS,
-                data,
-            );
-        }
-        Ok(ProfilerFeed { shared })
+        };
+        // SAFETY: the proxy was just made with this type, and its events take a `Shared` from their data.
+        let listener = unsafe { Listener::add(proxy, &EVENTS, shared) };
+        Ok(ProfilerFeed { listener })
     }
 }
 
 impl Drop for ProfilerFeed {
     fn drop(&mut self) {
-        if self.shared.stop() {
+        if let Some(proxy) = self.listener.stop() {
             // SAFETY: ours, and alive, or it would have stopped the listening when it was destroyed.
-            unsafe { pw_sys::pw_proxy_destroy(self.shared.proxy.as_ptr()) };
+            unsafe { pw_sys::pw_proxy_destroy(proxy.as_ptr()) };
         }
     }
 }
 
-impl Shared {
-    /// Takes the hooks out of the proxy's lists; says whether they were there.
-    fn stop(&self) -> bool {
-        let was_listening = self.listening.replace(false);
-        if was_listening {
-            // SAFETY: the hooks are in the lists of a proxy that is alive, or just being destroyed; they are copied out
-            // only to unlink their neighbours, and carry no `removed` callback.
-            unsafe {
-                hook::remove(*self.events_hook.get());
-                hook::remove(*self.proxy_hook.get());
-            }
-        }
-        was_listening
-    }
-}
-
-/// Keeps the feed's state alive for one event, whatever the event's handler drops.
-///
-/// # Safety
-/// `data` must come from `Rc::as_ptr` of a `Shared` that is alive when the event starts.
-unsafe fn shared(data: *mut c_void) -> Rc<Shared> {
-    let data = data.cast_const().cast::<Shared>();
-    // SAFETY: as the caller promises; the count goes up for the `Rc` that is made here.
-    unsafe {
-        Rc::increment_strong_count(data);
-        Rc::from_raw(data)
-    }
-}
+impl Hearer for Shared {}
 
 unsafe extern "C" fn on_profile(data: *mut c_void, pod: *const spa_sys::spa_pod) {
     // SAFETY: the hook's data, while the hook is in the list.
-    let shared = unsafe { shared(data) };
+    let shared = unsafe { heard::<Shared>(data) };
     // SAFETY: null or a pod in the message, whose size libpipewire has checked against the message's.
     let message = unsafe {
         pod.as_ref().map(|head| {
@@ -165,19 +109,7 @@ unsafe extern "C" fn on_profile(data: *mut c_void, pod: *const spa_sys::spa_pod)
     }
 }
 
-unsafe extern "C" fn on_destroy(data: *mut c_void) {
-    // SAFETY: the hook's data, while the hook is in the list.
-    unsafe { shared(data) }.stop();
-}
-
 static EVENTS: pw_sys::pw_profiler_events = pw_sys::pw_profiler_events {
     version: pw_sys::PW_VERSION_PROFILER_EVENTS,
     profile: Some(on_profile),
-};
-
-static PROXY_EVENTS: pw_sys::pw_proxy_events = pw_sys::pw_proxy_events {
-    version: pw_sys::PW_VERSION_PROXY_EVENTS,
-    destroy: Some(on_destroy),
-    // SAFETY: all other fields are optional functions, and none is what zero means for them.
-    ..unsafe { zeroed() }
 };
