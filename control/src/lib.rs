@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod hotkey;
 pub mod install;
 pub mod lock;
+mod own_file;
 #[cfg(test)]
 mod picture;
 pub mod protocol;

@@ -12,6 +12,9 @@ const ACTION: &str = "org.truemute.unlock";
 /// A person who is asked may take this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// An authority that asks nobody answers within milliseconds, and within a second or two if the bus has to start it.
+const WITHOUT_ASKING: Duration = Duration::from_secs(10);
+
 /// What the authority says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -23,7 +26,8 @@ pub enum Verdict {
     Nobody(String),
 }
 
-/// Asks about the process `pid` of the user `uid`. If the user is to be asked, this waits for the answer, at most two minutes.
+/// Asks about the process `pid` of the user `uid`. If the user is to be asked, this waits for the answer, at most two minutes;
+/// otherwise ten seconds.
 pub fn verdict(pid: u32, uid: u32, ask_the_user: bool) -> Verdict {
     // With its start, another process of the same number is not taken for it.
     let Some(start) = started(pid) else {
@@ -41,7 +45,12 @@ pub fn verdict(pid: u32, uid: u32, ask_the_user: bool) -> Verdict {
         Ok(child) => child,
         Err(error) => return Verdict::Nobody(format!("pkcheck: {error}")),
     };
-    let deadline = Instant::now() + PATIENCE;
+    let patience = if ask_the_user {
+        PATIENCE
+    } else {
+        WITHOUT_ASKING
+    };
+    let deadline = Instant::now() + patience;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -51,7 +60,10 @@ pub fn verdict(pid: u32, uid: u32, ask_the_user: bool) -> Verdict {
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Verdict::Denied;
+                return match ask_the_user {
+                    true => Verdict::Denied,
+                    false => Verdict::Nobody("it does not answer".to_owned()),
+                };
             }
         }
     };

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -35,18 +35,22 @@ impl Home {
         self.place.path().join(name)
     }
 
-    /// What systemctl was asked for, less what only looks.
-    fn asked(&self, arguments: &[&str]) -> Vec<String> {
-        let log = self.path("asked");
-        let _ = fs::remove_file(&log);
+    fn run(&self, arguments: &[&str]) -> Output {
         // No PipeWire answers, and no WirePlumber is found.
-        let output = Command::new(env!("CARGO_BIN_EXE_truemute"))
+        Command::new(env!("CARGO_BIN_EXE_truemute"))
             .args(arguments)
             .env_clear()
             .env("HOME", self.place.path())
             .env("PATH", self.path("bin"))
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// What systemctl was asked for, less what only looks.
+    fn asked(&self, arguments: &[&str]) -> Vec<String> {
+        let log = self.path("asked");
+        let _ = fs::remove_file(&log);
+        let output = self.run(arguments);
         assert!(output.status.success(), "{output:?}");
         let text = fs::read_to_string(&log).unwrap();
         let looks = ["show-environment", "is-enabled", "cat"];
@@ -93,4 +97,23 @@ fn systemd_is_told_what_has_to_be_done() {
     );
     assert!(!home.path(".config").exists());
     assert_eq!(home.asked(&["uninstall"]), ["daemon-reload"]);
+}
+
+#[test]
+fn what_is_locked_is_not_uninstalled() {
+    let home = Home::new();
+    home.asked(&["install"]);
+    let unit = home.path(".config/systemd/user/truemute.service");
+    let lock = home.path(".local/state/truemute/locked");
+    for content in ["locked\n", "damaged"] {
+        fs::write(&lock, content).unwrap();
+        let output = home.run(&["uninstall"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("truemute unlock"), "{said}");
+        assert!(lock.exists() && unit.exists());
+    }
+    fs::remove_file(&lock).unwrap();
+    home.asked(&["uninstall"]);
+    assert!(!unit.exists());
 }

@@ -234,7 +234,6 @@ impl Actor {
             false => Ok(()),
         };
         let changed = self.state.set_locked(locked);
-        self.remember(false);
         match silenced {
             Ok(()) => Ok(Locked {
                 schema: SCHEMA,
@@ -258,8 +257,8 @@ impl Actor {
     }
 
     fn remember(&self, ended: bool) {
-        let (gate, locked) = (self.state.gate(), self.state.is_locked());
-        self.memory.remember(gate, ended, locked, &self.muted_apps);
+        let gate = self.state.gate();
+        self.memory.remember(gate, ended, &self.muted_apps);
     }
 
     /// Mutes or unmutes one app on its own. The gate stays as it is.
@@ -505,8 +504,7 @@ impl Actor {
             tracing::warn!("the last mute was not confirmed: {error}");
         }
         // The end is no command: the next start finds what was commanded.
-        let locked = self.state.is_locked();
-        self.memory.remember(gate, true, locked, &self.muted_apps);
+        self.memory.remember(gate, true, &self.muted_apps);
         self.publish_state();
         self.publisher.close();
     }

@@ -1,24 +1,22 @@
 //! The file in which the daemon remembers its gate, `gate.json` beside the history: read once at the start, written anew at
 //! each change by a thread of its own, for a disk can take seconds. Always whole: the former content or the next.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use truemute_core::observed::MutedApp;
 
+use super::lock_file::{LOCK_FILE, LockFile};
 use super::remembered::{Forgotten, Remembered};
+use crate::own_file;
 use crate::protocol::GateState;
-
-/// What we write has about 100 bytes, and as many for each app that is muted on its own.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// Pause before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -45,12 +43,19 @@ impl Memory {
         &self.boot
     }
 
+    /// The lock's own file, beside this one.
+    pub(super) fn lock(&self) -> LockFile {
+        LockFile::at(self.path.with_file_name(LOCK_FILE))
+    }
+
     /// What was remembered.
     pub(super) fn recall(&self) -> Result<Remembered, Forgotten> {
         let unusable = |why: &str| Forgotten::Unusable(format!("{}: {why}", self.path.display()));
-        let bytes = read(&self.path).map_err(|error| match error.kind() {
+        let bytes = own_file::read(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Forgotten::Missing,
-            _ if is(&error, Errno::LOOP) => unusable("it is a symbolic link"),
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                unusable("it is a symbolic link")
+            }
             _ => unusable(&error.to_string()),
         })?;
         Remembered::parse(&bytes).map_err(|why| unusable(&why))
@@ -72,6 +77,19 @@ impl Memory {
     }
 }
 
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    make_directory(path)?;
+    own_file::replace(path, bytes, 0o600)
+}
+
+/// Makes the directory of the file `path`, for its user alone.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path.parent().unwrap_or(Path::new("/")))
+}
+
 /// The actor's end of the writing thread. Dropping it waits until the last state is written, or could not be.
 pub(super) struct Keeper {
     boot: String,
@@ -81,18 +99,10 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Remembers this from now on. Does not wait.
-    pub(super) fn remember(
-        &self,
-        gate: GateState,
-        ended: bool,
-        locked: bool,
-        muted_apps: &[MutedApp],
-    ) {
+    pub(super) fn remember(&self, gate: GateState, ended: bool, muted_apps: &[MutedApp]) {
         if let Some(states) = &self.states {
-            let apps = muted_apps.to_vec();
-            let mut now = Remembered::new(gate, ended, self.boot.clone(), apps);
-            now.locked = locked;
-            let _ = states.send(now);
+            let (boot, apps) = (self.boot.clone(), muted_apps.to_vec());
+            let _ = states.send(Remembered::new(gate, ended, boot, apps));
         }
     }
 }
@@ -136,59 +146,10 @@ fn write_each(path: &Path, states: &Receiver<Remembered>, told: impl Fn(Option<S
     }
 }
 
-/// Reads a small file that is ours alone. A link is not followed and a pipe not waited for.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-        return Err(io::Error::other("others could have written it"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is too long"));
-    }
-    Ok(bytes)
-}
-
-fn is(error: &io::Error, wanted: Errno) -> bool {
-    error.raw_os_error() == Some(wanted.raw_os_error())
-}
-
-/// Puts `bytes` in place of the file: whoever reads finds the former content or this, also after a loss of power.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
-    let next = path.with_extension("new");
-    match fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&next)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     /// A directory, and a memory in a folder of it that is not there yet.
     fn memory() -> (tempfile::TempDir, Memory) {
@@ -203,7 +164,7 @@ mod tests {
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(gate, ended, false, &[]);
+        keeper.remember(gate, ended, &[]);
         drop(keeper);
         said.iter().collect()
     }
@@ -215,9 +176,9 @@ mod tests {
         let keeper = memory.clone().keep(|text| panic!("{text:?}")).unwrap();
         for round in 0..200 {
             let gate = [GateState::Live, GateState::Muted][round % 2];
-            keeper.remember(gate, false, false, &[]);
+            keeper.remember(gate, false, &[]);
         }
-        keeper.remember(GateState::Live, true, false, &[]);
+        keeper.remember(GateState::Live, true, &[]);
         drop(keeper);
         let wanted = Remembered::new(GateState::Live, true, memory.boot().to_owned(), Vec::new());
         assert_eq!(memory.recall(), Ok(wanted));
@@ -260,7 +221,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
         refused("no file");
         fs::remove_file(path).unwrap();
-        fs::write(path, vec![b' '; MAX_BYTES as usize + 1]).unwrap();
+        fs::write(path, vec![b' '; own_file::MAX_BYTES as usize + 1]).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         refused("too long");
         fs::write(path, "{}").unwrap();
@@ -272,20 +233,20 @@ mod tests {
         let (_dir, memory) = memory();
         assert_eq!(remember(&memory, GateState::Live, true), []);
         // Nothing can be made where the next content would be written.
-        fs::create_dir(memory.path.with_extension("new")).unwrap();
+        fs::create_dir(own_file::next(&memory.path)).unwrap();
         let (told, said) = channel();
         let keeper = memory
             .clone()
             .keep(move |text| told.send(text).unwrap())
             .unwrap();
-        keeper.remember(GateState::Muted, false, false, &[]);
+        keeper.remember(GateState::Muted, false, &[]);
         let text = said.recv().unwrap().unwrap();
         assert!(text.contains("gate.json cannot be written"), "{text}");
         assert_eq!(memory.recall(), Err(Forgotten::Missing));
-        keeper.remember(GateState::Muted, false, false, &[]);
+        keeper.remember(GateState::Muted, false, &[]);
         assert!(said.recv_timeout(Duration::from_millis(50)).is_err());
-        fs::remove_dir(memory.path.with_extension("new")).unwrap();
-        keeper.remember(GateState::Muted, true, false, &[]);
+        fs::remove_dir(own_file::next(&memory.path)).unwrap();
+        keeper.remember(GateState::Muted, true, &[]);
         assert_eq!(said.recv().unwrap(), None);
         drop(keeper);
         assert!(memory.recall().unwrap().ended);

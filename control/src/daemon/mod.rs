@@ -5,6 +5,7 @@ mod actor;
 pub mod feed;
 mod history;
 mod lease;
+pub(crate) mod lock_file;
 mod memory;
 mod observer;
 mod priority;
@@ -17,8 +18,8 @@ mod supervisor;
 mod warned;
 mod watchdog;
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +41,7 @@ use crate::protocol::{
 use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
 use lease::Lease;
+use lock_file::LockFile;
 use observer::Observer;
 use shortcut::Shortcut;
 use state::MuteState;
@@ -63,6 +65,7 @@ pub struct Handle {
     shortcut: Arc<Shortcut>,
     observer: Arc<Observer>,
     history: Arc<dyn History>,
+    lock: Arc<Mutex<LockFile>>,
 }
 
 impl Daemon {
@@ -75,7 +78,13 @@ impl Daemon {
         watchdog: Option<Watchdog>,
     ) -> std::io::Result<Daemon> {
         let (sender, messages) = channel();
-        let (state, muted_apps, start_warning) = first_state(&settings, &memory);
+        let lock = memory.lock();
+        let (locked, lock_warning) = lock_file::holds(&lock.look(), lock_file::can_be_ended);
+        let (mut state, muted_apps, start_warning) =
+            first_state(&settings, &memory, locked || lock_warning.is_some());
+        state.set_locked(settings.locked || locked);
+        let start_warning = lock_warning.into_iter().chain(start_warning);
+        let start_warning = start_warning.reduce(|of_lock, of_gate| format!("{of_lock} {of_gate}"));
         if let Some(warning) = &start_warning {
             tracing::warn!("{warning}");
         }
@@ -85,7 +94,7 @@ impl Daemon {
                 let _ = actor.send(Message::MemoryTrouble(trouble));
             }
         })?;
-        memory.remember(state.gate(), false, state.is_locked(), &muted_apps);
+        memory.remember(state.gate(), false, &muted_apps);
         let (observer, observing) = Observer::start(history.clone(), sender.clone())?;
         let publisher = Arc::new(Publisher::default());
         let lease = Lease::start({
@@ -136,6 +145,7 @@ impl Daemon {
                 shortcut,
                 observer,
                 history: history.clone(),
+                lock: Arc::new(Mutex::new(lock)),
             },
             history,
             threads: vec![acting, observing],
@@ -197,9 +207,18 @@ impl Handle {
         })?
     }
 
-    /// Locks, or takes that back: whoever asks must have been let ([`crate::lock`]).
+    /// Locks, or takes that back: whoever asks must have been let ([`crate::lock`]). Returns when it is on the disk.
     pub fn lock(&self, locked: bool) -> Result<Locked, ErrorObject> {
-        self.ask(|reply| Message::Lock { locked, reply })?
+        let file = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.ask(|reply| Message::Lock { locked, reply });
+        // Written down also if the mute was not confirmed.
+        let done = done.and_then(|done| done);
+        let kept = match (locked, &done) {
+            (true, _) => file.write(),
+            (false, Ok(_)) => file.remove(),
+            (false, Err(_)) => Ok(()),
+        };
+        done.and_then(|done| kept.map(|()| done))
     }
 
     /// The state now.
@@ -277,13 +296,19 @@ impl GateChange {
     }
 }
 
-fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Vec<MutedApp>, Option<String>) {
+/// `silent`: muted, whatever is remembered.
+fn first_state(
+    settings: &Settings,
+    memory: &Memory,
+    silent: bool,
+) -> (MuteState, Vec<MutedApp>, Option<String>) {
     let start = settings.config.start;
     let remembered = memory.recall();
     let (gate, warning) = remembered::first_gate(&remembered, start, memory.boot());
-    let locked = settings.locked || remembered.as_ref().is_ok_and(|before| before.locked);
-    // Also where a policy that locks has come since.
-    let gate = if locked { GateState::Muted } else { gate };
+    let gate = match silent || settings.locked {
+        true => GateState::Muted,
+        false => gate,
+    };
     let muted_apps = remembered.map_or_else(|_| Vec::new(), |before| before.muted_apps);
     let forced = settings.forced.iter().any(|forced| forced.key == "start");
     let as_configured = (gate == GateState::Live) == (start == Start::Live);
@@ -292,7 +317,6 @@ fn first_state(settings: &Settings, memory: &Memory) -> (MuteState, Vec<MutedApp
     } else {
         Origin::Start
     };
-    let mut state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
-    state.set_locked(locked);
+    let state = MuteState::new(gate, origin, settings.config.unmute_origins.clone());
     (state, muted_apps, warning)
 }

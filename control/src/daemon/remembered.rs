@@ -21,9 +21,6 @@ pub struct Remembered {
     pub ended: bool,
     /// The machine's boot in which this was written (`/proc/sys/kernel/random/boot_id`); empty if it could not be read.
     pub boot: String,
-    /// Whether `lock` holds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub locked: bool,
     /// The apps that are muted on their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub muted_apps: Vec<MutedApp>,
@@ -36,14 +33,13 @@ struct Versioned {
 }
 
 impl Remembered {
-    /// What a daemon of this program remembers that is not locked.
+    /// What a daemon of this program remembers.
     pub fn new(gate: GateState, ended: bool, boot: String, muted_apps: Vec<MutedApp>) -> Self {
         Self {
             version: VERSION,
             gate,
             ended,
             boot,
-            locked: false,
             muted_apps,
         }
     }

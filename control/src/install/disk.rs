@@ -1,13 +1,11 @@
 //! Our files on the disk: which are there, whose they are, and how they get there and away without harm to others'.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::Builder;
-
 use super::parts::File;
+use crate::own_file;
 
 /// Says in the first line of each file whose it is. Whoever takes the line out keeps the file.
 const MARK: &str = "Written by truemute install, removed by truemute uninstall.";
@@ -76,12 +74,7 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<Vec<PathBuf>> {
         .collect();
     made.reverse();
     fs::create_dir_all(directory)?;
-    let mut file = Builder::new()
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
+    own_file::replace(path, text.as_bytes(), 0o644)?;
     Ok(made)
 }
 

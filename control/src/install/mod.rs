@@ -25,7 +25,9 @@ use truemute_pipewire::VIRTUAL_MIC;
 
 use crate::backend::muted_mics_path;
 use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
+use crate::daemon::lock_file;
 use crate::enforcement::{self, Trusted};
+use crate::protocol::{Answer, Call};
 use disk::Found;
 use parts::{File, SILENT_TWIN, Wireplumber};
 use places::Places;
@@ -75,6 +77,11 @@ pub enum InstallError {
         "There is no systemd of this user that could start PipeWire again. Start it again by hand, without --restart."
     )]
     NoSystemd,
+    /// To uninstall would end the lock.
+    #[error(
+        "TrueMute is locked, and uninstalling would end that. Run `truemute unlock` first; where a policy locks it, ask the administrator."
+    )]
+    Locked,
 }
 
 /// Installs for the user who runs this program, and tells `say` each thing that is done, in a sentence. Doing it again changes
@@ -126,6 +133,9 @@ pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Instal
 /// See [`InstallError`].
 pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     let mut work = Work::begin(options, say)?;
+    if lock_file::may_hold(&work.places.lock) || daemon_is_locked() {
+        return Err(InstallError::Locked);
+    }
     let mut files = work.places_of(&parts_of_any());
     files.extend(work.record.files.iter().cloned());
     let unit = work.path(&parts::unit(Path::new("")));
@@ -227,6 +237,14 @@ fn parts_of_any() -> Vec<File> {
 
 fn daemon_answers() -> bool {
     crate::api::default_path().is_ok_and(|socket| crate::api::Client::connect(&socket).is_ok())
+}
+
+fn daemon_is_locked() -> bool {
+    let asked = crate::api::default_path().ok().and_then(|socket| {
+        let mut daemon = crate::api::Client::connect(&socket).ok()?;
+        daemon.call(Call::Status).ok()
+    });
+    matches!(asked, Some(Answer::Status(status)) if status.locked)
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> InstallError {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::parts::Base;
+use crate::daemon::lock_file::LOCK_FILE;
 use crate::store;
 
 /// The base directories of the user who runs this program.
@@ -14,6 +15,8 @@ pub(super) struct Places {
     pub(super) wireplumber: PathBuf,
     /// What the daemon remembers of its gate.
     pub(super) gate: PathBuf,
+    /// Where the daemon's lock outlives it.
+    pub(super) lock: PathBuf,
     /// Our record of what was installed.
     pub(super) record: PathBuf,
 }
@@ -34,6 +37,7 @@ impl Places {
             data: base("XDG_DATA_HOME", ".local/share"),
             wireplumber: ours.parent()?.join("wireplumber"),
             gate: ours.join("gate.json"),
+            lock: ours.join(LOCK_FILE),
             record: ours.join("install.json"),
         })
     }

@@ -357,11 +357,23 @@ impl Rig {
 
     /// The same, with a file of this content as its memory.
     pub fn remembering(memory: &[u8], settings: Settings, server: Scripted) -> Rig {
-        let connects = server.script().failing_starts == 0;
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("gate.json");
         std::fs::write(&file, memory).unwrap();
         std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        Rig::in_directory(dir, settings, server)
+    }
+
+    /// Ends the daemon, and starts another that finds its files.
+    pub fn again(mut self, settings: Settings) -> Rig {
+        self.stop();
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Rig::in_directory(dir, settings, Scripted::default())
+    }
+
+    fn in_directory(dir: TempDir, settings: Settings, server: Scripted) -> Rig {
+        let connects = server.script().failing_starts == 0;
+        let file = dir.path().join("gate.json");
         let socket = dir.path().join("run/api.sock");
         let own = OwnSocket::bind(&socket).unwrap();
         let told = Arc::new(Told::default());
