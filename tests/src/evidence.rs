@@ -42,8 +42,11 @@ impl Reading {
             sure[index.saturating_sub(BLUR)..end].fill(false);
         };
         for (index, cycle) in cycles.iter().enumerate() {
-            let due = cycle.nsec + cycle.duration * 1_000_000_000 / RATE;
-            if cycle.moved || cycle.done_ns >= due {
+            let length = cycle.duration * 1_000_000_000 / RATE;
+            // A graph that was busy until the next cycle began did not wait for all its nodes: one of them is without its
+            // block now, and if that is the daemon its clients are without sound.
+            let overrun = cycle.former_busy_ns >= length - length / 10;
+            if cycle.moved || overrun || cycle.done_ns >= cycle.nsec + length {
                 doubt(index);
             }
         }
