@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -11,10 +11,12 @@ use truemute_pipewire::rehearsal::{Format, PrivateServer, Service};
 
 use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard};
 use truemute_tests::guarded::{self, Guard, Guarded, PluggedMic, dropins};
+use truemute_tests::listening::{Kind, Listener};
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Connections, Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, each};
+use truemute_tests::tape::monotonic_ns;
 use truemute_tests::truemute as program;
 
 /// Longer than what works takes on an idle machine: half a second.
@@ -292,6 +294,43 @@ fn what_belongs_to_nobody_is_kept_off_the_mic_and_cut_off_it() {
         assert!(made.unwrap().success(), "{}", server.log());
         assert!(wait_until(LIMIT, || !from_mic()), "{}", server.log());
     }
+}
+
+#[test]
+fn an_app_that_is_muted_on_its_own_silences_nobody_else() {
+    let Some(stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let daemon = stage.daemon.as_ref().unwrap();
+    let recorders = Arc::new(Recorders::start(&stage.server, Connections::Own).unwrap());
+    let other = Listener::start(Kind::Pulse, &stage.server, &recorders);
+    let kept = recorders.add(keeping("kept", None)).unwrap();
+    daemon.unmute().unwrap();
+    let other_hears = || {
+        let from_ns = monotonic_ns();
+        wait_until(LIMIT, || {
+            program::unmute_after_lease(daemon);
+            other.log().nonzero(from_ns, u64::MAX) > 0
+        })
+    };
+    assert!(wait_until(LIMIT, || sound(&kept) > 0), "{}", stage.logs());
+    assert!(other_hears(), "{}", stage.logs());
+    let clients = daemon.clients().unwrap().clients;
+    let app = clients.iter().find(|client| client.stream == "kept");
+    let muted = daemon.mute_client(&app.unwrap().id.to_string());
+    muted.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+    let so_far = sound(&kept);
+    for _ in 0..3 {
+        let pulls = kept.tape().pulls();
+        assert!(kept.wait_for_pulls(pulls + 60, LIMIT), "{}", stage.logs());
+        assert!(other_hears(), "all are silent\n{}", stage.logs());
+    }
+    assert_eq!(sound(&kept), so_far, "{}", stage.logs());
+    let said = doctor(&stage);
+    assert!(
+        said.contains("kept off the real mics: the server"),
+        "{said}"
+    );
 }
 
 /// What `truemute doctor` says, with the guard wanted: it is an ordinary client, unlike here, where its executable is trusted

@@ -1,6 +1,6 @@
 -- Installed by truemute for guard = "enforce" (truemute uninstall removes it). For WirePlumber 0.5; it needs no daemon.
 --
--- Every source but the virtual mic and its silent twin, and the factories that make nodes which belong to nobody, are
+-- Every source but TrueMute's own, and the factories that make nodes which belong to nobody, are
 -- hidden from every client that is not trusted. A server that checks links (docs/security.md) then refuses to link them.
 -- Who is trusted is in 61-truemute-guard.conf, and is decided from the process id that the server read from the socket, never
 -- from what a client says of itself.
@@ -11,6 +11,8 @@ local log = Log.open_topic ("truemute-guard")
 
 local VIRTUAL_MIC = "truemute.mic"
 local SILENT_TWIN = "truemute.silent"
+-- Where the daemon keeps apps that are muted on their own: it knows nothing but zeros.
+local ASIDE = "truemute.aside"
 -- A node that the server makes for a client that does not keep it (object.linger) has no owner, and the server's check of
 -- links lets everything be linked to a node without one.
 local FACTORIES = { ["adapter"] = true, ["spa-node-factory"] = true }
@@ -79,11 +81,11 @@ local function is_source (node)
   return class:find ("^Audio/Source") ~= nil or class:find ("^Audio/Duplex") ~= nil
 end
 
--- A name alone is anybody's: the virtual mic's owner is trusted, and the twin has none, for the server's configuration
--- makes it.
+-- A name alone is anybody's: the owner of the virtual mic and of the source for muted apps is trusted, and the twin has none,
+-- for the server's configuration makes it.
 local function is_ours (node)
   local name, owner = node.properties ["node.name"], owner_of (node)
-  return (name == VIRTUAL_MIC and trusted [owner]) or (name == SILENT_TWIN and owner == nil)
+  return ((name == VIRTUAL_MIC or name == ASIDE) and trusted [owner]) or (name == SILENT_TWIN and owner == nil)
 end
 
 local function hide (client, ids)

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use truemute_pipewire::{SILENT_SOURCE, VIRTUAL_MIC};
 
 use crate::install::parts::{SILENT_TWIN, TARGETS_KEY};
 use crate::tool;
@@ -27,6 +28,15 @@ pub(super) struct Graph {
     pub(super) twin: Option<Twin>,
     /// Whether the session manager runs our script for targets.
     pub(super) targets: bool,
+}
+
+impl Graph {
+    /// Whether every source is one of TrueMute's own.
+    pub(super) fn has_only_our_sources(&self) -> bool {
+        let ours = [VIRTUAL_MIC, SILENT_TWIN, SILENT_SOURCE];
+        let mut sources = self.sources.iter();
+        sources.all(|source| ours.contains(&source.as_str()))
+    }
 }
 
 /// The silent twin as the server has it.

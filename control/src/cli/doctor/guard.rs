@@ -1,11 +1,10 @@
 //! What `truemute doctor` says about the guard: whether apps are kept off the real mics, and what that costs other programs.
 
-use truemute_pipewire::{LinkChecks, VIRTUAL_MIC};
+use truemute_pipewire::LinkChecks;
 
 use super::graph::Graph;
 use super::{bad, doubtful, good};
 use crate::config::Guard;
-use crate::install::parts::SILENT_TWIN;
 use crate::report::Finding;
 
 /// What programs cannot do while the guard is in force, each tried with PipeWire 1.4.2 (docs/security.md).
@@ -14,8 +13,7 @@ that PipeWire shows where there is no sound card; virtual microphones that other
 
 /// Whether only TrueMute's sources and no factory of nodes without an owner are shown to a program like any other.
 pub(super) fn in_force(graph: &Graph) -> bool {
-    let foreign = |source: &String| source != VIRTUAL_MIC && source != SILENT_TWIN;
-    !graph.makes_nodes && !graph.sources.iter().any(foreign)
+    !graph.makes_nodes && graph.has_only_our_sources()
 }
 
 /// Judges what apps can do against what is wanted.
@@ -58,7 +56,10 @@ pub(super) fn judge(
 
 #[cfg(test)]
 mod tests {
+    use truemute_pipewire::{SILENT_SOURCE, VIRTUAL_MIC};
+
     use super::*;
+    use crate::install::parts::SILENT_TWIN;
     use crate::report::Verdict;
 
     fn graph(sources: &[&str], makes_nodes: bool) -> Graph {
@@ -81,6 +82,7 @@ mod tests {
     fn the_guard_is_in_force_only_when_nothing_gives_a_mic_away() {
         for (sources, makes_nodes, expected) in [
             (&[VIRTUAL_MIC, SILENT_TWIN][..], false, true),
+            (&[VIRTUAL_MIC, SILENT_TWIN, SILENT_SOURCE], false, true),
             (&[VIRTUAL_MIC, SILENT_TWIN], true, false),
             (&[VIRTUAL_MIC, "mic"], false, false),
         ] {

@@ -15,7 +15,6 @@ use truemute_core::observed::MicState;
 
 use super::{Failure, output};
 use crate::api::SocketError;
-use crate::install::parts::SILENT_TWIN;
 use crate::protocol::{SCHEMA, Status};
 use crate::report::{self, Finding, Page, Verdict};
 use facts::{Facts, RealTime};
@@ -169,13 +168,7 @@ fn of_graph(graph: &Graph, daemon_runs: bool) -> Vec<Finding> {
     } else {
         findings.push(good("Apps can select TrueMute Microphone."));
     }
-    let ours = [VIRTUAL_MIC, SILENT_TWIN];
-    if !guard::in_force(graph)
-        && graph
-            .sources
-            .iter()
-            .all(|source| ours.contains(&source.as_str()))
-    {
+    if !guard::in_force(graph) && graph.has_only_our_sources() {
         findings.push(bad(
             "The server has no real mic.",
             "Plug one in, or look whether its profile is on (pavucontrol, Configuration).",
