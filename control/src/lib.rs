@@ -8,7 +8,6 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demo;
-pub mod enforcement;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hotkey;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use truemute::demo::RunningDaemon;
-use truemute::enforcement::{self, Trusted};
+use truemute::install::guard::{self, Trusted};
 use truemute::install::parts::{self, Base, Wireplumber};
 use truemute_pipewire::rehearsal::{Clock, PrivateServer, Program, ServerOptions};
 
@@ -80,7 +80,7 @@ pub fn dropins() -> Vec<(String, String)> {
     };
     let parts = parts::of_server(Some(Wireplumber::V0_5)).into_iter();
     let parts = parts.map(|part| (part.base, part.path, part.text.to_owned()));
-    let guard = enforcement::files(&trusted).into_iter();
+    let guard = guard::files(&trusted).into_iter();
     let guard = guard.map(|file| (file.base, file.path, file.text));
     let place = |(base, path, text): (Base, &str, String)| match base {
         Base::Config => (path.to_owned(), text),

@@ -1,9 +1,10 @@
-//! `truemute install` and `truemute uninstall`, for one user. This file says what is done in what order; [`parts`] has the
-//! files, [`versions`] finds out which of them a machine needs, [`disk`] writes and removes them, [`record`] remembers what was
-//! changed, [`default_source`] and [`services`] deal with the session manager and with systemd.
+//! `truemute install` and `truemute uninstall`, for one user. This file says what is done in what order; [`parts`] and [`guard`]
+//! have the files, [`versions`] finds out which of them a machine needs, [`disk`] writes and removes them, [`record`] remembers
+//! what was changed, [`default_source`] and [`services`] deal with the session manager and with systemd.
 
 mod default_source;
 mod disk;
+pub mod guard;
 pub mod parts;
 mod places;
 mod record;
@@ -26,9 +27,9 @@ use truemute_pipewire::VIRTUAL_MIC;
 use crate::backend::muted_mics_path;
 use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
 use crate::daemon::lock_file;
-use crate::enforcement::{self, Trusted};
 use crate::protocol::{Answer, Call};
 use disk::Found;
+use guard::Trusted;
 use parts::{File, SILENT_TWIN, Wireplumber};
 use places::Places;
 use record::{Before, Record};
@@ -211,7 +212,7 @@ fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
     let mut files = vec![parts::unit(executable)];
     files.extend(parts::of_server(wireplumber));
     if config.guard == Guard::Enforce && wireplumber == Some(Wireplumber::V0_5) {
-        files.extend(enforcement::files(&trusted(&config, executable)));
+        files.extend(guard::files(&trusted(&config, executable)));
     }
     Ok(files)
 }
@@ -231,7 +232,7 @@ fn parts_of_any() -> Vec<File> {
     for wireplumber in [Wireplumber::V0_4, Wireplumber::V0_5] {
         files.extend(parts::of_server(Some(wireplumber)));
     }
-    files.extend(enforcement::files(&Trusted::default()));
+    files.extend(guard::files(&Trusted::default()));
     files
 }
 

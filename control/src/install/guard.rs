@@ -1,9 +1,9 @@
 //! What keeps ordinary clients off the real mics where the audio server refuses links (guard = "enforce"): configuration for
-//! PipeWire and a component of WirePlumber 0.5, as they lie in `control/packaging/`. Who writes them is `install`.
+//! PipeWire and a component of WirePlumber 0.5, as they lie in `control/packaging/`.
 
 use std::path::PathBuf;
 
-use crate::install::parts::{Base, File};
+use super::parts::{Base, File};
 
 /// Whose processes may hear the real mics, beside WirePlumber itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,19 +25,19 @@ pub fn files(trusted: &Trusted) -> [File; 3] {
         File {
             base: Base::Config,
             path: "pipewire/pipewire.conf.d/61-truemute-guard.conf",
-            text: include_str!("../packaging/pipewire/61-truemute-guard.conf").to_owned(),
+            text: include_str!("../../packaging/pipewire/61-truemute-guard.conf").to_owned(),
         },
         File {
             base: Base::Config,
             path: "wireplumber/wireplumber.conf.d/61-truemute-guard.conf",
-            text: include_str!("../packaging/wireplumber-0.5/61-truemute-guard.conf")
+            text: include_str!("../../packaging/wireplumber-0.5/61-truemute-guard.conf")
                 .replace("@UNITS@", &array(units))
                 .replace("@EXECUTABLES@", &array(executables)),
         },
         File {
             base: Base::Data,
             path: "wireplumber/scripts/truemute/guard.lua",
-            text: include_str!("../packaging/wireplumber-0.5/guard.lua").to_owned(),
+            text: include_str!("../../packaging/wireplumber-0.5/guard.lua").to_owned(),
         },
     ]
 }
