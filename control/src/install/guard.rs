@@ -1,9 +1,11 @@
 //! What keeps ordinary clients off the real mics where the audio server refuses links (guard = "enforce"): configuration for
 //! PipeWire and a component of WirePlumber 0.5, as they lie in `control/packaging/`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::parts::{Base, File};
+use super::services;
+use crate::config::Config;
 
 /// Whose processes may hear the real mics, beside WirePlumber itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,20 @@ pub struct Trusted {
     pub units: Vec<String>,
     /// Whole paths of executables; a trailing `*` stands for any ending of the last part.
     pub executables: Vec<PathBuf>,
+}
+
+impl Trusted {
+    /// The daemon and the user's processors. A program that is trusted by its path can be borrowed by any other
+    /// (docs/security.md): the daemon's own is only where no unit tells the daemon from others that run it.
+    pub(super) fn configured(config: &Config, executable: &Path, systemd: bool) -> Self {
+        let processors = config.trusted_processors.iter();
+        let paths = processors.filter(|it| it.contains('/')).map(PathBuf::from);
+        let ours = (!systemd).then(|| executable.to_owned());
+        Self {
+            units: vec![services::UNIT.to_owned()],
+            executables: paths.chain(ours).collect(),
+        }
+    }
 }
 
 /// The files. PipeWire and WirePlumber have to be started again after they were written, changed or removed.
@@ -69,5 +85,18 @@ mod tests {
         let [_, wireplumber, _] = files(&trusted);
         let lines = "  trusted.units = [\"truemute.service\"]\n  trusted.executables = [\"/opt/a \\\"b\\\"/c*\"]\n";
         assert!(wireplumber.text.contains(lines), "{}", wireplumber.text);
+    }
+
+    #[test]
+    fn the_program_is_trusted_by_its_path_only_without_systemd() {
+        let config = Config {
+            trusted_processors: vec!["/usr/bin/easyeffects".to_owned(), "a-node".to_owned()],
+            ..Config::default()
+        };
+        let executable = Path::new("/usr/bin/truemute");
+        let by_path = |systemd| Trusted::configured(&config, executable, systemd).executables;
+        let processor = Path::new("/usr/bin/easyeffects");
+        assert_eq!(by_path(true), [processor]);
+        assert_eq!(by_path(false), [processor, executable]);
     }
 }

@@ -21,6 +21,8 @@ pub fn fuzz(bytes: &[u8]) {
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use truemute_pipewire::VIRTUAL_MIC;
 
@@ -33,6 +35,9 @@ use guard::Trusted;
 use parts::{File, SILENT_TWIN, Wireplumber};
 use places::Places;
 use record::{Before, Record};
+
+/// How long the mics may take to be there after the audio server was started again.
+const MICS_COME_BACK: Duration = Duration::from_secs(5);
 
 /// How to install or uninstall.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +98,7 @@ pub enum InstallError {
 pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     let mut work = Work::begin(options, say)?;
     let executable = std::env::current_exe().map_err(InstallError::NoProgram)?;
-    let wanted = wanted(&executable)?;
+    let wanted = wanted(&executable, work.systemd)?;
     let mut stale = work.places_of(&parts_of_any());
     let mut changes = Vec::new();
     for file in &wanted {
@@ -143,10 +148,10 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     if work.systemd && disk::look(&unit, "").is_ok_and(|it| it == Found::Other) {
         work.systemctl("End the daemon", &["disable", "--now", services::UNIT])?;
     }
-    if daemon_answers() {
+    let daemon_runs = daemon_answers();
+    if daemon_runs {
         work.tell("The daemon still runs, and nothing starts it again: end it.");
     } else {
-        work.unmute_mics();
         work.forget_gate()?;
     }
     work.restore_default();
@@ -154,7 +159,12 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     if work.systemd {
         work.systemctl("Tell systemd that the unit is gone", &["daemon-reload"])?;
     }
-    work.restart(false)?;
+    let restarted = work.restart(false);
+    if !daemon_runs {
+        // The guard hides the mics from this process while it is in force.
+        work.unmute_mics();
+    }
+    restarted?;
     work.forget()?;
     work.tell("Your configuration and the history of counts stay where they are.");
     Ok(())
@@ -182,12 +192,12 @@ pub(crate) struct Installed {
 pub(crate) fn inspect() -> Result<Installed, InstallError> {
     let places = Places::of_user().ok_or(InstallError::NoHome)?;
     let executable = std::env::current_exe().map_err(InstallError::NoProgram)?;
+    let systemd = services::are_there();
     let mut installed = Installed {
-        enabled: services::are_there()
-            .then(|| services::systemctl(&["is-enabled", services::UNIT]).is_ok()),
+        enabled: systemd.then(|| services::systemctl(&["is-enabled", services::UNIT]).is_ok()),
         ..Installed::default()
     };
-    for file in wanted(&executable)? {
+    for file in wanted(&executable, systemd)? {
         let path = places.base(file.base).join(file.path);
         installed.files += 1;
         match disk::look(&path, &disk::marked(&file)).map_err(file_error(&path))? {
@@ -204,7 +214,7 @@ pub(crate) fn inspect() -> Result<Installed, InstallError> {
 ///
 /// # Errors
 /// The configuration or the policy cannot be read: they say whether the guard enforces.
-fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
+fn wanted(executable: &Path, systemd: bool) -> Result<Vec<File>, InstallError> {
     let config = Config::read_default()?;
     let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
     let config = Settings::new(config, policy).config;
@@ -212,18 +222,10 @@ fn wanted(executable: &Path) -> Result<Vec<File>, InstallError> {
     let mut files = vec![parts::unit(executable)];
     files.extend(parts::of_server(wireplumber));
     if config.guard == Guard::Enforce && wireplumber == Some(Wireplumber::V0_5) {
-        files.extend(guard::files(&trusted(&config, executable)));
+        let trusted = Trusted::configured(&config, executable, systemd);
+        files.extend(guard::files(&trusted));
     }
     Ok(files)
-}
-
-fn trusted(config: &Config, executable: &Path) -> Trusted {
-    let processors = config.trusted_processors.iter();
-    let paths = processors.filter(|it| it.contains('/')).map(PathBuf::from);
-    Trusted {
-        units: vec![services::UNIT.to_owned()],
-        executables: paths.chain([executable.to_owned()]).collect(),
-    }
 }
 
 /// Every file that could be ours, on any machine.
@@ -386,10 +388,18 @@ impl<'a> Work<'a> {
         if !self.does("Unmute the real microphones that TrueMute muted") {
             return;
         }
-        let why = match truemute_pipewire::give_mics_back(list) {
-            Ok(true) => return,
-            Ok(false) => "one of them is not plugged in".to_owned(),
-            Err(failure) => failure.to_string(),
+        // A server that was just started has its mics a moment later.
+        let deadline = Instant::now() + MICS_COME_BACK;
+        let why = loop {
+            let why = match truemute_pipewire::give_mics_back(list.clone()) {
+                Ok(true) => return,
+                Ok(false) => "one of them is not plugged in".to_owned(),
+                Err(failure) => failure.to_string(),
+            };
+            if !self.options.restart || Instant::now() >= deadline {
+                break why;
+            }
+            thread::sleep(Duration::from_millis(200));
         };
         self.tell(&format!(
             "That could not be done for all ({why}). Unmute them in the desktop's sound settings."

@@ -30,7 +30,7 @@ pub(super) fn judge(
         if wanted != Guard::Enforce {
             findings.push(doubtful(
                 "Apps are kept off the real mics although `guard` is not \"enforce\".",
-                "Set guard = \"enforce\", or run `truemute install` to have that ended.",
+                "Set guard = \"enforce\", or run `truemute install --restart` to have that ended.",
             ));
         }
         return findings;
