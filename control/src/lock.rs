@@ -2,9 +2,10 @@
 //! asked through pkcheck(1), polkit's own program. What is locked, and that it stays so, is the daemon's matter.
 
 use std::fs;
-use std::io::Read as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::tool;
 
 /// The action as polkit knows it.
 const ACTION: &str = "org.truemute.unlock";
@@ -37,47 +38,27 @@ pub fn verdict(pid: u32, uid: u32, ask_the_user: bool) -> Verdict {
     command
         .args(["--action-id", ACTION, "--process"])
         .arg(format!("{pid},{start},{uid}"))
-        .args(ask_the_user.then_some("--allow-user-interaction"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => return Verdict::Nobody(format!("pkcheck: {error}")),
-    };
+        .args(ask_the_user.then_some("--allow-user-interaction"));
     let patience = if ask_the_user {
         PATIENCE
     } else {
         WITHOUT_ASKING
     };
-    let deadline = Instant::now() + patience;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Ok(None) | Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return match ask_the_user {
-                    true => Verdict::Denied,
-                    false => Verdict::Nobody("it does not answer".to_owned()),
-                };
-            }
-        }
+    let said = match tool::ask(command, patience) {
+        Ok(said) => said,
+        Err(error) => return Verdict::Nobody(format!("pkcheck: {error}")),
+    };
+    let Some(status) = said.status else {
+        return match ask_the_user {
+            true => Verdict::Denied,
+            false => Verdict::Nobody("it does not answer".to_owned()),
+        };
     };
     // pkcheck(1): 1 not authorized, 2 not without a challenge, 3 dismissed; more is an error.
     match status.code() {
         Some(0) => Verdict::Granted,
         Some(1..=3) => Verdict::Denied,
-        _ => {
-            let mut why = String::new();
-            if let Some(mut errors) = child.stderr.take() {
-                let _ = errors.read_to_string(&mut why);
-            }
-            Verdict::Nobody(why.trim().to_owned())
-        }
+        _ => Verdict::Nobody(said.errors),
     }
 }
 

@@ -1,18 +1,20 @@
 //! Which audio server and session manager a machine has: what to install depends on it.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use super::parts::Wireplumber;
+use crate::tool;
+
+/// A program that takes longer to say its version does not work.
+const LIMIT: Duration = Duration::from_secs(5);
 
 impl Wireplumber {
     /// The one on the search path; nothing if there is none, or one of a series that is not known.
     pub fn installed() -> Option<Self> {
-        let output = Command::new("wireplumber")
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output();
-        Self::of_words(&String::from_utf8_lossy(&output.ok()?.stdout))
+        let mut command = Command::new("wireplumber");
+        command.arg("--version");
+        Self::of_words(&tool::ask(command, LIMIT).ok()?.text())
     }
 
     /// For fuzzing: what a program said that is called wireplumber.
