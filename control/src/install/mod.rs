@@ -474,15 +474,20 @@ impl<'a> Work<'a> {
     fn restart_now(&mut self, with_daemon: bool) -> Result<(), InstallError> {
         let units = services::of_server();
         let with = |verb: &'static str| [vec![verb], units.clone()].concat();
-        self.systemctl("End the audio server", &with("stop"))?;
-        if !with_daemon {
-            self.forget_in_wireplumber()?;
-        }
-        self.systemctl("Start it again", &with("start"))?;
-        if with_daemon {
-            self.systemctl("Start the daemon", &["restart", services::UNIT])?;
-        }
-        Ok(())
+        let ended = self.systemctl("End the audio server", &with("stop"));
+        let forgotten = if with_daemon || ended.is_err() {
+            Ok(())
+        } else {
+            self.forget_in_wireplumber()
+        };
+        // Whatever failed before: nobody is to be left without sound.
+        let started = self.systemctl("Start it again", &with("start"));
+        let daemon = if with_daemon {
+            self.systemctl("Start the daemon", &["restart", services::UNIT])
+        } else {
+            Ok(())
+        };
+        ended.and(forgotten).and(started).and(daemon)
     }
 
     /// Takes our sources out of WirePlumber's state. Only while it does not run: it writes what it has in memory.
