@@ -70,9 +70,10 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
 }
 
 /// All that an installation with the guard gives to the server, whose daemon and mics run from copies in its directory (`bin`;
-/// trusted is also a pw-link there, if a test puts one): path relative to XDG_CONFIG_HOME, and text.
+/// trusted are also a pw-link and a pw-record there, if a test puts them): path relative to XDG_CONFIG_HOME, and text.
 pub fn dropins() -> Vec<(String, String)> {
-    let executables = [program::executable(), &mic_program(), Path::new("pw-link")]
+    let tools = ["pw-link", "pw-record"].map(Path::new);
+    let executables = [program::executable(), &mic_program(), tools[0], tools[1]]
         .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
     let trusted = Trusted {
         units: Vec::new(),

@@ -1,7 +1,8 @@
 -- Installed by truemute for guard = "enforce" (truemute uninstall removes it). For WirePlumber 0.5; it needs no daemon.
 --
--- Every source but TrueMute's own, and the factories that make nodes which belong to nobody, are
--- hidden from every client that is not trusted. A server that checks links (docs/security.md) then refuses to link them.
+-- Every source but TrueMute's own, what those who may hear a mic could pass it on by, and the factories that make nodes which
+-- belong to nobody, are hidden from every client that is not trusted. A server that checks links (docs/security.md) then
+-- refuses to link them.
 -- Who is trusted is in 61-truemute-guard.conf, and is decided from the process id that the server read from the socket, never
 -- from what a client says of itself.
 
@@ -59,8 +60,10 @@ local function is_trusted (client)
   return pid == own_pid or (pid:match ("^%d+$") and execute ("pid=" .. pid .. "\n" .. check)) == true
 end
 
--- By global id. Trust is decided once, when a client comes: who waits until its process id is another's gains nothing.
+-- By global id; of the trusted, with whom they belong: all connections of one process. Trust is decided once, when a client comes: who waits until its process id is another's gains nothing.
 local trusted, ordinary, hidden = {}, {}, {}
+-- Who of the trusted has something that records or processes.
+local listening = {}
 
 local nodes_om = ObjectManager { Interest { type = "node" } }
 local ports_om = ObjectManager { Interest { type = "port" } }
@@ -81,6 +84,32 @@ local function is_source (node)
   return class:find ("^Audio/Source") ~= nil or class:find ("^Audio/Duplex") ~= nil
 end
 
+local function is_sink (node)
+  return (node.properties ["media.class"] or ""):find ("^Audio/Sink") ~= nil
+end
+
+local function plays (node)
+  return (node.properties ["media.class"] or ""):find ("^Stream/Output/Audio") ~= nil
+end
+
+-- A capture stream has monitors of what it gets. A node without a class is a filter.
+local function listens (node)
+  local class = node.properties ["media.class"] or ""
+  return class == "" or class:find ("^Stream/Input/Audio") ~= nil
+end
+
+-- Whether what comes out of the node may be a mic's sound. Sinks are left out, whose monitors people record on purpose.
+local function may_pass_on (node)
+  local owner = owner_of (node)
+  if is_source (node) then
+    return true
+  end
+  if owner ~= nil and not trusted [owner] then
+    return false
+  end
+  return listens (node) or (plays (node) and owner ~= nil and listening [trusted [owner]] ~= nil)
+end
+
 -- A name alone is anybody's: the owner of the virtual mic and of the source for muted apps is trusted, and the twin has none,
 -- for the server's configuration makes it.
 local function is_ours (node)
@@ -99,7 +128,7 @@ local function hide (client, ids)
   end
 end
 
-local function hide_source (client, node)
+local function hide_node (client, node)
   local node_id = id_of (node)
   -- A client that cannot see its own node loses it.
   if owner_of (node) == id_of (client) then
@@ -114,11 +143,30 @@ local function hide_source (client, node)
   hide (client, ports)
 end
 
+local function add_node (node)
+  if hidden [id_of (node)] or is_ours (node) or not may_pass_on (node) then
+    return
+  end
+  hidden [id_of (node)] = node
+  log:info (node, "node " .. id_of (node) .. " is hidden from ordinary clients")
+  for _, client in pairs (ordinary) do
+    hide_node (client, node)
+  end
+  local process = trusted [owner_of (node)]
+  if process and listens (node) and not listening [process] then
+    listening [process] = true
+    for other in nodes_om:iterate () do
+      if plays (other) then add_node (other) end
+    end
+  end
+end
+
 local function add_client (client)
   local id = id_of (client)
   if is_trusted (client) then
-    trusted [id] = true
+    trusted [id] = client.properties ["pipewire.sec.pid"] or "module " .. id
     log:info (client, "client " .. id .. " is trusted")
+    for node in nodes_om:iterate { Constraint { "client.id", "=", tostring (id) } } do add_node (node) end
     return
   end
   ordinary [id] = client
@@ -131,18 +179,7 @@ local function add_client (client)
   end
   hide (client, factories)
   for _, node in pairs (hidden) do
-    hide_source (client, node)
-  end
-end
-
-local function add_node (node)
-  if not is_source (node) or is_ours (node) then
-    return
-  end
-  hidden [id_of (node)] = node
-  log:info (node, "source " .. id_of (node) .. " is hidden from ordinary clients")
-  for _, client in pairs (ordinary) do
-    hide_source (client, node)
+    hide_node (client, node)
   end
 end
 
@@ -162,6 +199,9 @@ local function add_link (link)
     Constraint { "object.id", "=", tonumber (link.properties ["link.input.node"]) }
   }
   local owner = listener and owner_of (listener)
+  if source and listener and is_sink (listener) and not is_source (source) then
+    return
+  end
   if source and listener and not trusted [owner] and (owner == nil or owner ~= owner_of (source)) then
     log:notice (link, "a link from source " .. id_of (source) .. " is cut: node " .. id_of (listener) ..
         " belongs to nobody who may hear it")
@@ -183,7 +223,7 @@ SimpleEventHook {
   },
   execute = function (event)
     local target, listener = event:get_data ("target"), event:get_subject ()
-    if not target or not hidden [tonumber (target.properties ["node.id"])]
+    if not target or listener.properties ["item.node.direction"] ~= "input" or not hidden [tonumber (target.properties ["node.id"])]
         or trusted [tonumber (listener.properties ["client.id"])] then
       return
     end

@@ -61,6 +61,11 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("claims to be the daemon", native::impostor),
     attempt("links by guessed ids", native::links_by_ids),
     attempt("links every port there is", native::links_every_port),
+    attempt(
+        "monitor of a trusted capture stream",
+        programs::trusted_streams_monitor,
+    ),
+    attempt("output of a trusted filter", native::trusted_filter),
     attempt("stream moved by metadata", native::moved_by_metadata),
     attempt("default source changed", native::default_changed),
     attempt("lingering adapter", native::lingering_adapter),

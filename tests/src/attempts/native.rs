@@ -144,6 +144,41 @@ pub(super) fn links_every_port(ground: &Ground<'_>) -> Result<Heard, String> {
     Ok(ground.listen(&client))
 }
 
+/// What feeds the simulated mic is a filter, of a program that the guard trusts where it is installed.
+pub(super) fn trusted_filter(ground: &Ground<'_>) -> Result<Heard, String> {
+    hears_node(ground, &format!("{}.feeder", ground.mic))
+}
+
+/// A client links itself with the output of a node: by what it sees, or by guessing among what it does not see.
+pub(super) fn hears_node(ground: &Ground<'_>, name: &str) -> Result<Heard, String> {
+    let recorders = Recorders::start(ground.server, Connections::Own)?;
+    let (client, node) = unlinked(ground, &recorders)?;
+    let meddler = Meddler::connect(ground.server);
+    let ports = |of: u32, output: bool| {
+        let mut ports = meddler.ports().into_iter();
+        ports.find_map(|(id, port)| (port.node == of && port.output == output).then_some(id))
+    };
+    meddler.look_until(ground.patience, |_| ports(node, false).is_some());
+    let input = ports(node, false).ok_or("the client has no port")?;
+    let wanted = || {
+        let mut nodes = meddler.nodes().into_iter();
+        let (id, _) = nodes.find(|(_, node)| node.name == name)?;
+        ports(id, true)
+    };
+    meddler.look_until(ground.patience / 2, |_| wanted().is_some());
+    match wanted() {
+        Some(output) => meddler.link(output, input),
+        None => {
+            let shown = meddler.nodes();
+            for unseen in (0..200).filter(|id| !shown.contains_key(id)) {
+                meddler.request_link(unseen, None, node, None);
+            }
+        }
+    }
+    meddler.look();
+    Ok(ground.listen(&client))
+}
+
 pub(super) fn moved_by_metadata(ground: &Ground<'_>) -> Result<Heard, String> {
     let recorders = Recorders::start(ground.server, Connections::Own)?;
     let client = recorders.add(RecorderOptions {

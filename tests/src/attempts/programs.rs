@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use truemute_pipewire::rehearsal::Program;
 
-use super::{Ground, Heard};
+use super::{Ground, Heard, native};
 use crate::recorder::wait_until;
+use crate::stage::LIMIT;
 
 /// Runs a program of the server's release, which writes 32-bit samples to the file that is its last argument.
 fn records(
@@ -73,6 +74,32 @@ fn run(ground: &Ground<'_>, program: &str, arguments: &[&str]) -> Result<String,
 }
 
 const F32: [&str; 4] = ["--format", "f32", "--channels", "1"];
+
+/// A program that the guard trusts where it is installed records the mic: what it gets comes out of its monitor too.
+pub(super) fn trusted_streams_monitor(ground: &Ground<'_>) -> Result<Heard, String> {
+    let directory = ground.server.directory();
+    let program = directory.join("bin/pw-record");
+    let mut copy = ground.server.own_command("cp");
+    let copied = copy.arg("/usr/bin/pw-record").arg(&program).status();
+    if !copied.is_ok_and(|status| status.success()) {
+        return Err("there is no pw-record".to_owned());
+    }
+    let file = directory.join("trusted.wav");
+    let mut command = ground.server.own_command(&program);
+    command.args([
+        "--target",
+        ground.mic,
+        "-P",
+        "{ node.name = trusted-stream }",
+    ]);
+    command.arg(&file);
+    let _running = start(command)?;
+    let hears = || fs::read(&file).is_ok_and(|it| it.iter().skip(1000).any(|byte| *byte != 0));
+    if !wait_until(ground.patience.max(LIMIT), hears) {
+        return Err("the trusted program does not hear the mic".to_owned());
+    }
+    native::hears_node(ground, "trusted-stream")
+}
 
 pub(super) fn pw_link(ground: &Ground<'_>) -> Result<Heard, String> {
     let unlinked = [
