@@ -27,6 +27,10 @@ pub const VIRTUAL_MIC: &str = sample::NODE_NAME;
 /// `node.name` of the source that apps record from while they are muted on their own. It is there only while any is.
 pub const SILENT_SOURCE: &str = aside::NODE_NAME;
 
+/// `node.name` of the silent twin, a source of the server's own that `truemute install` sets up: it stands in for the virtual mic,
+/// and for the silent source, while they are not there.
+pub const SILENT_TWIN: &str = "truemute.silent";
+
 /// Doors for the programs in fuzz/ to the parsers of what other processes wrote.
 #[cfg(fuzzing)]
 pub mod fuzzing {

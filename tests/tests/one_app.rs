@@ -117,6 +117,74 @@ fn a_native_app_is_silent_and_the_others_are_not() {
     });
 }
 
+/// The real mic is the default that the user chose: nothing else keeps the app off it while there is no daemon.
+#[test]
+fn a_muted_app_gets_no_real_mic_when_the_daemon_is_killed() {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        let Some(stage) = Stage::set(&scene(*version)) else {
+            return;
+        };
+        let Stage {
+            recorders,
+            mut daemon,
+            mic,
+            server,
+        } = stage;
+        run(&server, "pactl", &["set-default-source", mic.name()]);
+        let streams = [
+            stream(&recorders, Some(VIRTUAL_MIC)),
+            stream(&recorders, None),
+        ];
+        // The second is moved as a volume control does it.
+        go_on(&streams);
+        let node = streams[1].node_id().expect("a node").to_string();
+        run(
+            &server,
+            "pw-metadata",
+            &[&node, "target.object", VIRTUAL_MIC],
+        );
+        daemon.unmute().expect("it unmutes");
+        let all_counted = || {
+            let stats = daemon.clients().expect("the daemon answers");
+            streams.iter().all(|it| {
+                stats
+                    .clients
+                    .iter()
+                    .any(|client| client.stream == it.name())
+            })
+        };
+        assert!(wait_until(LIMIT, all_counted), "{}", daemon.log());
+        let app = figures(&daemon, &streams).remove(0).app;
+        daemon.mute_client(&app).expect("it is muted");
+        let muted_ns = monotonic_ns();
+        for round in 0..3 {
+            go_on(&streams);
+            daemon.stop(Kill::KILL).expect("it ends");
+            go_on(&streams);
+            daemon = program::start(&server, "");
+            daemon.unmute().expect("it unmutes");
+            go_on(&streams);
+            silent_since(&streams, muted_ns, &format!("{version:?}, round {round}"));
+        }
+        daemon.unmute_client(&app).expect("it is unmuted");
+        // From the virtual mic, not from the default.
+        streams
+            .iter()
+            .for_each(|stream| stream_hears(stream, &daemon));
+        daemon.mute().expect("it mutes");
+        let muted_ns = monotonic_ns();
+        go_on(&streams);
+        silent_since(&streams, muted_ns, &format!("{version:?}, back"));
+        drop((streams, recorders, mic));
+    });
+}
+
+fn run(server: &PrivateServer, program: &str, arguments: &[&str]) {
+    let output = server.command(program).args(arguments).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
 #[test]
 fn an_app_that_links_itself_gets_nothing_and_is_cut_off() {
     each(&[Version::Installed, Version::Debian13], |version| {
@@ -269,10 +337,16 @@ fn go_on(streams: &[Recorder]) {
 }
 
 fn silent_so_far(streams: &[Recorder], when: &str) {
+    silent_since(streams, 0, when);
+}
+
+fn silent_since(streams: &[Recorder], from_ns: u64, when: &str) {
     for stream in streams {
-        let cycles = stream.tape().cycles_from(0);
+        let mut cycles = stream.tape().cycles_from(0);
+        cycles.retain(|cycle| cycle.nsec >= from_ns);
         let loud = cycles.iter().filter(|cycle| !cycle.is_zero()).count();
-        assert_eq!(loud, 0, "{when}: of {} cycles", cycles.len());
+        let name = stream.name();
+        assert_eq!(loud, 0, "{when}: {name}, of {} cycles", cycles.len());
     }
 }
 

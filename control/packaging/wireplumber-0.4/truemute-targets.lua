@@ -3,24 +3,26 @@
 -- While no daemon serves TrueMute Microphone, the silent twin stands in for it:
 -- * as the default source, if TrueMute Microphone was chosen as the default: the twin is kept as the choice before it;
 -- * for capture streams that name it, were moved to it, or were moved to it when they last ran: by the same metadata with
---   which a volume control moves them. They are moved back when it is there again.
+--   which a volume control moves them. They are moved back when it is there again;
+-- * for capture streams that the daemon moved to its source for muted apps, in the same way.
 -- WirePlumber 0.4 has no hooks, so all this comes after its own decisions. Everything else goes where it would have it go.
 
 local VIRTUAL_MIC = "truemute.mic"
 local TWIN = "truemute.silent"
+local ASIDE = "truemute.aside"
 local DEFAULT = "default.configured.audio.source"
 
 local metadata_om = ObjectManager {
   Interest { type = "metadata", Constraint { "metadata.name", "=", "default" } },
 }
 local sources_om = ObjectManager {
-  Interest { type = "node", Constraint { "node.name", "c", VIRTUAL_MIC, TWIN, type = "pw-global" } },
+  Interest { type = "node", Constraint { "node.name", "c", VIRTUAL_MIC, ASIDE, TWIN, type = "pw-global" } },
 }
--- The session manager's own view of the virtual mic, which a stream can be linked to only when that is active.
+-- The session manager's own view of the daemon's sources, which a stream can be linked to only when that is active.
 local ready_om = ObjectManager {
   Interest {
     type = "SiLinkable",
-    Constraint { "node.name", "=", VIRTUAL_MIC },
+    Constraint { "node.name", "c", VIRTUAL_MIC, ASIDE },
     Constraint { "active-features", "!", 0, type = "gobject" },
   },
 }
@@ -28,7 +30,7 @@ local streams_om = ObjectManager {
   Interest { type = "node", Constraint { "media.class", "=", "Stream/Input/Audio", type = "pw-global" } },
 }
 
--- Streams that we moved to the twin, by id.
+-- Streams that we moved to the twin, by id: the name of the source where they belong.
 local moved = {}
 -- Streams that somebody else moved to the virtual mic, by id.
 local chosen = {}
@@ -37,6 +39,10 @@ local stored = {}
 
 local function source (name)
   return sources_om:lookup { Constraint { "node.name", "=", name, type = "pw" } }
+end
+
+local function is_ready (name)
+  return source (name) and ready_om:lookup { Constraint { "node.name", "=", name } }
 end
 
 local function stored_key (props)
@@ -48,42 +54,56 @@ local function stored_key (props)
   end
 end
 
-local function wants_virtual_mic (id, node)
+-- The name of the daemon's source where a stream belongs, if it belongs to one.
+local function belongs (id, node)
   local props, metadata = node.properties, metadata_om:lookup ()
   local wanted = metadata:find (id, "target.object") or metadata:find (id, "target.node")
       or props ["target.object"] or props ["node.target"]
+  if wanted == ASIDE then
+    return ASIDE
+  end
   if chosen [id] or wanted then
-    return chosen [id] or wanted == VIRTUAL_MIC
+    return (chosen [id] or wanted == VIRTUAL_MIC) and VIRTUAL_MIC
   end
   local key = stored_key (props)
   if key and State ("restore-stream"):load () [key] == VIRTUAL_MIC then
     stored [key] = true
   end
   chosen [id] = key and stored [key]
-  return chosen [id]
+  return chosen [id] and VIRTUAL_MIC
+end
+
+local function to_twin (node, home)
+  local id, metadata = node ["bound-id"], metadata_om:lookup ()
+  Log.info (node, "no " .. home .. ": to the silent twin")
+  moved [id] = home
+  -- By name, not by number: a number would be stored as if a person had moved the stream, and restored another day.
+  metadata:set (id, "target.object", "Spa:String", TWIN)
 end
 
 local function place (node)
   local id, metadata = node ["bound-id"], metadata_om:lookup ()
-  local mic = source (VIRTUAL_MIC)
   if not metadata or not source (TWIN) then
     return
   end
-  if mic and ready_om:lookup () then
+  local home = moved [id] or belongs (id, node)
+  if not home then
+    return
+  end
+  if is_ready (home) then
     if moved [id] then
-      Log.info (node, "back to the virtual mic")
-      if chosen [id] then
-        metadata:set (id, "target.object", "Spa:Id", mic.properties ["object.serial"])
+      Log.info (node, "back to " .. home)
+      moved [id] = nil
+      if home == ASIDE then
+        metadata:set (id, "target.object", "Spa:String", ASIDE)
+      elseif chosen [id] then
+        metadata:set (id, "target.object", "Spa:Id", source (VIRTUAL_MIC).properties ["object.serial"])
       else
         metadata:set (id, "target.object", nil, nil)
       end
-      moved [id] = nil
     end
-  elseif not moved [id] and wants_virtual_mic (id, node) then
-    Log.info (node, "no virtual mic: to the silent twin")
-    moved [id] = true
-    -- By name, not by number: a number would be stored as if a person had moved the stream, and restored another day.
-    metadata:set (id, "target.object", "Spa:String", TWIN)
+  elseif not moved [id] then
+    to_twin (node, home)
   end
 end
 
@@ -94,14 +114,25 @@ local function place_all ()
 end
 
 local function note_move (id, key, value)
-  if (key ~= "target.object" and key ~= "target.node") or moved [id] then
+  if key ~= "target.object" and key ~= "target.node" then
+    return
+  end
+  local node = streams_om:lookup { Constraint { "bound-id", "=", id, type = "gobject" } }
+  if value == ASIDE then
+    -- The daemon may ask for its source before that can be linked to.
+    moved [id] = nil
+    if node then
+      place (node)
+    end
+    return
+  end
+  if moved [id] then
     return
   end
   local mic = source (VIRTUAL_MIC)
   local is_mic = mic and value
       and (value == mic.properties ["object.serial"] or value == tostring (mic ["bound-id"]) or value == VIRTUAL_MIC)
   chosen [id] = is_mic or nil
-  local node = streams_om:lookup { Constraint { "bound-id", "=", id, type = "gobject" } }
   local key = node and stored_key (node.properties)
   if key then
     stored [key] = chosen [id]

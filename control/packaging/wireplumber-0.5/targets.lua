@@ -2,11 +2,13 @@
 --
 -- While no daemon serves TrueMute Microphone, the silent twin stands in for it:
 -- * as the default source, wherever TrueMute Microphone would be the default if it were there;
--- * for capture streams that name it, were moved to it, or were moved to it when they last ran.
+-- * for capture streams that name it, were moved to it, or were moved to it when they last ran;
+-- * for capture streams that the daemon moved to its source for muted apps, which ends with it.
 -- Everything else goes where WirePlumber would have it go.
 
 local VIRTUAL_MIC = "truemute.mic"
 local TWIN = "truemute.silent"
+local ASIDE = "truemute.aside"
 
 local lutils = require ("linking-utils")
 local cutils = require ("common-utils")
@@ -136,11 +138,12 @@ SimpleEventHook {
     if wanted == nil then
       wanted = stored_target (si:get_associated_proxy ("node").properties)
     end
-    if wanted == nil or (wanted ~= VIRTUAL_MIC and wanted ~= meant_virtual_mic [si.id]) then
+    if wanted == nil or (wanted ~= VIRTUAL_MIC and wanted ~= ASIDE and wanted ~= meant_virtual_mic [si.id]) then
       return
     end
-    -- It is there if it came back with another number than the stream was moved to.
-    target = find_source (om, VIRTUAL_MIC) or find_source (om, TWIN)
+    -- The virtual mic is there if it came back with another number than the stream was moved to. Who belongs aside does not
+    -- get it.
+    target = wanted ~= ASIDE and find_source (om, VIRTUAL_MIC) or find_source (om, TWIN)
     if target and lutils.canLink (si_props, target) then
       log:info (si, "recording from " .. target.properties ["node.name"])
       si_flags.can_passthrough = false

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// `node.name` of the silent twin.
-pub const SILENT_TWIN: &str = "truemute.silent";
+pub const SILENT_TWIN: &str = truemute_pipewire::SILENT_TWIN;
 
 /// The key of WirePlumber's "default" metadata under which our script for targets says that it runs.
 pub const TARGETS_KEY: &str = "truemute.targets";
@@ -108,7 +108,12 @@ mod tests {
                 panic!("{files:?}")
             };
             assert!(twin.text.contains(&format!("node.name = {SILENT_TWIN}\n")));
-            for name in [SILENT_TWIN, truemute_pipewire::VIRTUAL_MIC, TARGETS_KEY] {
+            for name in [
+                SILENT_TWIN,
+                truemute_pipewire::VIRTUAL_MIC,
+                truemute_pipewire::SILENT_SOURCE,
+                TARGETS_KEY,
+            ] {
                 assert!(script.text.contains(&format!("\"{name}\"")), "{name}");
             }
         }

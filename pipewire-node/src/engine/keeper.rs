@@ -19,6 +19,7 @@ use super::{
     switch::PATIENCE,
 };
 use crate::{
+    SILENT_TWIN, VIRTUAL_MIC,
     aside::{NODE_NAME, SilentCycle, SilentSource},
     count::books::TraceReceiver,
     graph::{model::Model, watch::Watch},
@@ -71,7 +72,8 @@ struct Silent {
 }
 
 struct Kept {
-    /// The target that it had before.
+    /// The target that it had before. Where that is not known, the virtual mic: another daemon moved it from there, or the
+    /// session manager's script keeps it from the real mics until the virtual mic can be linked to.
     former: Option<String>,
     /// [`Model::targets_version`] when we chose ours: until it has grown, the server has not answered.
     written: Option<u64>,
@@ -337,8 +339,9 @@ impl Keeper {
             let records = facts.prop("media.class").starts_with("Stream/Input/Audio")
                 && facts.prop("stream.capture.sink") != "true";
             if records && self.judge(*node, around) == Some(true) {
+                let found = around.model.targets.get(node);
                 let kept = self.streams.entry(*node).or_insert_with(|| Kept {
-                    former: None,
+                    former: found.map(|name| former(name)),
                     written: None,
                     returning_ns: None,
                 });
@@ -352,10 +355,13 @@ impl Keeper {
             let Some(kept) = self.streams.get_mut(&node) else {
                 continue;
             };
-            let target = around.model.targets.get(&node);
-            if muted && target.is_none_or(|name| name != NODE_NAME) {
+            let target = around.model.targets.get(&node).map(String::as_str);
+            // Once it was told ours, it is on the twin only until ours can be linked to.
+            let is_kept = target == Some(NODE_NAME)
+                || (target == Some(SILENT_TWIN) && kept.written.is_some());
+            if muted && !is_kept {
                 if kept.written != Some(version) && around.watch.retarget(node, Some(NODE_NAME)) {
-                    kept.former = target.cloned();
+                    kept.former = target.map(former);
                     kept.written = Some(version);
                 }
             } else if !muted && kept.returning_ns.is_none() {
@@ -452,6 +458,14 @@ impl Keeper {
             .chain(answers.map(|asked| asked.saturating_add(PATIENCE_NS)))
             .chain(returns)
             .min()
+    }
+}
+
+/// Where a stream goes back to that has this target.
+fn former(target: &str) -> String {
+    match target {
+        NODE_NAME | SILENT_TWIN => VIRTUAL_MIC.to_owned(),
+        other => other.to_owned(),
     }
 }
 
