@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use truemute_pipewire::rehearsal::{Format, PrivateServer, Service};
+use truemute::install::parts::SILENT_TWIN;
+use truemute_pipewire::rehearsal::{Format, PrivateServer, Program, Service};
 
 use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard};
 use truemute_tests::guarded::{self, Guard, Guarded, PluggedMic, dropins};
@@ -137,6 +139,59 @@ fn who_waits_for_wireplumber_to_come_back_gets_nothing() {
     stage.server.revive().unwrap();
     let results = try_all(&ground(&stage, PATIENCE), |attempt| attempt.name == "parec");
     assert_eq!(results["parec"].as_ref().unwrap().sound, 0);
+}
+
+/// systemd starts PipeWire and WirePlumber together, and PipeWire's sockets are there before either. Here PipeWire starts when
+/// WirePlumber connects: the latest that it can be.
+#[test]
+fn the_guard_comes_up_when_systemd_has_made_the_sockets() {
+    let Some(options) = guarded::options(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let mut server = PrivateServer::start(options).unwrap();
+    for service in [Service::Pulse, Service::Wireplumber, Service::Pipewire] {
+        server.end(service, Signal::KILL).unwrap();
+    }
+    let sockets = listened(&server);
+    let mut systemd = server.own_command("systemd-socket-activate");
+    for socket in &sockets {
+        let _ = fs::remove_file(socket);
+        systemd.arg("--listen").arg(socket);
+    }
+    for variable in server.env().keys() {
+        systemd.args(["--setenv", variable]);
+    }
+    systemd.arg("/usr/bin/pipewire");
+    let pipewire = Program::start(systemd).unwrap();
+    let listening = || sockets.iter().all(|socket| socket.exists());
+    assert!(wait_until(LIMIT, listening), "{sockets:?}");
+    server.start_program(Service::Wireplumber).unwrap();
+    let program = format!("/proc/{}/comm", pipewire.id());
+    let started = || fs::read_to_string(&program).is_ok_and(|name| name.trim() == "pipewire");
+    assert!(wait_until(LIMIT, started), "{}", server.log());
+    let up = server.wait_for_source(SILENT_TWIN, LIMIT);
+    assert!(up.is_ok_and(|up| up), "{}", server.log());
+    let mic = PluggedMic::plug(&server, "real-mic", 2000);
+    let recorders = Recorders::start(&server, Connections::Own).unwrap();
+    let client = recorders.add(keeping("client", Some(mic.name))).unwrap();
+    assert!(client.wait_for_pulls(10, LIMIT), "{}", server.log());
+    assert_eq!(sound(&client), 0, "{}", server.log());
+}
+
+/// What systemd listens on for PipeWire: in Debian's unit, and in what is installed beside it.
+fn listened(server: &PrivateServer) -> Vec<PathBuf> {
+    let units = server
+        .own_command("sh")
+        .arg("-c")
+        .arg("cat /usr/lib/systemd/user/pipewire.socket $XDG_CONFIG_HOME/systemd/user/pipewire.socket.d/*.conf")
+        .output()
+        .unwrap();
+    let units = String::from_utf8(units.stdout).unwrap();
+    let sockets = units
+        .lines()
+        .filter_map(|line| line.strip_prefix("ListenStream=%t/"))
+        .map(|name| server.directory().join(name));
+    sockets.collect()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What keeps ordinary clients off the real mics where the audio server refuses links (guard = "enforce"): configuration for
-//! PipeWire and a component of WirePlumber 0.5, as they lie in `control/packaging/`.
+//! PipeWire and its socket unit, and a component of WirePlumber 0.5, as they lie in `control/packaging/`.
 
 use std::path::{Path, PathBuf};
 
@@ -30,14 +30,19 @@ impl Trusted {
     }
 }
 
-/// The files. PipeWire and WirePlumber have to be started again after they were written, changed or removed.
-pub fn files(trusted: &Trusted) -> [File; 3] {
+/// The files. PipeWire, its sockets and WirePlumber have to be started again after they were written, changed or removed.
+pub fn files(trusted: &Trusted) -> [File; 4] {
     let units = trusted.units.iter().cloned();
     let executables = trusted
         .executables
         .iter()
         .map(|path| path.to_string_lossy().into_owned());
     [
+        File {
+            base: Base::Config,
+            path: "systemd/user/pipewire.socket.d/61-truemute-guard.conf",
+            text: include_str!("../../packaging/systemd/61-truemute-guard.conf").to_owned(),
+        },
         File {
             base: Base::Config,
             path: "pipewire/pipewire.conf.d/61-truemute-guard.conf",
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_script_calls_the_sources_what_we_call_them() {
-        let [_, _, script] = files(&Trusted::default());
+        let [.., script] = files(&Trusted::default());
         for name in [truemute_pipewire::VIRTUAL_MIC, SILENT_TWIN] {
             assert!(script.text.contains(&format!(" = \"{name}\"\n")), "{name}");
         }
@@ -82,7 +87,7 @@ mod tests {
             units: vec!["truemute.service".to_owned()],
             executables: vec![PathBuf::from("/opt/a \"b\"/c*")],
         };
-        let [_, wireplumber, _] = files(&trusted);
+        let [_, _, wireplumber, _] = files(&trusted);
         let lines = "  trusted.units = [\"truemute.service\"]\n  trusted.executables = [\"/opt/a \\\"b\\\"/c*\"]\n";
         assert!(wireplumber.text.contains(lines), "{}", wireplumber.text);
     }

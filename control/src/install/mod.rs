@@ -110,15 +110,14 @@ pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Instal
             Found::Nothing | Found::Other => changes.push((path, text)),
         }
     }
-    let unit = work.path(&parts::unit(&executable));
-    let new_unit = changes.iter().any(|(path, _)| *path == unit);
     work.write(changes)?;
     // What another version of us, or of the session manager, needed.
     work.remove(stale)?;
+    let new_files = work.changed;
     work.make_default();
     if work.systemd {
-        if new_unit {
-            work.systemctl("Tell systemd of its unit", &["daemon-reload"])?;
+        if new_files {
+            work.systemctl("Tell systemd of what is new", &["daemon-reload"])?;
         }
         if services::systemctl(&["is-enabled", services::UNIT]).is_err() {
             let enable = ["enable", services::UNIT];
