@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{LIMIT, live, muted};
+use super::{LIMIT, live, muted, no_sound};
 use crate::person;
 use crate::recorder::{Apps, Recorder};
 use crate::report::{Seen, Trouble};
@@ -101,7 +101,9 @@ fn enforced_on(mic: &str) -> Seen {
         .iter()
         .any(|it| it.heard(from, monotonic_ns()).sounding == 0)
     {
-        return Err("the apps on TrueMute Microphone have no sound any more".into());
+        return Err(no_sound(
+            "the apps on TrueMute Microphone have no sound any more",
+        ));
     }
     Ok(
         "an app that names the real mic got no sound in 5 s; those on TrueMute Microphone did"

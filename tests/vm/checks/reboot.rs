@@ -35,7 +35,7 @@ pub(crate) fn prepare() -> Seen {
 
 /// All that the early app got is zeros, and the gate is muted; then it works as before.
 pub(crate) fn comes_up_muted() -> Seen {
-    until(LIMIT * 4, person::ready).ok_or("no daemon answers after the reboot")?;
+    until(LIMIT * 8, person::ready).ok_or("no daemon answers after the reboot")?;
     gate("muted")?;
     let apps = Apps::start()?;
     let from = monotonic_ns();
