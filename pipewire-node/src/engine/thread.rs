@@ -111,7 +111,9 @@ pub(super) fn run(
             engine.timer().as_fd(),
         ];
         let all = always.into_iter().chain(engine.device_opened());
-        all.map(|fd| fd.as_raw_fd()).collect()
+        all.chain(engine.mics_listed())
+            .map(|fd| fd.as_raw_fd())
+            .collect()
     };
     let _sources: Vec<_> = sources
         .into_iter()
@@ -153,6 +155,7 @@ pub fn give_mics_back(muted_mics: PathBuf) -> Result<bool, Failure> {
         drop(model);
         stage.round_trip()?;
     }
+    silence.settle();
     Ok(!silence.holds_any())
 }
 

@@ -102,6 +102,10 @@ impl Engine {
         self.parts.guard.device_opened()
     }
 
+    pub(super) fn mics_listed(&self) -> Option<BorrowedFd<'_>> {
+        self.parts.guard.mics_listed()
+    }
+
     /// Does what there is to do; `true` when the thread shall end.
     pub(super) fn turn(&mut self) -> bool {
         self.parts.plan.inbox.begin();

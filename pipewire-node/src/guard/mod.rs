@@ -1,5 +1,5 @@
 //! The guard: who gets a real mic's sound past the gate, and what is done about it. [`reach`] finds them in the graph,
-//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile;
+//! [`bypasses`] keeps their accounts, [`cut`] decides how they are cut off, [`silence`] which real mics are mute meanwhile ([`list`] keeps them);
 //! [`checks`] tells whether the server itself refuses links; [`devices`] looks at what goes round the audio server altogether,
 //! and [`hold`] keeps that out.
 
@@ -8,6 +8,7 @@ pub(crate) mod checks;
 mod cut;
 mod devices;
 mod hold;
+mod list;
 mod reach;
 mod silence;
 
@@ -91,6 +92,11 @@ impl Guard {
         for order in self.silence.keep(&wanted, model, monotonic_ns()) {
             watch.mute(order.node, order.muted, model);
         }
+    }
+
+    /// Readable when [`Guard::keep_silence`] can go on.
+    pub(crate) fn mics_listed(&self) -> Option<BorrowedFd<'_>> {
+        self.silence.listed()
     }
 
     /// Unmutes what was muted here. Says whether an answer of the server is still awaited.

@@ -1,20 +1,20 @@
-//! Mutes real mics themselves and undoes exactly that: what we muted is written down before it is done, so that nobody is left
-//! with a muted mic after a crash of ours. A mic that its user had muted before is left as it is. Decides only; the server is
-//! asked by [`super::Guard`].
+//! Mutes real mics themselves and undoes exactly that: what we mute is on the disk ([`super::list`]) before it is done, so that
+//! nobody is left with a muted mic after a crash of ours. A mic that its user had muted before is left as it is. Decides only;
+//! the server is asked by [`super::Guard`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
+use super::list::{self, List};
 use crate::graph::model::{Flag, Model};
 
 /// So many times within [`WITHIN_NS`] a mic is muted again that somebody else unmutes; after that once in that time.
 const AGAIN_AT_MOST: usize = 20;
 const WITHIN_NS: u64 = 10_000_000_000;
 
-/// The longest list that is read: mics have names of at most a few hundred bytes.
-const MAX_BYTES: u64 = 64 * 1024;
+/// Pause before a list that could not be written is tried again.
+const RETRY_NS: u64 = 5_000_000_000;
 
 /// A mute flag that is to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,24 @@ pub(crate) struct Mute {
 }
 
 /// Which mics are muted by us.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Silence {
-    file: Option<PathBuf>,
+    /// Without one nothing is ever muted.
+    list: Option<List>,
     /// By `node.name`, which a mic keeps when it is plugged in again.
-    ours: BTreeSet<String>,
+    ours: BTreeMap<String, Entry>,
     asked: BTreeMap<u32, Asked>,
-    /// Whether the list could not be written; said once.
-    unwritten: bool,
+    /// No list is tried before, monotonic nanoseconds.
+    retry_ns: u64,
+}
+
+/// A mic in the list.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The number of the list that it came with. Once that or a later one is on the disk, it may be muted.
+    list: u64,
+    /// Whether it was: by us, or by an earlier run.
+    muted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,38 +57,83 @@ struct Asked {
 impl Silence {
     /// Takes up the list that an earlier run has left in `file`. Without a file nothing is ever muted.
     pub(crate) fn remembered(file: Option<PathBuf>) -> Self {
-        let ours = file.as_deref().map(read).unwrap_or_default();
+        let Some(file) = file else {
+            return Self::default();
+        };
+        let before = Entry {
+            list: 0,
+            muted: true,
+        };
+        let names = list::read(&file).into_iter();
+        let list = List::at(file).inspect_err(|error| {
+            tracing::error!("real microphones cannot be muted: {error}");
+        });
         Self {
-            file,
-            ours,
+            list: list.ok(),
+            ours: names.map(|name| (name, before)).collect(),
             ..Self::default()
         }
     }
 
+    /// Readable when [`Silence::keep`] can go on, for a list is on the disk.
+    pub(crate) fn listed(&self) -> Option<BorrowedFd<'_>> {
+        self.list.as_ref().map(List::answered)
+    }
+
+    /// Waits for the disk. Not for a thread that is watched.
+    pub(crate) fn settle(&mut self) {
+        self.list.iter_mut().for_each(List::settle);
+    }
+
     /// What is to be set so that the mics in `wanted` are mute, and those that we muted before and are not in it are not.
     pub(crate) fn keep(&mut self, wanted: &BTreeSet<u32>, model: &Model, now_ns: u64) -> Vec<Mute> {
+        let written = self.hear_writer(now_ns);
         if wanted.is_empty() && self.ours.is_empty() {
             return Vec::new();
         }
         self.asked.retain(|node, _| model.nodes.contains_key(node));
         let mut orders = Vec::new();
+        let (mut listed, mut enter) = (true, Vec::new());
         for (node, name, flag) in flags(model) {
-            if wanted.contains(&node) {
-                if !flag.muted && self.may_mute(name) && self.may_ask(node, true, flag, now_ns) {
-                    orders.push(Mute { node, muted: true });
-                }
-            } else if self.ours.contains(name) {
-                let pending = self.asked.get(&node).is_some_and(|asked| asked.muted);
-                if flag.muted || pending {
-                    if self.may_ask(node, false, flag, now_ns) {
-                        orders.push(Mute { node, muted: false });
-                    }
-                } else {
+            let entry = self.ours.get(name).copied();
+            match entry {
+                None if wanted.contains(&node) && !flag.muted => enter.push(name.to_owned()),
+                None => {}
+                // Somebody else muted it in the meantime, or nobody wants it any more.
+                Some(Entry { muted: false, .. }) if flag.muted || !wanted.contains(&node) => {
                     self.ours.remove(name);
-                    self.asked.remove(&node);
-                    self.write();
+                    listed = false;
+                }
+                Some(entry) if wanted.contains(&node) => {
+                    let may = !flag.muted && entry.list <= written;
+                    if may && self.may_ask(node, true, flag, now_ns) {
+                        let muted = Entry {
+                            muted: true,
+                            ..entry
+                        };
+                        self.ours.insert(name.to_owned(), muted);
+                        orders.push(Mute { node, muted: true });
+                    }
+                }
+                Some(_) => {
+                    let pending = self.asked.get(&node).is_some_and(|asked| asked.muted);
+                    if flag.muted || pending {
+                        if self.may_ask(node, false, flag, now_ns) {
+                            orders.push(Mute { node, muted: false });
+                        }
+                    } else {
+                        self.ours.remove(name);
+                        self.asked.remove(&node);
+                        listed = false;
+                    }
                 }
             }
+        }
+        if now_ns < self.retry_ns {
+            enter.clear();
+        }
+        if !listed || !enter.is_empty() {
+            self.write(enter);
         }
         orders
     }
@@ -88,12 +143,31 @@ impl Silence {
         !self.ours.is_empty()
     }
 
-    fn may_mute(&mut self, name: &str) -> bool {
-        if self.ours.insert(name.to_owned()) && !self.write() {
-            self.ours.remove(name);
-            return false;
+    /// The latest list on the disk. What came with one that could not be written is given up for now.
+    fn hear_writer(&mut self, now_ns: u64) -> u64 {
+        let answer = self.list.as_mut().map(List::answer).unwrap_or_default();
+        if let Some(failed) = answer.failed {
+            let before = self.ours.len();
+            self.ours
+                .retain(|_, entry| entry.muted || entry.list > failed);
+            if self.ours.len() != before {
+                self.retry_ns = now_ns.saturating_add(RETRY_NS);
+            }
         }
-        true
+        answer.written
+    }
+
+    /// Has the list written, with those in `enter` on it.
+    fn write(&mut self, enter: Vec<String>) {
+        let Some(list) = &mut self.list else { return };
+        let mut names: BTreeSet<_> = self.ours.keys().cloned().collect();
+        names.extend(enter.iter().cloned());
+        let entry = Entry {
+            list: list.write(names),
+            muted: false,
+        };
+        self.ours
+            .extend(enter.into_iter().map(|name| (name, entry)));
     }
 
     /// Not while an answer is awaited, and not for ever against somebody who sets it back.
@@ -118,22 +192,6 @@ impl Silence {
         (asked.muted, asked.version) = (muted, flag.version);
         true
     }
-
-    /// Whether the list is on the disk.
-    fn write(&mut self) -> bool {
-        let Some(file) = &self.file else { return false };
-        let written = write(file, &self.ours);
-        if let Err(error) = &written
-            && !self.unwritten
-        {
-            tracing::error!(
-                "{} cannot be written: {error}. Real microphones are not muted, for after a crash nobody would know which to unmute.",
-                file.display()
-            );
-        }
-        self.unwritten = written.is_err();
-        written.is_ok()
-    }
 }
 
 /// The mics whose flags are known.
@@ -144,47 +202,12 @@ fn flags(model: &Model) -> impl Iterator<Item = (u32, &str, Flag)> {
     })
 }
 
-fn read(file: &Path) -> BTreeSet<String> {
-    let bytes = match fs::metadata(file) {
-        Ok(found) if found.is_file() && found.len() <= MAX_BYTES => fs::read(file),
-        Ok(_) => Err(io::Error::other("it is no small file")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
-        Err(error) => Err(error),
-    };
-    let names =
-        bytes.and_then(|bytes| serde_json::from_slice::<Vec<String>>(&bytes).map_err(Into::into));
-    names.map_or_else(
-        |error| {
-            tracing::warn!(
-                "{} cannot be read: {error}. If a microphone stays muted, unmute it in the desktop's sound settings.",
-                file.display()
-            );
-            BTreeSet::new()
-        },
-        BTreeSet::from_iter,
-    )
-}
-
-/// Whole or not at all.
-fn write(file: &Path, names: &BTreeSet<String>) -> io::Result<()> {
-    if names.is_empty() {
-        return match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-    }
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    let mut next = tempfile::NamedTempFile::new_in(folder)?;
-    next.write_all(&serde_json::to_vec(names)?)?;
-    next.as_file().sync_all()?;
-    next.persist(file).map_err(|error| error.error)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::sync::{Arc, Mutex, mpsc};
+
     use crate::graph::model::{Node, NodeState};
 
     struct Stage {
@@ -215,8 +238,16 @@ mod tests {
             stage
         }
 
-        /// One turn, whose orders the server obeys.
+        /// One turn, and another when the list is on the disk. The server obeys.
         fn keep(&mut self, wanted: &[u32], at: u64) -> Vec<Mute> {
+            let mut orders = self.turn(wanted, at);
+            self.silence.settle();
+            orders.extend(self.turn(wanted, at));
+            self.silence.settle();
+            orders
+        }
+
+        fn turn(&mut self, wanted: &[u32], at: u64) -> Vec<Mute> {
             let wanted = wanted.iter().copied().collect();
             let orders = self.silence.keep(&wanted, &self.model, at);
             for order in &orders {
@@ -230,7 +261,7 @@ mod tests {
         }
 
         fn on_disk(&self) -> BTreeSet<String> {
-            read(&self.file)
+            list::read(&self.file)
         }
     }
 
@@ -269,6 +300,8 @@ mod tests {
     fn an_unmute_overtakes_a_mute_that_the_server_has_not_answered() {
         let mut stage = Stage::new(&[(1, false)]);
         let wanted = BTreeSet::from([1]);
+        assert_eq!(stage.silence.keep(&wanted, &stage.model, 0), []);
+        stage.silence.settle();
         let asked = stage.silence.keep(&wanted, &stage.model, 0);
         assert_eq!(
             asked,
@@ -311,19 +344,56 @@ mod tests {
         let mut stage = Stage::new(&[(1, false)]);
         fs::write(stage.file.parent().expect("a folder"), "in the way").expect("written");
         assert_eq!(stage.keep(&[1], 0), []);
-        stage.silence.file = None;
+        assert!(!stage.silence.holds_any());
+        stage.silence.list = None;
         assert_eq!(stage.keep(&[1], 0), []);
         assert!(!stage.silence.holds_any());
     }
 
     #[test]
-    fn a_list_of_nonsense_is_no_list() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("list");
-        for text in ["", "{}", "[1]", "[\"mic\"", "\u{0}"] {
-            fs::write(&file, text).expect("written");
-            assert!(read(&file).is_empty(), "{text:?}");
+    fn a_disk_that_hangs_is_not_waited_for_and_nothing_is_muted_meanwhile() {
+        let mut stage = Stage::new(&[(1, false), (2, false)]);
+        let (go_on, told) = mpsc::channel::<bool>();
+        let (told, stored) = (Mutex::new(told), Arc::new(Mutex::new(BTreeSet::new())));
+        let list = List::with({
+            let stored = stored.clone();
+            Arc::new(move |names| {
+                let works = told.lock().expect("ours").recv().expect("the test");
+                *stored.lock().expect("ours") = names.clone();
+                works
+                    .then_some(())
+                    .ok_or_else(|| std::io::Error::other("full"))
+            })
+        });
+        stage.silence.list = Some(list.expect("a descriptor"));
+        let names = || stored.lock().expect("ours").clone();
+        let mute = |node| Mute { node, muted: true };
+        for _ in 0..3 {
+            assert_eq!(stage.turn(&[1], 0), []);
         }
-        assert!(read(folder.path()).is_empty());
+        assert!(names().is_empty());
+        go_on.send(true).expect("it writes");
+        stage.silence.settle();
+        assert_eq!(names(), BTreeSet::from(["mic-1".to_owned()]));
+        assert_eq!(stage.turn(&[1], 0), [mute(1)]);
+        // What its user mutes while the list is written stays the user's.
+        assert_eq!(stage.turn(&[1, 2], 0), []);
+        stage.model.set_flag(2, true);
+        go_on.send(true).expect("it writes");
+        stage.silence.settle();
+        assert_eq!(stage.turn(&[1, 2], 0), []);
+        go_on.send(true).expect("it writes");
+        stage.silence.settle();
+        assert_eq!(names(), BTreeSet::from(["mic-1".to_owned()]));
+        // What could not be written is tried again, but not in each turn.
+        stage.model.set_flag(2, false);
+        assert_eq!(stage.turn(&[1, 2], 0), []);
+        go_on.send(false).expect("it writes");
+        stage.silence.settle();
+        assert_eq!(stage.turn(&[1, 2], 0), []);
+        assert_eq!(stage.turn(&[1, 2], RETRY_NS), []);
+        go_on.send(true).expect("it writes");
+        stage.silence.settle();
+        assert_eq!(stage.turn(&[1, 2], RETRY_NS), [mute(2)]);
     }
 }
