@@ -36,6 +36,8 @@ local moved = {}
 local chosen = {}
 -- Keys under which WirePlumber stores for streams that they were moved to the virtual mic. It forgets that when we move one.
 local stored = {}
+-- How often streams were kept from following the default, by id.
+local insisted = {}
 
 local function source (name)
   return sources_om:lookup { Constraint { "node.name", "=", name, type = "pw" } }
@@ -113,6 +115,27 @@ local function place_all ()
   end
 end
 
+-- Where a stream that names the virtual mic comes before that can be linked to, WirePlumber links it to the default, and then
+-- writes that it is to follow the default for good: whatever it names. That is taken back, unless the virtual mic is the default.
+local function insist (node)
+  local id, metadata, props = node ["bound-id"], metadata_om:lookup (), node.properties
+  local value = metadata:find (0, "default.audio.source")
+  local default = value and Json.Raw (value)
+  default = default and default:is_object () and default:parse () ["name"]
+  local tries = insisted [id] or 0
+  -- A stream that can be linked to none of ours would have us do this for ever.
+  if (props ["target.object"] or props ["node.target"]) ~= VIRTUAL_MIC or metadata:find (id, "target.object")
+      or default == VIRTUAL_MIC or not source (TWIN) or tries >= 10 then
+    return
+  end
+  Log.info (node, "not to follow the default")
+  insisted [id] = tries + 1
+  metadata:set (id, "target.node", nil, nil)
+  if not moved [id] and not is_ready (VIRTUAL_MIC) then
+    to_twin (node, VIRTUAL_MIC)
+  end
+end
+
 local function note_move (id, key, value)
   if key ~= "target.object" and key ~= "target.node" then
     return
@@ -125,6 +148,9 @@ local function note_move (id, key, value)
       place (node)
     end
     return
+  end
+  if key == "target.node" and value == "-1" and node then
+    insist (node)
   end
   if moved [id] then
     return
@@ -185,6 +211,7 @@ end)
 streams_om:connect ("object-removed", function (_, node)
   moved [node ["bound-id"]] = nil
   chosen [node ["bound-id"]] = nil
+  insisted [node ["bound-id"]] = nil
 end)
 
 metadata_om:activate ()

@@ -6,6 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::PrivateServer;
+use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::wait_until;
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Stage, each};
@@ -85,6 +86,32 @@ fn whoever_was_moved_to_the_virtual_mic_stays_there() {
         };
         come_and_go(stage, second, &when);
     });
+}
+
+/// What WirePlumber 0.4 writes of a stream that comes before the virtual mic can be linked to: it is to follow the default.
+#[test]
+fn whoever_names_the_virtual_mic_does_not_follow_another_default() {
+    let Some(stage) = Stage::set(&installed(Version::Installed)) else {
+        return;
+    };
+    choose_default(&stage.server, stage.mic.name());
+    let clients = Clients::native(&stage.recorders, &[Wants::VirtualMic]);
+    clients.are_back(&stage.daemon);
+    let meddler = Meddler::connect(&stage.server);
+    let (node, _) = meddler.node("native-VirtualMic").expect("the client");
+    let metadata = |arguments: &[&str]| {
+        let mut command = stage.server.command("pw-metadata");
+        let output = command.arg("--").arg(node.to_string()).args(arguments);
+        let output = output.output().expect("pw-metadata runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for _ in 0..3 {
+        metadata(&["target.node", "-1", "Spa:Id"]);
+        let taken_back = wait_until(LIMIT, || !metadata(&[]).contains("target.node"));
+        assert!(taken_back, "{}", metadata(&[]));
+    }
+    clients.are_back(&stage.daemon);
 }
 
 /// Moves the only PulseAudio client.
