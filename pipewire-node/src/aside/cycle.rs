@@ -70,7 +70,6 @@ impl SilentCycle {
             rate: block.rate,
             live: false,
             flagged: false,
-            unseen_since_ns: None,
         };
         let this = match &self.last {
             Some((last, _)) => last.followed_by(block, shown, now).0,

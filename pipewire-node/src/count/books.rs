@@ -20,11 +20,8 @@ pub(crate) struct CycleFacts {
     pub(crate) rate: u32,
     /// Whether the gate let sound through.
     pub(crate) live: bool,
-    /// Whether the cycle was out of the ordinary: a jump of the position, an xrun of ours.
+    /// Whether the cycle was out of the ordinary: a jump of the position, a change of the clock, an xrun of ours.
     pub(crate) flagged: bool,
-    /// The driver changed, and may have run a cycle before this one without us: a client that was signalled at this time
-    /// (monotonic nanoseconds) or later ran in it too, and that pull cannot be told from the one before.
-    pub(crate) unseen_since_ns: Option<u64>,
 }
 
 /// Whose pulls are counted where.
@@ -172,7 +169,6 @@ mod tests {
         rate: 48_000,
         live: true,
         flagged: false,
-        unseen_since_ns: None,
     };
 
     #[test]

@@ -154,7 +154,6 @@ impl Followed {
                 rate: cycle.rate,
                 live: false,
                 flagged: false,
-                unseen_since_ns: None,
             };
             let got = got.copied().unwrap_or(nothing);
             books.pull(&mut self.account, told.finish_ns, &got, late || got.flagged);
@@ -213,7 +212,6 @@ mod tests {
                 rate: 48_000,
                 live,
                 flagged: false,
-                unseen_since_ns: None,
             });
             let follower = |node_id, n: u64| Follower {
                 node_id,

@@ -93,7 +93,9 @@ impl PeerTable {
             .iter()
             .position(|entry| entry.peer.node_id == node_id)?;
         let mut entry = self.entries.swap_remove(at);
-        entry.scan(None, delivered, books);
+        if let Some(delivered) = delivered {
+            entry.scan(u64::MAX, delivered, Some(delivered), books);
+        }
         Some(entry.peer)
     }
 
@@ -105,7 +107,9 @@ impl PeerTable {
         books: &mut Books<'_, N>,
     ) {
         for entry in &mut self.entries {
-            entry.scan(None, delivered, books);
+            if let Some(delivered) = delivered {
+                entry.scan(u64::MAX, delivered, Some(delivered), books);
+            }
             entry.fresh = true;
         }
     }
@@ -120,45 +124,38 @@ impl PeerTable {
         books: &mut Books<'_, N>,
     ) {
         for entry in &mut self.entries {
-            entry.scan(Some(this), delivered, books);
+            entry.scan(this.started_ns, this, delivered, books);
             entry.served = true;
         }
     }
 }
 
 impl Entry {
-    /// `this` is the cycle that begins, if one does.
     fn scan<const N: usize>(
         &mut self,
-        this: Option<&CycleFacts>,
+        started_ns: u64,
+        this: &CycleFacts,
         delivered: Option<&CycleFacts>,
         books: &mut Books<'_, N>,
     ) {
-        let Some(known) = this.or(delivered) else {
-            return;
-        };
         let now = self.peer.record.read();
         // A cycle from before the link took from another source.
         let pulled = now.finish_ns != self.finish_ns && now.awake_ns >= self.peer.joined_ns;
         // The state cannot tell: the driver has reset it for this cycle by now. The times can.
         let in_flight = now.signal_ns > now.finish_ns;
         let newly_late = in_flight && now.signal_ns != self.late_signal_ns;
-        // It began and ended in this cycle, before us: what it did in the last one is not known any more. (One that merely took
-        // until now was signalled before.)
-        let ahead = pulled && this.is_some_and(|it| now.signal_ns > it.started_ns);
-        let unseen_since_ns = this.and_then(|it| it.unseen_since_ns);
-        let between = pulled && unseen_since_ns.is_some_and(|since| now.signal_ns >= since);
+        let after_the_start = pulled && now.finish_ns > started_ns;
         let stumbled = now.xruns != self.xruns;
         let irregular = pulled && (delivered.is_some_and(|cycle| cycle.flagged) || self.late);
         // Before our first cycle with it the peer may have run more than once (seen with 1.4.2 when we start together, also
         // after a pause: 7 of 148 pulls lost over 12 of them).
         let unseen = pulled && self.fresh;
-        let flagged = newly_late || ahead || between || stumbled || irregular || unseen;
+        let flagged = newly_late || after_the_start || stumbled || irregular || unseen;
         if pulled {
             // A link can run its target once before our first delivery to it: that got nothing of ours, so silence.
             let nothing = CycleFacts {
                 live: false,
-                ..*known
+                ..*this
             };
             let cycle = delivered.filter(|_| self.served).unwrap_or(&nothing);
             books.pull(&mut self.peer.account, now.finish_ns, cycle, flagged);

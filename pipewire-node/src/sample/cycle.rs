@@ -322,7 +322,6 @@ impl Cycle {
             rate: block.rate,
             live: false,
             flagged: false,
-            unseen_since_ns: None,
         };
         match &self.last {
             Some(last) => last.followed_by(block, shown, now),

@@ -231,7 +231,6 @@ impl RealTime {
             rate: 48_000,
             live: self.cycle.is_multiple_of(2),
             flagged: false,
-            unseen_since_ns: None,
         };
         let mut books = Books {
             ledger: &self.ledger,
