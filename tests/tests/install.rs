@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use rustix::process::Signal;
 use truemute::install::parts::SILENT_TWIN;
+use truemute::protocol::GateState;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
     MicOptions, PrivateServer, ServerOptions, Service, SimulatedMic,
 };
-use truemute_tests::recorder::wait_until;
+use truemute_tests::guarded::PluggedMic;
+use truemute_tests::recorder::{Connections, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, each};
 use truemute_tests::truemute as program;
@@ -137,6 +140,165 @@ fn a_file_of_somebody_else_is_left_alone() {
     assert_eq!(configuration(&server), before);
     let output = truemute(&server, &["install", "--restart"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_installed_guard_keeps_apps_off_the_mic_until_it_goes() {
+    let Some(options) = Version::Debian13.options(ServerOptions::default()) else {
+        return;
+    };
+    let mut server = PrivateServer::start(options).unwrap_or_else(|error| panic!("{error}"));
+    let mic = server.directory().join("bin/simulated-mic");
+    let settings = format!("guard = \"enforce\"\ntrusted_processors = [{mic:?}]\n");
+    configure(&server, &settings);
+    let said = good(&server, &["install"]);
+    assert!(said.contains("end PipeWire and WirePlumber both"), "{said}");
+    server.end(Service::Pipewire, Signal::TERM).unwrap();
+    server.revive().unwrap_or_else(|error| panic!("{error}"));
+
+    let mic = PluggedMic::plug(&server, "real-mic", 2000);
+    let mut daemon = program::start(&server, &settings);
+    daemon.unmute().unwrap();
+    let live = program::wait_for(&daemon, LIMIT, |status| {
+        status.gate == GateState::Live && status.real_mic.name == mic.name
+    });
+    live.unwrap_or_else(|status| panic!("{status}\n{}", server.log()));
+    let recorders = Recorders::start(&server, Connections::Own).unwrap();
+    let app = recorders.add(RecorderOptions {
+        target: Some(mic.name.clone()),
+        ..RecorderOptions::default()
+    });
+    let app = app.unwrap();
+    let heard = app.wait_for_sound(true, 0, LIMIT);
+    assert!(heard.is_some(), "{}\n{}", daemon.log(), server.log());
+    let counted = program::wait_for(&daemon, LIMIT, |status| status.clients == 1);
+    let counted = counted.unwrap_or_else(|status| panic!("{status}"));
+    assert_eq!(counted.bypasses, [], "what it hears came through the gate");
+    let sources = pactl(&server, &["list", "short", "sources"]);
+    assert!(sources.contains(VIRTUAL_MIC), "{sources}");
+    assert!(!sources.contains(&mic.name), "{sources}");
+    let found = doctor(&server);
+    assert!(
+        found.contains("Apps are kept off the real mics: "),
+        "{found}"
+    );
+    drop(app);
+    drop(recorders);
+
+    daemon.stop(Signal::TERM).unwrap();
+    let said = good(&server, &["uninstall"]);
+    assert!(said.contains("end PipeWire and WirePlumber both"), "{said}");
+    drop(mic);
+    server.end(Service::Pipewire, Signal::TERM).unwrap();
+    server.revive().unwrap_or_else(|error| panic!("{error}"));
+    let mic = PluggedMic::plug(&server, "real-mic", 2000);
+    default_becomes(&server, &mic.name);
+}
+
+#[test]
+fn the_guard_goes_only_with_a_restart() {
+    let server = PrivateServer::start(ServerOptions::default()).unwrap();
+    let systemd = Systemd::pretend(&server);
+    let config = server.directory().join("config");
+    let guard = config.join("pipewire/pipewire.conf.d/61-truemute-guard.conf");
+    configure(&server, "guard = \"enforce\"\n");
+    let output = systemd.truemute(&["install"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("end PipeWire and WirePlumber both"), "{said}");
+    assert!(guard.exists());
+    let trusted = config.join("wireplumber/wireplumber.conf.d/61-truemute-guard.conf");
+    let trusted = fs::read_to_string(trusted).unwrap();
+    assert!(
+        trusted.contains("trusted.units = [\"truemute.service\"]\n  trusted.executables = []\n"),
+        "{trusted}"
+    );
+
+    let before = configuration(&server);
+    for arguments in [&["install"][..], &["uninstall"]] {
+        configure(&server, "guard = \"report\"\n");
+        let dry = [arguments, &["--dry-run"]].concat();
+        assert!(systemd.truemute(&dry).status.success());
+        let refused = systemd.truemute(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains("again with --restart"), "{said}");
+        configure(&server, "guard = \"enforce\"\n");
+        assert_eq!(configuration(&server), before, "{arguments:?}");
+    }
+    configure(&server, "guard = \"report\"\n");
+    let output = systemd.truemute(&["install", "--restart"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!guard.exists());
+    let servers = "pipewire.socket pipewire-pulse.socket pipewire.service wireplumber.service pipewire-pulse.service";
+    let verbs = [format!("stop {servers}"), format!("start {servers}")];
+    assert_eq!(systemd.stopped_and_started(), verbs);
+}
+
+#[test]
+fn the_audio_server_is_started_again_whatever_cannot_be_read() {
+    let server = PrivateServer::start(ServerOptions::default()).unwrap();
+    let systemd = Systemd::pretend(&server);
+    // Only WirePlumber 0.5 has a file there.
+    let unreadable = "state/wireplumber/stream-properties";
+    fs::create_dir_all(server.directory().join(unreadable)).unwrap();
+    let output = systemd.truemute(&["uninstall", "--restart"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("cannot be read"), "{said}");
+    let asked = systemd.stopped_and_started();
+    let verbs: Vec<_> = asked.iter().filter_map(|it| it.split(' ').next()).collect();
+    assert_eq!(verbs, ["stop", "start"]);
+}
+
+/// In the place of systemctl, a program that agrees to everything and writes down what it was asked; beside it a wireplumber
+/// that calls itself 0.5.
+struct Systemd<'a> {
+    server: &'a PrivateServer,
+    directory: PathBuf,
+}
+
+impl<'a> Systemd<'a> {
+    fn pretend(server: &'a PrivateServer) -> Self {
+        let directory = server.directory().join("pretended");
+        fs::create_dir(&directory).unwrap();
+        let log = directory.join("log");
+        let systemctl = format!("#!/bin/sh\necho \"$*\" >> '{}'\n", log.display());
+        let wireplumber = "#!/bin/sh\necho Linked with libwireplumber 0.5.8\n";
+        for (name, text) in [
+            ("systemctl", systemctl.as_str()),
+            ("wireplumber", wireplumber),
+        ] {
+            let path = directory.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { server, directory }
+    }
+
+    fn truemute(&self, arguments: &[&str]) -> Output {
+        let mut command = self.server.native_command(program::executable()).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.directory.display()));
+        command.args(arguments).output().expect("truemute runs")
+    }
+
+    /// What was asked of the audio server's units.
+    fn stopped_and_started(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.join("log")).unwrap();
+        let asked = log.lines().filter_map(|line| line.strip_prefix("--user "));
+        asked
+            .filter(|line| line.starts_with("stop ") || line.starts_with("start "))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// The user's own settings.
+fn configure(server: &PrivateServer, text: &str) {
+    let path = server.directory().join("config/truemute/config.toml");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
 }
 
 fn truemute(server: &PrivateServer, arguments: &[&str]) -> Output {

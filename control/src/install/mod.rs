@@ -83,6 +83,11 @@ pub enum InstallError {
         "There is no systemd of this user that could start PipeWire again. Start it again by hand, without --restart."
     )]
     NoSystemd,
+    /// The guard's files are to go, and only a restart makes that whole.
+    #[error(
+        "PipeWire serves nobody without the guard once it has read it, so that there may be no sound when the guard's files are removed. Run this again with --restart, which starts PipeWire and WirePlumber again together."
+    )]
+    NeedsRestart,
     /// To uninstall would end the lock.
     #[error(
         "TrueMute is locked, and uninstalling would end that. Run `truemute unlock` first; where a policy locks it, ask the administrator."
@@ -94,7 +99,7 @@ pub enum InstallError {
 /// only what is not as it should be.
 ///
 /// # Errors
-/// See [`InstallError`]. If a file of somebody else's is in the way, nothing is done.
+/// See [`InstallError`]. If a file of somebody else's is in the way, or a restart is needed and not asked for, nothing is done.
 pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     let mut work = Work::begin(options, say)?;
     let executable = std::env::current_exe().map_err(InstallError::NoProgram)?;
@@ -110,6 +115,7 @@ pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Instal
             Found::Nothing | Found::Other => changes.push((path, text)),
         }
     }
+    work.may_remove(&stale)?;
     work.write(changes)?;
     // What another version of us, or of the session manager, needed.
     work.remove(stale)?;
@@ -143,6 +149,7 @@ pub fn uninstall(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Inst
     }
     let mut files = work.places_of(&parts_of_any());
     files.extend(work.record.files.iter().cloned());
+    work.may_remove(&files)?;
     let unit = work.path(&parts::unit(Path::new("")));
     if work.systemd && disk::look(&unit, "").is_ok_and(|it| it == Found::Other) {
         work.systemctl("End the daemon", &["disable", "--now", services::UNIT])?;
@@ -262,6 +269,8 @@ struct Work<'a> {
     record: Record,
     systemd: bool,
     changed: bool,
+    /// Of the guard's files: PipeWire and WirePlumber have to read that together.
+    guard_changed: bool,
 }
 
 impl<'a> Work<'a> {
@@ -281,6 +290,7 @@ impl<'a> Work<'a> {
             places,
             systemd,
             changed: false,
+            guard_changed: false,
         })
     }
 
@@ -307,13 +317,34 @@ impl<'a> Work<'a> {
         files.iter().map(|file| self.path(file)).collect()
     }
 
+    fn guard_files(&self) -> BTreeSet<PathBuf> {
+        self.places_of(&guard::files(&Trusted::default()))
+    }
+
+    /// A PipeWire that has read the guard's files serves nobody without a WirePlumber that has read them. If these were removed and
+    /// WirePlumber alone were started again, as it is after a crash, no app would have sound.
+    fn may_remove(&self, paths: &BTreeSet<PathBuf>) -> Result<(), InstallError> {
+        if self.options.restart || self.options.dry_run || !self.systemd {
+            return Ok(());
+        }
+        for path in self.guard_files().intersection(paths) {
+            let found = disk::look(path, "").map_err(file_error(path))?;
+            if matches!(found, Found::Same | Found::Other) {
+                return Err(InstallError::NeedsRestart);
+            }
+        }
+        Ok(())
+    }
+
     fn remember(&mut self) -> Result<(), InstallError> {
         let path = self.places.record.clone();
         self.record.write(&path).map_err(file_error(&path))
     }
 
     fn write(&mut self, changes: Vec<(PathBuf, String)>) -> Result<(), InstallError> {
+        let guard = self.guard_files();
         for (path, text) in changes {
+            self.guard_changed |= guard.contains(&path);
             if !self.does(&format!("Write {}", path.display())) {
                 continue;
             }
@@ -326,6 +357,7 @@ impl<'a> Work<'a> {
     }
 
     fn remove(&mut self, paths: BTreeSet<PathBuf>) -> Result<(), InstallError> {
+        let guard = self.guard_files();
         for path in paths {
             match disk::look(&path, "").map_err(file_error(&path))? {
                 Found::Nothing => {}
@@ -336,6 +368,7 @@ impl<'a> Work<'a> {
                     ));
                 }
                 Found::Same | Found::Other => {
+                    self.guard_changed |= guard.contains(&path);
                     if self.does(&format!("Remove {}", path.display())) {
                         disk::remove(&path).map_err(file_error(&path))?;
                     }
@@ -463,6 +496,9 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.tell("It takes effect when PipeWire, WirePlumber and the daemon have been started again, which interrupts all sound for a moment.");
+        if self.guard_changed {
+            self.tell("The guard's files changed: end PipeWire and WirePlumber both, then start both. A WirePlumber that is started again alone can leave every app without sound.");
+        }
         if self.systemd {
             let again = if with_daemon { "install" } else { "uninstall" };
             self.tell(&format!("`truemute {again} --restart` does that."));
