@@ -189,6 +189,8 @@ pub(crate) struct Installed {
     pub(crate) foreign: Vec<PathBuf>,
     /// Whether systemd starts the daemon at login; nothing if there is no systemd of this user.
     pub(crate) enabled: Option<bool>,
+    /// Whether systemd has given the daemon up.
+    pub(crate) failed: bool,
 }
 
 /// Looks what is there, and changes nothing.
@@ -201,6 +203,7 @@ pub(crate) fn inspect() -> Result<Installed, InstallError> {
     let systemd = services::are_there();
     let mut installed = Installed {
         enabled: systemd.then(|| services::systemctl(&["is-enabled", services::UNIT]).is_ok()),
+        failed: systemd && services::systemctl(&["is-failed", services::UNIT]).is_ok(),
         ..Installed::default()
     };
     for file in wanted(&executable, systemd)? {

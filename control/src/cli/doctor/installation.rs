@@ -46,6 +46,12 @@ pub(super) fn of_files(installed: &Result<Installed, String>) -> Vec<Finding> {
             "Have the session start `truemute supervise`.",
         ),
     });
+    if installed.failed {
+        findings.push(bad(
+            "The daemon could not start, and systemd does not try again.",
+            "Put right what `journalctl --user -u truemute` says, then run `systemctl --user restart truemute`.",
+        ));
+    }
     findings
 }
 
@@ -84,4 +90,27 @@ pub(super) fn of_graph(graph: &Graph) -> Vec<Finding> {
 /// Looks at the disk and at systemd.
 pub(super) fn look() -> Result<Installed, String> {
     install::inspect().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verdict;
+
+    #[test]
+    fn a_daemon_that_systemd_gave_up_is_bad() {
+        let worst = |failed| {
+            let installed = Installed {
+                enabled: Some(true),
+                failed,
+                ..Installed::default()
+            };
+            of_files(&Ok(installed))
+                .into_iter()
+                .map(|it| it.verdict)
+                .max()
+        };
+        assert_eq!(worst(false), Some(Verdict::Good));
+        assert_eq!(worst(true), Some(Verdict::Bad));
+    }
 }
