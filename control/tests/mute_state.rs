@@ -203,6 +203,24 @@ fn a_lost_server_keeps_the_state_and_comes_back() {
 }
 
 #[test]
+fn before_the_first_connection_nobody_is_told_to_start_a_server() {
+    let server = Scripted::default();
+    server.script().starting = true;
+    let rig = Rig::with(Settings::default(), server);
+    let handle = rig.daemon().handle();
+    let early = handle.switch(Want::Unmute, Origin::Cli).unwrap_err();
+    assert_eq!(early.code, ErrorCode::NoServer);
+    assert!(early.message.contains("still connecting"), "{early:?}");
+    assert!(!early.remedy.contains("Start"), "{early:?}");
+    rig.server.script().starting = false;
+    wait_for("connected", || status(&rig).connected.then_some(()));
+    rig.server.lose_server(u32::MAX);
+    wait_for("lost", || (!status(&rig).connected).then_some(()));
+    let late = handle.switch(Want::Unmute, Origin::Cli).unwrap_err();
+    assert!(late.remedy.contains("Start PipeWire"), "{late:?}");
+}
+
+#[test]
 fn muting_without_a_server_holds_when_it_comes_back() {
     let rig = Rig::start();
     let handle = rig.daemon().handle();

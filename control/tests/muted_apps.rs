@@ -121,3 +121,21 @@ fn it_is_remembered_and_every_backend_is_told() {
     assert_eq!(rig.server.script().muted_apps, muted);
     assert_eq!(muted_apps(&rig), muted);
 }
+
+#[test]
+fn a_slow_look_afterwards_does_not_mute_the_others() {
+    let (rig, app) = with_client();
+    let mut client = rig.client();
+    // Half a second: longer than the actor's word and the lease together.
+    rig.server.script().look_lasts = 10;
+    // Again where a busy machine let the lease run out.
+    wait_for("a gate that stays open", || {
+        client.call(Call::Unmute(Default::default())).unwrap();
+        client
+            .call(Call::MuteClient(of(&app, Origin::Cli)))
+            .unwrap();
+        let gate = rig.daemon().handle().status().unwrap().gate;
+        (gate == GateState::Live).then_some(())
+    });
+    rig.server.script().look_lasts = 0;
+}

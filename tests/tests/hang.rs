@@ -135,7 +135,7 @@ fn a_thread_that_hangs_is_silence_and_then_a_new_daemon() {
         let cycles = client.tape().cycles_from(0);
         let after: Vec<_> = cycles.iter().filter(|it| it.nsec > frozen_ns).collect();
         // A thread that the sound does not pass may hang without silence, until the daemon is killed for it: within 2 s on a
-        // machine that is not overloaded.
+        // machine that is not overloaded. `control/src/daemon/watchdog.rs` has a test of its limits against that.
         let limit_ns = match which {
             Which::Lease => LEASE_NS,
             Which::Actor => LEASE_NS + VOUCH_NS,

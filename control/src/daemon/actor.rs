@@ -1,5 +1,5 @@
 //! The actor: the one thread that holds the mute state and commands the backend. It answers messages one by one and
-//! blocks only in [`Backend::mute`] and [`Backend::unmute`].
+//! blocks only in the backend's methods. What it says of its state and in its answers is in [`super::answers`].
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -7,25 +7,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use truemute_core::observed::{Applied, Event, MutedApp, Snapshot};
 
+use super::answers::{failed, refused};
 use super::feed::{Feed, Note, Publisher, Topic};
 use super::lease::{Lease, VOUCH};
 use super::memory::Keeper;
 use super::observer::Observer;
 use super::shortcut::Shortcut;
 use super::state::{Decision, MuteState, Reason, Want};
-use super::status::{self, Facts};
+use super::status;
 use super::supervisor::Supervisor;
 use super::warned::Warned;
 use super::{GateChange, History, Watchdog};
 use crate::backend::{Backend, BackendError};
 use crate::config::Settings;
 use crate::protocol::{
-    AppSwitched, AppliedHow, AppliedToApp, ErrorCode, ErrorObject, GateState, Locked, Origin,
-    SCHEMA, Status, Switched,
+    AppSwitched, AppliedToApp, ErrorCode, ErrorObject, GateState, Locked, Origin, SCHEMA, Status,
+    Switched,
 };
 
 /// The backend's methods wait at most a second; the actor vouches for itself that long, and a little more, when it calls one.
-const BACKEND_CALL: Duration = Duration::from_millis(1100);
+pub(super) const BACKEND_CALL: Duration = Duration::from_millis(1100);
 
 /// The actor answers at least that often while live.
 const LIVE_TICK: Duration = Duration::from_millis(50);
@@ -244,18 +245,6 @@ impl Actor {
         }
     }
 
-    fn locked(&self) -> ErrorObject {
-        let (by, remedy) = match self.settings.locked {
-            true => (" by the administrator's policy", "Ask the administrator."),
-            false => ("", "Run `truemute unlock`."),
-        };
-        ErrorObject {
-            code: ErrorCode::Locked,
-            message: format!("TrueMute is locked{by} and stays muted."),
-            remedy: remedy.into(),
-        }
-    }
-
     fn remember(&self, ended: bool) {
         let gate = self.state.gate();
         self.memory.remember(gate, ended, &self.muted_apps);
@@ -276,19 +265,20 @@ impl Actor {
             return Err(refused(origin));
         }
         let Some((_, backend)) = self.backend.clone() else {
-            return Err(ErrorObject {
-                message: "There is no audio server, so that nobody is connected.".into(),
-                ..self.no_server()
-            });
+            return Err(self.no_server());
         };
         self.lease.vouch(BACKEND_CALL);
         let outcome = match muted {
             true => backend.mute_app(which),
             false => backend.unmute_app(which),
         };
+        // This call and the next can each take their second; the watchdog's patience is less than both.
+        self.give_sign_of_life();
+        self.lease.vouch(BACKEND_CALL);
+        let look = backend.snapshot();
         self.lease.vouch(VOUCH);
         // Also after a failure: then the backend may hold on to it.
-        if let Ok(look) = backend.snapshot()
+        if let Ok(look) = look
             && look.muted_apps != self.muted_apps
         {
             self.muted_apps = look.muted_apps;
@@ -542,84 +532,7 @@ impl Actor {
         }
     }
 
-    fn status(&self) -> Status {
-        let backend = self
-            .backend
-            .as_ref()
-            .map(|(_, backend)| backend.description());
-        let warnings = self.settings.warnings.iter().chain(&self.warnings);
-        status::status(Facts {
-            gate: self.state.gate(),
-            reason: self.state.reason(),
-            since: self.since,
-            backend,
-            lost: self.lost_generation > 0,
-            look: self.look.as_deref(),
-            locked: self.state.is_locked(),
-            muted_apps: &self.muted_apps,
-            forced: &self.settings.forced,
-            warnings: warnings
-                .chain(&self.trouble)
-                .chain(&self.start_warning)
-                .chain(&self.memory_trouble)
-                .cloned()
-                .chain(self.history.warnings())
-                .collect(),
-        })
-    }
-
-    fn switched(&self, changed: bool, applied: Option<Applied>, received: Instant) -> Switched {
-        let (applied, clock, position) = match applied {
-            Some(Applied::Cycle {
-                clock, position, ..
-            }) => (AppliedHow::Cycle, Some(clock), Some(position)),
-            Some(Applied::Idle { .. }) | None => (AppliedHow::Idle, None, None),
-        };
-        Switched {
-            schema: SCHEMA,
-            gate: self.state.gate(),
-            changed,
-            applied,
-            clock,
-            position,
-            took_us: u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn no_server(&self) -> ErrorObject {
-        ErrorObject {
-            code: ErrorCode::NoServer,
-            message: "There is no audio server to unmute on.".into(),
-            remedy: "Start PipeWire (systemctl --user start pipewire wireplumber), then unmute again; `truemute doctor` says more.".into(),
-        }
-    }
-
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
-}
-
-fn refused(origin: Origin) -> ErrorObject {
-    ErrorObject {
-        code: ErrorCode::Refused,
-        message: format!("The configuration does not let {} unmute.", name(origin)),
-        remedy: "Unmute with `truemute unmute`, or add the origin to unmute_origins in the configuration.".into(),
-    }
-}
-
-fn failed(error: &BackendError) -> ErrorObject {
-    let text = error.to_string();
-    let (message, remedy) = text.split_once(". ").unwrap_or((&text, ""));
-    ErrorObject {
-        code: match error {
-            BackendError::Unknown { .. } => ErrorCode::UnknownClient,
-            _ => ErrorCode::Failed,
-        },
-        message: format!("{message}."),
-        remedy: remedy.to_owned(),
-    }
-}
-
-fn name(origin: Origin) -> String {
-    status::reason_text(Reason::Commanded(origin))
 }

@@ -2,6 +2,7 @@
 //! [`Daemon`] starts and ends it; [`Handle`] is how the API, the hotkey and tests speak to it.
 
 mod actor;
+mod answers;
 pub mod feed;
 mod history;
 mod lease;

@@ -50,3 +50,24 @@ impl Watchdog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::actor::BACKEND_CALL;
+    use crate::supervise::WATCHDOG;
+
+    #[test]
+    fn a_thread_that_hangs_is_killed_within_two_seconds_and_one_that_waits_is_not() {
+        let unit = include_str!("../../packaging/systemd/truemute.service");
+        let limit = format!("WatchdogSec={}ms\n", WATCHDOG.as_millis());
+        assert!(unit.contains(&limit));
+        let period = Watchdog::with_limit(WATCHDOG).period();
+        // The first sign of life after a hang still passes, for the thread's last answer came before. It comes with the first
+        // wake-up that is half a period after the one before; the actor wakes up at least once in a period.
+        let last_sign = period / 2 + period;
+        assert!(last_sign + WATCHDOG <= Duration::from_secs(2));
+        // Before each wait for the backend there is a sign, or there was one less than half a period ago.
+        assert!(period / 2 + BACKEND_CALL < WATCHDOG);
+    }
+}

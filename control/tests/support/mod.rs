@@ -57,6 +57,10 @@ pub struct Script {
     /// Starts that fail before one succeeds.
     pub failing_starts: u32,
     pub starts: u64,
+    /// A start waits until it is not so.
+    pub starting: bool,
+    /// A look lasts for so many renewals of the lease, if they come.
+    pub look_lasts: u64,
     /// What unmute does instead of opening.
     pub unmute_fails: Option<BackendError>,
     /// Unmute waits for a mute from elsewhere, and is overtaken by it.
@@ -96,6 +100,9 @@ impl Scripted {
 
 impl BackendFactory for Scripted {
     fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
+        wait_for("the start to go on", || {
+            (!self.script().starting).then_some(())
+        });
         let mut script = self.script();
         if script.failing_starts > 0 {
             script.failing_starts -= 1;
@@ -198,6 +205,13 @@ impl Backend for ScriptedBackend {
     }
 
     fn snapshot(&self) -> Result<Snapshot, BackendError> {
+        let (began, script) = (Instant::now(), self.server.script());
+        let until = script.renewals + script.look_lasts;
+        drop(script);
+        // No look takes longer than a second.
+        while self.server.script().renewals < until && began.elapsed().as_millis() < 900 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let script = self.server.script();
         let state = match (script.mic_missing, script.open) {
             (true, _) => MicState::Missing,
@@ -372,7 +386,7 @@ impl Rig {
     }
 
     fn in_directory(dir: TempDir, settings: Settings, server: Scripted) -> Rig {
-        let connects = server.script().failing_starts == 0;
+        let connects = server.script().failing_starts == 0 && !server.script().starting;
         let file = dir.path().join("gate.json");
         let socket = dir.path().join("run/api.sock");
         let own = OwnSocket::bind(&socket).unwrap();
