@@ -116,28 +116,79 @@ impl Delivery for SilentCycle {
         if buffer.is_null() {
             return;
         }
-        // SAFETY: the buffer is ours until it is queued; each data is mapped for `maxsize` bytes (MAP_BUFFERS), and has its
-        // chunk.
+        // SAFETY: the buffer is ours until it is queued; each data is mapped for `maxsize` bytes (MAP_BUFFERS), and has its chunk.
         unsafe {
             let frames = match (*buffer).requested {
                 0 => u64::from(block.frames),
                 requested => requested,
             };
-            let spa_buffer = &*(*buffer).buffer;
-            for index in 0..spa_buffer.n_datas as usize {
-                let data = &*spa_buffer.datas.add(index);
-                let bytes = (frames * size_of::<f32>() as u64).min(u64::from(data.maxsize));
-                if !data.data.is_null() {
-                    ptr::write_bytes(data.data.cast::<u8>(), 0, bytes as usize);
-                }
-                let chunk = &mut *data.chunk;
-                chunk.offset = 0;
-                chunk.size = bytes as u32;
-                chunk.stride = size_of::<f32>() as i32;
-                // Why it is marked as empty: see `sample/cycle.rs`.
-                chunk.flags = spa_sys::SPA_CHUNK_FLAG_EMPTY as i32;
-            }
+            write_zeros(&*(*buffer).buffer, frames);
             pw_sys::pw_stream_queue_buffer(self.stream, buffer);
         }
+    }
+}
+
+/// Fills every data with `frames` zero samples, or as many as it holds.
+///
+/// # Safety
+/// Each data is null or writable for `maxsize` bytes, has its chunk, and nobody else has them now.
+unsafe fn write_zeros(buffer: &spa_sys::spa_buffer, frames: u64) {
+    for index in 0..buffer.n_datas as usize {
+        // SAFETY: there are `n_datas`, and the caller answers for each.
+        unsafe {
+            let data = &*buffer.datas.add(index);
+            let bytes = (frames * size_of::<f32>() as u64).min(u64::from(data.maxsize));
+            if !data.data.is_null() {
+                ptr::write_bytes(data.data.cast::<u8>(), 0, bytes as usize);
+            }
+            let chunk = &mut *data.chunk;
+            chunk.offset = 0;
+            chunk.size = bytes as u32;
+            chunk.stride = size_of::<f32>() as i32;
+            // Why it is marked as empty: see `sample/cycle.rs`.
+            chunk.flags = spa_sys::SPA_CHUNK_FLAG_EMPTY as i32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::count::books::trace_queue;
+    use assert_no_alloc::assert_no_alloc;
+
+    #[test]
+    fn zeros_are_written_and_cycles_counted_without_allocating() {
+        let mut samples = [1.0f32; 64];
+        // SAFETY: plain C structures, for which zero bytes are a value.
+        let (mut chunk, mut data, mut buffer): (
+            spa_sys::spa_chunk,
+            spa_sys::spa_data,
+            spa_sys::spa_buffer,
+        ) = unsafe { std::mem::zeroed() };
+        data.data = samples.as_mut_ptr().cast();
+        data.maxsize = size_of_val(&samples) as u32;
+        data.chunk = &raw mut chunk;
+        buffer.n_datas = 1;
+        buffer.datas = &raw mut data;
+        let mut cycle = SilentCycle::new(Arc::new(Clients::new(1)), trace_queue(8).0);
+        assert_no_alloc(|| {
+            for n in 1..4 {
+                let mut block = Block::NONE;
+                (block.clock, block.position, block.nsec) = (1, n * 48, n * 1_000_000);
+                (block.frames, block.rate) = (48, 48_000);
+                cycle.count(&block, n * 1_000_000);
+            }
+            // SAFETY: made above.
+            unsafe { write_zeros(&buffer, 48) };
+        });
+        assert!(cycle.last.is_some());
+        let bits = samples.map(f32::to_bits);
+        assert!(bits[..48].iter().all(|it| *it == 0) && samples[48..] == [1.0; 16]);
+        assert_eq!((chunk.size, chunk.stride), (192, 4));
+        assert_eq!(chunk.flags, spa_sys::SPA_CHUNK_FLAG_EMPTY as i32);
+        // SAFETY: made above.
+        unsafe { write_zeros(&buffer, 1 << 40) };
+        assert!(samples.iter().all(|it| it.to_bits() == 0) && chunk.size == 256);
     }
 }
