@@ -36,7 +36,7 @@ pub(crate) enum Step {
     E2e,
     /// The same as an ordinary user, when root runs this
     E2eUser,
-    /// The same on the PipeWire of Debian's coming release, where it can be had
+    /// The same on the PipeWire of Debian's coming release, where it can be had; only when asked for
     E2eForky,
     /// Real browsers record from the virtual microphone
     Browsers,
@@ -69,7 +69,7 @@ impl Step {
 
     /// Whether it runs when no step is chosen.
     pub(crate) fn is_usual(self) -> bool {
-        self != Self::AsanAll
+        !matches!(self, Self::AsanAll | Self::E2eForky)
     }
 
     /// What it does, in a few words.
