@@ -1,6 +1,7 @@
 //! `truemute install` and `truemute uninstall`, for one user. This file says what is done in what order; [`parts`] and [`guard`]
 //! have the files, [`versions`] finds out which of them a machine needs, [`disk`] writes and removes them, [`record`] remembers
-//! what was changed, [`default_source`] and [`services`] deal with the session manager and with systemd.
+//! what was changed, [`default_source`] and [`services`] deal with the session manager and with systemd; [`work`] does
+//! each step, or only says it.
 
 mod default_source;
 mod disk;
@@ -10,6 +11,7 @@ mod places;
 mod record;
 mod services;
 mod versions;
+mod work;
 
 /// For fuzzing: what an installation reads that others may have written.
 #[cfg(fuzzing)]
@@ -18,26 +20,19 @@ pub fn fuzz(bytes: &[u8]) {
     let _ = std::str::from_utf8(bytes).map(Wireplumber::fuzz);
 }
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use truemute_pipewire::VIRTUAL_MIC;
-
-use crate::backend::muted_mics_path;
 use crate::config::{Config, ConfigError, Guard, POLICY_PATH, Policy, Settings};
 use crate::daemon::lock_file;
 use crate::protocol::{Answer, Call};
 use disk::Found;
 use guard::Trusted;
-use parts::{File, SILENT_TWIN, Wireplumber};
+use parts::{File, Wireplumber};
 use places::Places;
-use record::{Before, Record};
-
-/// How long the mics may take to be there after the audio server was started again.
-const MICS_COME_BACK: Duration = Duration::from_secs(5);
+#[cfg(fuzzing)]
+use record::Record;
+use work::Work;
 
 /// How to install or uninstall.
 #[derive(Clone, Copy, Debug)]
@@ -264,308 +259,4 @@ fn daemon_is_locked() -> bool {
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> InstallError {
     let path = path.to_owned();
     move |source| InstallError::File { path, source }
-}
-
-/// One run: what is known, and whom to tell.
-struct Work<'a> {
-    options: Options,
-    say: &'a mut dyn FnMut(&str),
-    places: Places,
-    record: Record,
-    systemd: bool,
-    changed: bool,
-    /// Of the guard's files: PipeWire and WirePlumber have to read that together.
-    guard_changed: bool,
-}
-
-impl<'a> Work<'a> {
-    fn begin(options: Options, say: &'a mut dyn FnMut(&str)) -> Result<Self, InstallError> {
-        if rustix::process::geteuid().is_root() && std::env::var_os("SUDO_UID").is_some() {
-            return Err(InstallError::Sudo);
-        }
-        let places = Places::of_user().ok_or(InstallError::NoHome)?;
-        let systemd = services::are_there();
-        if options.restart && !systemd {
-            return Err(InstallError::NoSystemd);
-        }
-        Ok(Self {
-            options,
-            say,
-            record: Record::read(&places.record),
-            places,
-            systemd,
-            changed: false,
-            guard_changed: false,
-        })
-    }
-
-    fn tell(&mut self, what: &str) {
-        (self.say)(what);
-    }
-
-    /// Says what is done; false if it is not to be done.
-    fn does(&mut self, what: &str) -> bool {
-        self.changed = true;
-        if self.options.dry_run {
-            self.tell(&format!("Not done, only said: {what}."));
-        } else {
-            self.tell(&format!("{what}."));
-        }
-        !self.options.dry_run
-    }
-
-    fn path(&self, file: &File) -> PathBuf {
-        self.places.base(file.base).join(file.path)
-    }
-
-    fn places_of(&self, files: &[File]) -> BTreeSet<PathBuf> {
-        files.iter().map(|file| self.path(file)).collect()
-    }
-
-    fn guard_files(&self) -> BTreeSet<PathBuf> {
-        self.places_of(&guard::files(&Trusted::default()))
-    }
-
-    /// A PipeWire that has read the guard's files serves nobody without a WirePlumber that has read them. If these were removed and
-    /// WirePlumber alone were started again, as it is after a crash, no app would have sound.
-    fn may_remove(&self, paths: &BTreeSet<PathBuf>) -> Result<(), InstallError> {
-        if self.options.restart || self.options.dry_run || !self.systemd {
-            return Ok(());
-        }
-        for path in self.guard_files().intersection(paths) {
-            let found = disk::look(path, "").map_err(file_error(path))?;
-            if matches!(found, Found::Same | Found::Other) {
-                return Err(InstallError::NeedsRestart);
-            }
-        }
-        Ok(())
-    }
-
-    fn remember(&mut self) -> Result<(), InstallError> {
-        let path = self.places.record.clone();
-        self.record.write(&path).map_err(file_error(&path))
-    }
-
-    fn write(&mut self, changes: Vec<(PathBuf, String)>) -> Result<(), InstallError> {
-        let guard = self.guard_files();
-        for (path, text) in changes {
-            self.guard_changed |= guard.contains(&path);
-            if !self.does(&format!("Write {}", path.display())) {
-                continue;
-            }
-            let made = disk::write(&path, &text).map_err(file_error(&path))?;
-            self.record.directories.extend(made);
-            self.record.files.insert(path);
-            self.remember()?;
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, paths: BTreeSet<PathBuf>) -> Result<(), InstallError> {
-        let guard = self.guard_files();
-        for path in paths {
-            match disk::look(&path, "").map_err(file_error(&path))? {
-                Found::Nothing => {}
-                Found::Foreign => {
-                    self.tell(&format!(
-                        "Left alone, for it is not ours: {}.",
-                        path.display()
-                    ));
-                }
-                Found::Same | Found::Other => {
-                    self.guard_changed |= guard.contains(&path);
-                    if self.does(&format!("Remove {}", path.display())) {
-                        disk::remove(&path).map_err(file_error(&path))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the virtual mic the default source, and remembers what was.
-    fn make_default(&mut self) {
-        match default_source::chosen() {
-            Ok(Some(name)) if name == VIRTUAL_MIC => {}
-            Ok(before) => {
-                let was = before.clone();
-                if !self.does("Make TrueMute Microphone the default input") {
-                    return;
-                }
-                if self.record.default_source.is_none() {
-                    let name = before.filter(|name| !default_source::is_ours(name));
-                    self.record.default_source = Some(Before { name });
-                }
-                // The twin first, so that it is the choice before: what WirePlumber 0.4 falls back to.
-                let done = self
-                    .remember()
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| default_source::choose(Some(SILENT_TWIN)))
-                    .and_then(|()| default_source::choose(Some(VIRTUAL_MIC)));
-                match done {
-                    Ok(()) => default_source::wait_until_stored(&self.places.wireplumber, Some(VIRTUAL_MIC)),
-                    Err(why) => self.tell(&format!("That could not be done ({why}). Choose it in the desktop's sound settings.")),
-                }
-                if let Some(name) = was {
-                    self.tell(&format!(
-                        "Your input was {name}. To have TrueMute follow it whatever else is plugged in, write real_mic = \"{name}\" into its configuration."
-                    ));
-                }
-            }
-            Err(why) => self.tell(&format!(
-                "The default input is left as it is ({why}). Run this again when PipeWire runs, or choose TrueMute Microphone in the desktop's sound settings."
-            )),
-        }
-    }
-
-    /// Unmutes what a daemon that did not end in order has left mute.
-    fn unmute_mics(&mut self) {
-        let list = muted_mics_path().filter(|list| list.exists());
-        let Some(list) = list else { return };
-        if !self.does("Unmute the real microphones that TrueMute muted") {
-            return;
-        }
-        // A server that was just started has its mics a moment later.
-        let deadline = Instant::now() + MICS_COME_BACK;
-        let why = loop {
-            let why = match truemute_pipewire::give_mics_back(list.clone()) {
-                Ok(true) => return,
-                Ok(false) => "one of them is not plugged in".to_owned(),
-                Err(failure) => failure.to_string(),
-            };
-            if !self.options.restart || Instant::now() >= deadline {
-                break why;
-            }
-            thread::sleep(Duration::from_millis(200));
-        };
-        self.tell(&format!(
-            "That could not be done for all ({why}). Unmute them in the desktop's sound settings."
-        ));
-    }
-
-    /// Gives back the default source that was before, unless somebody chose another since.
-    fn restore_default(&mut self) {
-        let Ok(now) = default_source::chosen() else {
-            return;
-        };
-        let before = self.record.default_source.clone().and_then(|it| it.name);
-        let is_ours = now.as_deref().is_none_or(default_source::is_ours);
-        if !is_ours || now == before {
-            return;
-        }
-        let what = match &before {
-            Some(name) => format!("Make {name} the default input again"),
-            None => "Have no default input chosen, as before".to_owned(),
-        };
-        if !self.does(&what) {
-            return;
-        }
-        match default_source::choose(before.as_deref()) {
-            Ok(()) => {
-                default_source::wait_until_stored(&self.places.wireplumber, before.as_deref())
-            }
-            Err(why) => self.tell(&format!(
-                "That could not be done ({why}). Choose an input in the desktop's sound settings."
-            )),
-        }
-    }
-
-    /// Removes what the daemon remembers of its gate, so that a later installation starts like the first.
-    fn forget_gate(&mut self) -> Result<(), InstallError> {
-        let path = self.places.gate.clone();
-        if path.exists() && self.does(&format!("Remove {}", path.display())) {
-            std::fs::remove_file(&path).map_err(file_error(&path))?;
-        }
-        Ok(())
-    }
-
-    fn systemctl(&mut self, what: &str, arguments: &[&str]) -> Result<(), InstallError> {
-        let what = format!("{what}: systemctl --user {}", arguments.join(" "));
-        if self.does(&what) {
-            services::systemctl(arguments).map_err(InstallError::Systemd)?;
-        }
-        Ok(())
-    }
-
-    /// Starts again what has to read the files anew, or says that it has to be.
-    fn restart(&mut self, with_daemon: bool) -> Result<(), InstallError> {
-        if self.options.restart {
-            return self.restart_now(with_daemon);
-        }
-        if !self.changed {
-            self.tell(if with_daemon {
-                "Everything is in place already."
-            } else {
-                "Nothing of it is installed."
-            });
-            return Ok(());
-        }
-        self.tell("It takes effect when PipeWire, WirePlumber and the daemon have been started again, which interrupts all sound for a moment.");
-        if self.guard_changed {
-            self.tell("The guard's files changed: end PipeWire and WirePlumber both, then start both. A WirePlumber that is started again alone can leave every app without sound.");
-        }
-        if self.systemd {
-            let again = if with_daemon { "install" } else { "uninstall" };
-            self.tell(&format!("`truemute {again} --restart` does that."));
-        }
-        Ok(())
-    }
-
-    fn restart_now(&mut self, with_daemon: bool) -> Result<(), InstallError> {
-        let units = services::of_server();
-        let with = |verb: &'static str| [vec![verb], units.clone()].concat();
-        let ended = self.systemctl("End the audio server", &with("stop"));
-        let forgotten = if with_daemon || ended.is_err() {
-            Ok(())
-        } else {
-            self.forget_in_wireplumber()
-        };
-        // Whatever failed before: nobody is to be left without sound.
-        let started = self.systemctl("Start it again", &with("start"));
-        let daemon = if with_daemon {
-            self.systemctl("Start the daemon", &["restart", services::UNIT])
-        } else {
-            Ok(())
-        };
-        ended.and(forgotten).and(started).and(daemon)
-    }
-
-    /// Takes our sources out of WirePlumber's state. Only while it does not run: it writes what it has in memory.
-    fn forget_in_wireplumber(&mut self) -> Result<(), InstallError> {
-        let state = self.places.wireplumber.clone();
-        for (path, rest) in default_source::remembered(&state).map_err(file_error(&state))? {
-            if self.does(&format!(
-                "Take TrueMute's sources out of {}",
-                path.display()
-            )) {
-                disk::write(&path, &rest).map_err(file_error(&path))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The last of an uninstallation: what the record says of directories, and the record.
-    fn forget(&mut self) -> Result<(), InstallError> {
-        if !self.options.restart {
-            let state = self.places.wireplumber.clone();
-            if default_source::chosen().is_err() {
-                self.forget_in_wireplumber()?;
-            } else if !default_source::remembered(&state)
-                .map_err(file_error(&state))?
-                .is_empty()
-            {
-                self.tell("WirePlumber still remembers TrueMute's sources. Run this again while it does not run, or with --restart.");
-            }
-        }
-        if self.options.dry_run {
-            return Ok(());
-        }
-        let directories: Vec<_> = self.record.directories.iter().cloned().collect();
-        disk::remove_empty(&directories);
-        let path = self.places.record.clone();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(&path)(error)),
-            _ => Ok(()),
-        }
-    }
 }
