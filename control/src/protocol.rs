@@ -5,17 +5,20 @@
 //! has the same `id` and either `result` or `error`. `watch` and `trace` reply once and then send lines with `event`.
 
 mod schemas;
+mod stats;
+mod trace;
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use truemute_core::observed::{
-    Api, ClientState, CountedBy, Countermeasure, Identity, MicState, MutedApp, Puller, Purpose,
-    VirtualMic,
+    Api, ClientState, Countermeasure, Identity, MicState, MutedApp, Puller, Purpose, VirtualMic,
 };
 
 pub use schemas::schemas;
+pub use stats::{Behaviour, ClientStats, Connected, Figures, IntervalUs, Stats, Unattributed};
+pub use trace::{TraceClient, TraceLine};
 
 /// Version of everything in this module. It grows when a reader of the former version could misunderstand a line;
 /// new fields alone do not change it.
@@ -414,130 +417,6 @@ pub enum AppliedHow {
     Idle,
 }
 
-/// Reply to `stats` and `clients`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Stats {
-    /// Version of the contract.
-    pub schema: u32,
-    /// Start of the time that the figures cover (RFC 3339, UTC).
-    pub since: String,
-    /// End of it.
-    pub until: String,
-    /// The clients, those with the most pulls while muted first.
-    pub clients: Vec<ClientStats>,
-    /// Pulls that could not be given to any client.
-    pub unattributed: Unattributed,
-    /// Who got a real mic's sound past the gate in that time, the latest first. Absent in what older versions wrote.
-    #[serde(default)]
-    pub bypasses: Vec<Bypass>,
-}
-
-/// Pulls without a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Unattributed {
-    /// Pulls.
-    pub pulls: u64,
-    /// Frames.
-    pub frames: u64,
-}
-
-/// One client's figures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ClientStats {
-    /// The daemon's number for this client; no other client of the same `instance` has it.
-    pub id: u64,
-    /// The backend's instance that counted it: a new one after each start, so that a history over restarts can tell
-    /// two clients with the same `id` apart.
-    pub instance: u64,
-    /// The app's name.
-    pub app: String,
-    /// The stream's own name.
-    pub stream: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its executable.
-    pub executable: Option<PathBuf>,
-    /// How far the three above can be believed.
-    pub identity: Identity,
-    /// Which process did the pulling.
-    pub puller: Option<Puller>,
-    /// Through which interface.
-    pub api: Api,
-    /// Recording, or a desktop tool's level meter.
-    pub purpose: Purpose,
-    /// Running, corked or gone.
-    pub state: ClientState,
-    /// Whether its app is muted on its own: it gets silence whatever the gate says. Of one that is gone: false.
-    pub app_muted: bool,
-    /// While live.
-    pub live: Figures,
-    /// While muted.
-    pub muted: Figures,
-    /// Whether the figures are exact: counted from activation records, with no lost pull and no xrun.
-    pub exact: bool,
-    /// From what they were counted.
-    pub counted_by: CountedBy,
-    /// Cycles flagged with an xrun, discontinuity or late wake-up; each may hide or double a pull.
-    pub xruns: u64,
-    /// Pulls known to be lost.
-    pub lost: u64,
-    /// When the stream came (RFC 3339, UTC).
-    pub first_seen: String,
-    /// Its last pull.
-    pub last_pull: Option<String>,
-    /// Time between pulls.
-    pub interval_us: IntervalUs,
-    /// How long it was connected, corked or not; what `behaviour_while_muted` is judged by.
-    pub connected: Connected,
-    /// What it did while the gate was muted.
-    pub behaviour_while_muted: Behaviour,
-}
-
-/// How long a client was connected in each state of the gate. Time in which the machine slept does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Connected {
-    /// Seconds while live.
-    pub live_seconds: f64,
-    /// Seconds while muted.
-    pub muted_seconds: f64,
-}
-
-/// Pulls in one state of the gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Figures {
-    /// Completed deliveries.
-    pub pulls: u64,
-    /// Frames in them.
-    pub frames: u64,
-    /// Seconds of sound that these frames span.
-    pub seconds: f64,
-}
-
-/// Time between pulls, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct IntervalUs {
-    /// Median.
-    pub p50: u64,
-    /// 99th percentile.
-    pub p99: u64,
-    /// Longest.
-    pub max: u64,
-}
-
-/// What a client did while the gate was muted: the study's question, as far as pulls tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Behaviour {
-    /// Pulled all the time (at least 95 % of the muted time that it was connected).
-    Continuous,
-    /// Pulled some of the time.
-    Intermittent,
-    /// Was connected and pulled nothing.
-    Paused,
-    /// Was not connected while the gate was muted.
-    None,
-}
-
 /// A line of `watch`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -550,132 +429,5 @@ pub enum WatchEvent {
     Lost {
         /// Lines.
         lines: u64,
-    },
-}
-
-/// A client in a trace, with its counts since it came. What it did while muted is left to the reader of the trace, who has
-/// every pull.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TraceClient {
-    /// Its number in the lines of this instance.
-    pub id: u64,
-    /// The app's name.
-    pub app: String,
-    /// The stream's own name.
-    pub stream: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its executable.
-    pub executable: Option<PathBuf>,
-    /// How far the three above can be believed.
-    pub identity: Identity,
-    /// Which process did the pulling.
-    pub puller: Option<Puller>,
-    /// Through which interface.
-    pub api: Api,
-    /// Recording, or a desktop tool's level meter.
-    pub purpose: Purpose,
-    /// Running, corked or gone.
-    pub state: ClientState,
-    /// Whether its app is muted on its own.
-    pub app_muted: bool,
-    /// While live.
-    pub live: Figures,
-    /// While muted.
-    pub muted: Figures,
-    /// From what they were counted.
-    pub counted_by: CountedBy,
-    /// Cycles flagged with an xrun, discontinuity or late wake-up.
-    pub xruns: u64,
-    /// Pulls known to be lost.
-    pub lost: u64,
-    /// When the stream came (RFC 3339, UTC).
-    pub first_seen: String,
-}
-
-/// A line of a trace. Times are given twice: the monotonic clock for intervals, the wall clock to find them in the world.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum TraceLine {
-    /// First line, and again whenever the backend started anew.
-    Start {
-        /// Version of the contract.
-        schema: u32,
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// Version of the daemon.
-        version: String,
-        /// The backend's instance; client numbers and positions hold within one.
-        instance: u64,
-    },
-    /// A client came, changed, left, or was there at the start.
-    Client {
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// Who it is, and its counts up to now.
-        client: Box<TraceClient>,
-    },
-    /// A real mic's sound reaches a client past the gate: it came, changed, ended, or was there at the start.
-    Bypass {
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// Who it is, by what way, and its figures up to now.
-        bypass: Box<Bypass>,
-    },
-    /// The gate changed, or this is its state at the start.
-    Gate {
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// The state now.
-        gate: GateState,
-        /// Why.
-        reason: String,
-        /// Clock of `position`, if it took effect in a cycle.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        clock: Option<String>,
-        /// First frame in the new state.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        position: Option<u64>,
-    },
-    /// One pull.
-    Pull {
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// `ClientStats::id`.
-        client: u64,
-        /// Clock position of its first frame.
-        position: u64,
-        /// Frames.
-        frames: u32,
-        /// Whether the gate was live for it.
-        live: bool,
-        /// Whether the cycle was flagged.
-        flagged: bool,
-    },
-    /// Lines that did not fit into a bounded queue were dropped here.
-    Lost {
-        /// Lines.
-        lines: u64,
-    },
-    /// Last line of a trace that ended in order.
-    End {
-        /// Monotonic clock, nanoseconds.
-        monotonic_ns: u64,
-        /// Wall clock (RFC 3339, UTC).
-        time: String,
-        /// Pull lines written.
-        pulls: u64,
-        /// Lines lost in all.
-        lost: u64,
     },
 }
