@@ -4,10 +4,12 @@
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::system::monotonic_ns;
+
 /// One moment on both clocks.
 ///
-/// The monotonic clock is `CLOCK_MONOTONIC` (clock_gettime(2)): it stands still while the machine sleeps and nobody can
-/// set it, so durations are measured with it. PipeWire counts in the same clock.
+/// The monotonic clock stands still while the machine sleeps and nobody can set it, so durations are measured with it. The
+/// audio system counts in the same clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Nanoseconds of the wall clock since 1970.
@@ -68,9 +70,9 @@ struct Bracket {
 
 impl Bracket {
     fn read() -> Bracket {
-        let before = nanoseconds(ClockId::Monotonic);
-        let wall_ns = nanoseconds(ClockId::Realtime);
-        let width_ns = nanoseconds(ClockId::Monotonic).saturating_sub(before);
+        let before = monotonic_ns();
+        let wall_ns = wall_ns();
+        let width_ns = monotonic_ns().saturating_sub(before);
         Bracket {
             stamp: Stamp {
                 wall_ns,
@@ -81,9 +83,9 @@ impl Bracket {
     }
 }
 
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    // Both clocks are positive until the year 2554 as far as 64 bits of nanoseconds reach.
+fn wall_ns() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    // Positive until the year 2554, as far as 64 bits of nanoseconds reach.
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

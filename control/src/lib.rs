@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+#[cfg(target_os = "linux")]
 pub mod demo;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -20,7 +21,9 @@ pub mod protocol;
 pub mod report;
 pub mod stats;
 pub mod store;
+#[cfg(target_os = "linux")]
 pub mod supervise;
+mod system;
 mod tool;
 pub mod top;
 pub mod trace;

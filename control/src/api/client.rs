@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::socket::Peer;
 use crate::protocol::{Answer, Call, ErrorObject, Outcome, Reply, Request, RequestId};
+use crate::system;
 
 /// Longer than the daemon's own limit for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -18,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 #[non_exhaustive]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("No daemon answers at {}. Start it with `systemctl --user start truemute`, or in the foreground with `truemute daemon`.", .0.display())]
+    #[error("No daemon answers at {}. Start it with `{}`, or in the foreground with `truemute daemon`.", .0.display(), system::START)]
     NoDaemon(PathBuf),
     /// The socket is another user's.
     #[error("The daemon at {} is another user's. Run the command as that user, or start a daemon of your own.", .0.display())]
@@ -36,12 +37,15 @@ pub enum ClientError {
     Refused(ErrorObject),
     /// It took the connection and says nothing.
     #[error(
-        "The daemon did not answer within 8 seconds. Restart it with `systemctl --user restart truemute`; its log may say why (journalctl --user -u truemute)."
+        "The daemon did not answer within 8 seconds. Restart it with `{}`; its log may say why ({}).",
+        system::RESTART,
+        system::LOG
     )]
     Silent,
     /// The connection broke.
     #[error(
-        "The connection to the daemon broke: {0}. Look at the daemon's log (journalctl --user -u truemute), and try again."
+        "The connection to the daemon broke: {0}. Look at the daemon's log ({log}), and try again.",
+        log = system::LOG
     )]
     Broken(io::Error),
     /// The daemon speaks another version.

@@ -15,6 +15,7 @@ use crate::protocol::{
     Answer, Call, ErrorCode, ErrorObject, Following, Outcome, Reply, RequestId, SCHEMA, WatchEvent,
     WatchParams,
 };
+use crate::system::NO_AUTHORITY;
 use crate::trace::{Lines, Next};
 
 /// Requests a second that one connection may send, and as many in one burst.
@@ -125,7 +126,7 @@ fn authority(stream: &UnixStream, ask_the_user: bool) -> Result<Verdict, ErrorOb
         message: format!("Who asks cannot be told ({error})."),
         remedy: "Try again.".into(),
     };
-    let process = Peer::of(stream).map_err(failed)?.process;
+    let process = Peer::of(stream).map_err(failed)?.process();
     let user = rustix::process::geteuid().as_raw();
     Ok(crate::lock::verdict(
         process.cast_unsigned(),
@@ -135,10 +136,11 @@ fn authority(stream: &UnixStream, ask_the_user: bool) -> Result<Verdict, ErrorOb
 }
 
 fn no_authority(why: &str) -> ErrorObject {
+    let [what, remedy] = NO_AUTHORITY;
     ErrorObject {
         code: ErrorCode::Failed,
-        message: format!("There is no lock without polkit, which would ask whoever unlocks ({why})."),
-        remedy: "Install it (Debian: polkitd), and org.truemute.policy into /usr/share/polkit-1/actions.".into(),
+        message: format!("{what} ({why})."),
+        remedy: remedy.into(),
     }
 }
 

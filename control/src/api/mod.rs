@@ -12,5 +12,6 @@ pub use client::{Client, ClientError};
 pub use connection::RATE;
 pub use parse::parse_request;
 pub use server::{MAX_CONNECTIONS, MAX_FOLLOWERS, Server};
+#[cfg(target_os = "linux")]
 pub(crate) use socket::own_folder;
 pub use socket::{OwnSocket, SocketError, default_path};

@@ -128,7 +128,7 @@ impl Shared {
             );
         }
         let mut table = self.table();
-        if table.entries.len() >= MAX_CONNECTIONS && !table.make_room(peer.process) {
+        if table.entries.len() >= MAX_CONNECTIONS && !table.make_room(peer.process()) {
             drop(table);
             return refuse(
                 &stream,
@@ -143,7 +143,7 @@ impl Shared {
             stream: stream.try_clone()?,
             idle_since: Some(Instant::now()),
             following: false,
-            process: peer.process,
+            process: peer.process(),
             thread: None,
         };
         table.entries.insert(number, entry);

@@ -6,19 +6,19 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{RawPid, Uid};
+use rustix::process::RawPid;
+
+use crate::system::{self, PeerProcess};
 
 /// Why the daemon cannot have its socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
     /// There is no runtime directory to put it in.
-    #[error(
-        "XDG_RUNTIME_DIR is not set. Log in through a session that sets it, or name a socket with --socket or TRUEMUTE_SOCKET."
-    )]
+    #[error("{} with --socket or TRUEMUTE_SOCKET.", system::NO_SOCKET_PLACE)]
     NoRuntimeDir,
     /// Another daemon has it.
-    #[error("Another daemon already serves {}. Use that one, or end it first (systemctl --user stop truemute).", .0.display())]
+    #[error("Another daemon already serves {}. Use that one, or end it first ({}).", .0.display(), system::STOP)]
     Taken(PathBuf),
     /// Others could reach into its folder.
     #[error("The folder {} belongs to somebody else or is open to others. Remove it, or name another socket with --socket.", .0.display())]
@@ -36,13 +36,9 @@ pub enum SocketError {
     },
 }
 
-/// Where the socket is by default: `$XDG_RUNTIME_DIR/truemute/api.sock`.
+/// Where the socket is by default: `$XDG_RUNTIME_DIR/truemute/api.sock` on Linux, `~/.local/state/truemute/api.sock` on macOS.
 pub fn default_path() -> Result<PathBuf, SocketError> {
-    std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| dir.join("truemute/api.sock"))
-        .ok_or(SocketError::NoRuntimeDir)
+    system::socket_path().ok_or(SocketError::NoRuntimeDir)
 }
 
 /// A socket that belongs to this daemon alone. Dropping it removes it.
@@ -92,26 +88,23 @@ impl Drop for OwnSocket {
     }
 }
 
-/// The process at the other end of a connection, as the kernel vouches for it (SO_PEERCRED, unix(7)).
-pub(super) struct Peer {
-    user: Uid,
-    /// 0 if it is not visible from here (another pid namespace).
-    pub(super) process: RawPid,
-}
+/// The process at the other end of a connection, as the kernel vouches for it.
+pub(super) struct Peer(PeerProcess);
 
 impl Peer {
     pub(super) fn of(stream: &UnixStream) -> io::Result<Peer> {
-        let peer = rustix::net::sockopt::socket_peercred(stream)?;
-        Ok(Peer {
-            user: peer.uid,
-            process: peer.pid.as_raw_pid(),
-        })
+        system::peer(stream).map(Peer)
+    }
+
+    /// Its number; 0 if it is not visible from here.
+    pub(super) fn process(&self) -> RawPid {
+        self.0.process
     }
 
     /// Whether it is of our own user. Root is no exception, on either side: one rule without exceptions, and root can become
     /// the user (`runuser -u USER truemute ...`).
     pub(super) fn is_same_user(&self) -> bool {
-        self.user == rustix::process::geteuid()
+        self.0.user == rustix::process::geteuid()
     }
 }
 

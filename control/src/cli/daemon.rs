@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::backend::PipewireFactory;
+use crate::backend;
 use crate::config::Settings;
 use crate::daemon::History;
 use crate::daemon::service::{self, Options, ServiceError};
-use crate::{store, supervise};
+use crate::store;
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
     log_to_stderr();
-    supervise::follow_supervisor().map_err(|error| {
+    #[cfg(target_os = "linux")]
+    crate::supervise::follow_supervisor().map_err(|error| {
         Failure::new(format!(
             "The daemon ends at once: {error}. Start `truemute supervise` again."
         ))
@@ -23,11 +24,7 @@ pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failur
         socket,
         memory: state.join("gate.json"),
     };
-    service::run(
-        &options,
-        |settings| Box::new(PipewireFactory::new(settings)),
-        open_history,
-    )?;
+    service::run(&options, backend::of_system, open_history)?;
     Ok(())
 }
 

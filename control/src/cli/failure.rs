@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::api::{ClientError, SocketError};
 use crate::daemon::service::ServiceError;
+#[cfg(target_os = "linux")]
 use crate::demo::DemoError;
 use crate::store::StoreError;
 
@@ -60,6 +61,7 @@ impl From<ClientError> for Failure {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl From<DemoError> for Failure {
     fn from(error: DemoError) -> Failure {
         // A daemon that is gone here is the demo's own: code 3 would send people to start theirs.

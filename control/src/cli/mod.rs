@@ -10,6 +10,7 @@ mod install;
 mod output;
 mod queries;
 mod stats;
+#[cfg(target_os = "linux")]
 mod supervise;
 mod top;
 mod trace;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::daemon::Want;
+#[cfg(target_os = "linux")]
 use crate::demo::{self, DemoOptions};
 use failure::Failure;
 
@@ -53,6 +55,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    #[cfg(target_os = "linux")]
     /// Run the daemon, kill it if it hangs and start it again; where systemd does that, not needed
     Supervise {
         /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
@@ -86,6 +89,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    #[cfg(target_os = "linux")]
     /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
     Demo(DemoArgs),
     /// Install for this user: the daemon at login, silence while it is away. Doing it again brings it up to date
@@ -144,6 +148,7 @@ impl From<InstallArgs> for crate::install::Options {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
 struct DemoArgs {
     /// Keep the recordings in this directory, as WAV files
@@ -174,6 +179,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let unserved = |error: crate::api::SocketError| Failure::new(error.to_string());
     match cli.command {
         Command::Daemon { config } => daemon::run(config, socket().map_err(unserved)?),
+        #[cfg(target_os = "linux")]
         Command::Supervise { config } => supervise::run(config, socket().map_err(unserved)?),
         Command::Status(format) => queries::status(&socket()?, format),
         Command::Lock(format) => queries::lock(&socket()?, true, format),
@@ -191,6 +197,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stats(args) => stats::run(socket(), args),
         Command::Watch => queries::watch(&socket()?),
         Command::Trace { out, force } => trace::run(&socket()?, out, force),
+        #[cfg(target_os = "linux")]
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
         Command::Top => top::run(&socket()?),
         Command::Install(args) => install::install(args.into()),

@@ -8,6 +8,7 @@ use crate::api::{Client, ClientError};
 use crate::protocol::{
     Answer, By, Call, ErrorCode, ErrorObject, GateState, Switched, WatchEvent, WatchParams,
 };
+use crate::system;
 use crate::top::{self, TopError};
 
 pub(super) fn run(socket: &Path) -> Result<(), Failure> {
@@ -69,6 +70,6 @@ fn failed(message: &str) -> ErrorObject {
     ErrorObject {
         code: ErrorCode::Failed,
         message: message.into(),
-        remedy: "Look at the daemon's log (journalctl --user -u truemute).".into(),
+        remedy: format!("Look at the daemon's log ({}).", system::LOG),
     }
 }

@@ -9,6 +9,7 @@ use super::state::Reason;
 use super::status::{self, Facts};
 use crate::backend::BackendError;
 use crate::protocol::{AppliedHow, ErrorCode, ErrorObject, Origin, SCHEMA, Status, Switched};
+use crate::system::START_SERVER;
 
 impl Actor {
     /// The state, in words and figures.
@@ -68,17 +69,17 @@ impl Actor {
             // The first start is under way: neither done nor failed.
             None => (
                 "TrueMute has just been started, and is still connecting to the audio server.",
-                "Ask again in a moment.",
+                "Ask again in a moment.".into(),
             ),
             Some(_) => (
                 "There is no audio server.",
-                "Start PipeWire (systemctl --user start pipewire wireplumber), then ask again; `truemute doctor` says more.",
+                format!("{START_SERVER}, then ask again; `truemute doctor` says more."),
             ),
         };
         ErrorObject {
             code: ErrorCode::NoServer,
             message: message.into(),
-            remedy: remedy.into(),
+            remedy,
         }
     }
 

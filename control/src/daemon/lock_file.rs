@@ -2,7 +2,9 @@
 //! with a write can end a lock, and whatever else lies there counts as one. Who may lock and unlock is [`crate::lock`]'s matter.
 
 use std::io;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use super::memory::make_directory;
 use crate::lock::{Verdict, verdict};
@@ -86,6 +88,7 @@ impl LockFile {
 }
 
 /// Whether there is a file at `path`, or it cannot be told.
+#[cfg(target_os = "linux")]
 pub(crate) fn may_hold(path: &Path) -> bool {
     LockFile::at(path.to_owned()).look() != Found::Nothing
 }

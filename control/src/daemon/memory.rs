@@ -31,10 +31,9 @@ pub struct Memory {
 impl Memory {
     /// Remembers in the file `path`, which need not exist.
     pub fn at(path: PathBuf) -> Memory {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Memory {
             path,
-            boot: boot.trim().to_owned(),
+            boot: crate::system::boot(),
         }
     }
 

@@ -39,6 +39,7 @@ use crate::config::{Settings, Start};
 use crate::protocol::{
     AppSwitched, ErrorCode, ErrorObject, GateState, Locked, Origin, Stats, Status, Switched,
 };
+use crate::system;
 use actor::{Actor, Message};
 use feed::{Feed, Publisher, Topic};
 use lease::Lease;
@@ -275,7 +276,7 @@ fn hung() -> ErrorObject {
         code: ErrorCode::Failed,
         message: "The daemon does not answer for its state; the gate falls silent by itself."
             .into(),
-        remedy: "Restart it with `systemctl --user restart truemute`.".into(),
+        remedy: format!("Restart it with `{}`.", system::RESTART),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Remembered {
     pub gate: GateState,
     /// Whether the daemon ended in order after that. While it runs: no.
     pub ended: bool,
-    /// The machine's boot in which this was written (`/proc/sys/kernel/random/boot_id`); empty if it could not be read.
+    /// The machine's boot in which this was written (`system::boot`); empty if it could not be read.
     pub boot: String,
     /// The apps that are muted on their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

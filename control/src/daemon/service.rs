@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -12,6 +11,7 @@ use super::{BackendFactory, Daemon, History, Memory, Watchdog};
 use crate::api::{OwnSocket, Server, SocketError};
 use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
 use crate::hotkey::Hotkey;
+use crate::system::{self, Sign};
 
 /// How the daemon was started.
 #[derive(Clone, Debug)]
@@ -70,17 +70,21 @@ pub fn run(
     let daemon = Daemon::start(settings, factory, history, memory, watchdog)
         .map_err(ServiceError::System)?;
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
-    tell_manager(NotifyState::Ready);
+    system::tell_manager(Sign::Ready);
     tracing::info!("serving {}", options.socket.display());
-    for warning in blind_spots() {
+    for warning in system::blind_spots() {
         daemon.handle().warn(warning);
     }
     // After readiness: an X server may let it wait.
     let hotkey = combo.and_then(|combo| Hotkey::of_daemon(&combo, &daemon.handle()));
 
-    let signal = signals.forever().next();
+    let until_signal = move || (signals.forever().next(), signals);
+    let (signal, mut signals) = match hotkey {
+        Some(_) => system::wait_beside_keys(until_signal),
+        None => until_signal(),
+    };
     tracing::info!("ending on signal {}", signal.unwrap_or_default());
-    tell_manager(NotifyState::Stopping);
+    system::tell_manager(Sign::Ending);
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
             std::process::exit(1);
@@ -90,18 +94,4 @@ pub fn run(
     daemon.stop();
     server.stop();
     Ok(())
-}
-
-/// What keeps us from seeing who the clients are.
-fn blind_spots() -> Vec<String> {
-    let runtime =
-        std::env::var_os("PIPEWIRE_RUNTIME_DIR").or_else(|| std::env::var_os("XDG_RUNTIME_DIR"));
-    let server = PathBuf::from(runtime.unwrap_or_default()).join("pipewire-0");
-    truemute_pipewire::who::blind_spots(&server)
-}
-
-fn tell_manager(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!("the service manager cannot be told: {error}");
-    }
 }

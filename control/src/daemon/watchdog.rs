@@ -1,7 +1,9 @@
-//! Tells systemd, or `truemute supervise`, that the daemon lives: that the actor answers, for only the actor calls it, and
+//! Tells the service manager (systemd, or `truemute supervise`; launchd does not ask) that the daemon lives: that the actor answers, for only the actor calls it, and
 //! that the others do on whom sound depends. Whoever stops hearing that kills the daemon and starts it again.
 
 use std::time::{Duration, Instant};
+
+use crate::system::{self, Sign};
 
 /// The service manager's watchdog.
 pub struct Watchdog {
@@ -13,7 +15,7 @@ pub struct Watchdog {
 impl Watchdog {
     /// The watchdog that the service manager asks for, if it does.
     pub fn from_environment() -> Option<Watchdog> {
-        sd_notify::watchdog_enabled().map(Watchdog::with_limit)
+        system::watchdog_limit().map(Watchdog::with_limit)
     }
 
     fn with_limit(limit: Duration) -> Watchdog {
@@ -45,13 +47,11 @@ impl Watchdog {
         }
         self.hungry = false;
         self.fed = Some(Instant::now());
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
-            tracing::warn!("the service manager's watchdog cannot be fed: {error}");
-        }
+        system::tell_manager(Sign::Alive);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use crate::daemon::actor::BACKEND_CALL;

@@ -1,28 +1,28 @@
-//! The global hotkey on X11. It only reports presses; the daemon's actor decides what they do.
-//!
-//! The grabbing is done by the crate `global-hotkey`. Three traits of its version 0.9 on X11 shape this file (its
-//! platform_impl/x11/mod.rs): its thread looks for keys every 50 ms, so a press takes up to 50 ms longer than a command;
-//! it reports success although its thread could not reach the X server; and it says nothing when the server goes. So a
-//! connection of our own is opened first, and watched.
+//! The global hotkey. It only reports presses; the daemon's actor decides what they do. The grabbing is done by the crate
+//! `global-hotkey`; what each window system needs besides is in [`keys`].
 
 mod combo;
+#[cfg(target_os = "macos")]
+#[path = "carbon.rs"]
+mod keys;
+#[cfg(target_os = "linux")]
+#[path = "x11.rs"]
+mod keys;
 #[cfg(fuzzing)]
 pub use combo::fuzz as fuzz_combo;
 
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Write as _};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use global_hotkey::hotkey::HotKey;
 use global_hotkey::{GlobalHotKeyEvent, GlobalHotKeyManager, HotKeyState};
-use rustix::event::{PollFd, PollFlags, poll};
-use x11rb::connection::Connection as _;
-use x11rb::rust_connection::RustConnection;
 
 use crate::daemon::{Handle, Want};
 use crate::protocol::Origin;
+use crate::system;
+use keys::Display;
 
 /// A global hotkey; given back when it is dropped.
 pub struct Hotkey {
@@ -77,7 +77,8 @@ pub enum HotkeyError {
     },
     /// The X server went away.
     #[error(
-        "The X server went away, and the hotkey with it. Restart the daemon: systemctl --user restart truemute."
+        "The X server went away, and the hotkey with it. Restart the daemon: {}.",
+        system::RESTART
     )]
     Lost,
 }
@@ -89,24 +90,23 @@ pub fn check(combo: &str) -> Result<(), HotkeyError> {
 
 impl Hotkey {
     /// Grabs `combo` on the display of this session. `on_press` is called once for each press, however long the key is
-    /// held, and `on_loss` if the X server goes; both on a thread of the hotkey's own. Any thread but the audio thread may
-    /// call this; it waits for the X server.
+    /// held, and `on_loss` if the X server goes; both on a thread of the hotkey's own. On Linux any thread but the audio thread
+    /// may call this, and it waits for the X server; on macOS the main thread, which must then run an event loop.
     pub fn start(
         combo: &str,
         on_press: impl Fn() + Send + 'static,
         on_loss: impl FnOnce(HotkeyError) + Send + 'static,
     ) -> Result<Self, HotkeyError> {
         let hotkey = combo::parse(combo)?;
-        Session::of_process().check()?;
-        let display = connect()?;
+        let display = Display::of_session()?;
         let manager = GlobalHotKeyManager::new().map_err(|error| refused(combo, &error))?;
-        register(&manager, hotkey, combo)?;
+        keys::register(&manager, hotkey, combo)?;
 
         let presses = listen(hotkey.id()).map_err(|error| refused(combo, &error))?;
         let thread = thread::Builder::new()
             .name("hotkey".into())
             .spawn(move || {
-                if deliver(presses, &display, on_press) == End::DisplayLost {
+                if display.deliver(presses, on_press) == End::DisplayLost {
                     on_loss(HotkeyError::Lost);
                 }
             })
@@ -147,65 +147,6 @@ impl Drop for Hotkey {
     }
 }
 
-/// What the environment tells about the session.
-struct Session {
-    wayland: bool,
-    display: bool,
-}
-
-impl Session {
-    fn of_process() -> Self {
-        let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-        Self {
-            wayland: set("WAYLAND_DISPLAY")
-                || env::var("XDG_SESSION_TYPE").is_ok_and(|kind| kind == "wayland"),
-            display: set("DISPLAY"),
-        }
-    }
-
-    /// Under Wayland there often is an X server too (Xwayland), but it sees keys only while a window of its own has the
-    /// focus: a hotkey there would fail just when it is needed.
-    fn check(&self) -> Result<(), HotkeyError> {
-        match (self.wayland, self.display) {
-            (true, _) => Err(HotkeyError::Wayland),
-            (false, false) => Err(HotkeyError::NoDisplay {
-                why: "DISPLAY is not set".into(),
-            }),
-            (false, true) => Ok(()),
-        }
-    }
-}
-
-fn connect() -> Result<RustConnection, HotkeyError> {
-    match RustConnection::connect(None) {
-        Ok((display, _)) => Ok(display),
-        Err(error) => Err(HotkeyError::NoDisplay {
-            why: error.to_string(),
-        }),
-    }
-}
-
-fn register(manager: &GlobalHotKeyManager, hotkey: HotKey, combo: &str) -> Result<(), HotkeyError> {
-    match manager.register(hotkey) {
-        Ok(()) => {}
-        Err(global_hotkey::Error::AlreadyRegistered(_)) => {
-            return Err(HotkeyError::Taken {
-                combo: combo.into(),
-            });
-        }
-        Err(error) => return Err(refused(combo, &error)),
-    }
-    // A manager whose thread has ended says `Ok` to everything; a live one knows that it has this one already.
-    match manager.register(hotkey) {
-        Err(global_hotkey::Error::AlreadyRegistered(_)) => Ok(()),
-        Err(error) => Err(refused(combo, &error)),
-        Ok(()) => Err(refused(
-            combo,
-            &"the X server lacks the XKEYBOARD extension",
-        )),
-    }
-}
-
 fn refused(combo: &str, why: &dyn std::fmt::Display) -> HotkeyError {
     HotkeyError::Refused {
         combo: combo.into(),
@@ -238,71 +179,9 @@ fn listen(id: u32) -> std::io::Result<PipeReader> {
     Ok(reader)
 }
 
+/// Why presses end.
 #[derive(PartialEq, Eq)]
 enum End {
     Dropped,
     DisplayLost,
-}
-
-/// Calls `on_press` for each byte in `presses` until the pipe ends or the X server does.
-fn deliver(mut presses: PipeReader, display: &RustConnection, on_press: impl Fn()) -> End {
-    loop {
-        let mut ready = [
-            PollFd::new(&presses, PollFlags::IN),
-            PollFd::new(display.stream(), PollFlags::IN),
-        ];
-        match poll(&mut ready, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return End::DisplayLost,
-        }
-        let [pressed, news] = ready.map(|fd| !fd.revents().is_empty());
-        if pressed {
-            let mut byte = [0];
-            match presses.read(&mut byte) {
-                Ok(1) => on_press(),
-                _ => return End::Dropped,
-            }
-        }
-        if news && !answers(display) {
-            return End::DisplayLost;
-        }
-    }
-}
-
-/// Whether the X server is still there. It sends a few events unasked (a new keyboard mapping); they mean nothing here.
-fn answers(display: &RustConnection) -> bool {
-    loop {
-        match display.poll_for_event() {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wayland_is_refused_even_with_an_x_display() {
-        let session = Session {
-            wayland: true,
-            display: true,
-        };
-        assert_eq!(session.check(), Err(HotkeyError::Wayland));
-    }
-
-    #[test]
-    fn without_a_display_it_says_so() {
-        let session = Session {
-            wayland: false,
-            display: false,
-        };
-        let message = session.check().expect_err("no display").to_string();
-        assert!(
-            message.contains("DISPLAY is not set") && message.contains("truemute toggle"),
-            "{message}"
-        );
-    }
 }

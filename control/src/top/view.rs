@@ -12,6 +12,7 @@ use super::table;
 use crate::protocol::Status;
 use crate::report::words::{self, Shown};
 use crate::report::{Page, clean, when};
+use crate::system;
 
 const KEYS: &str = "m mute/unmute  ←→ sort  r reverse  ↑↓ scroll  ? help  q quit";
 
@@ -125,9 +126,10 @@ fn facts(model: &Model, page: &Page, area: Rect) -> Vec<Line<'static>> {
         None => {
             let mut lines = vec![Line::raw(clean(model.trouble(), width))];
             if model.is_gone() {
-                lines.push(Line::raw(
-                    "Trying again. To start it: systemctl --user start truemute",
-                ));
+                lines.push(Line::raw(format!(
+                    "Trying again. To start it: {}",
+                    system::START
+                )));
             }
             lines
         }

@@ -41,24 +41,24 @@ pub fn files(trusted: &Trusted) -> [File; 4] {
         File {
             base: Base::Config,
             path: "systemd/user/pipewire.socket.d/61-truemute-guard.conf",
-            text: include_str!("../../packaging/systemd/61-truemute-guard.conf").to_owned(),
+            text: include_str!("../../../packaging/systemd/61-truemute-guard.conf").to_owned(),
         },
         File {
             base: Base::Config,
             path: "pipewire/pipewire.conf.d/61-truemute-guard.conf",
-            text: include_str!("../../packaging/pipewire/61-truemute-guard.conf").to_owned(),
+            text: include_str!("../../../packaging/pipewire/61-truemute-guard.conf").to_owned(),
         },
         File {
             base: Base::Config,
             path: "wireplumber/wireplumber.conf.d/61-truemute-guard.conf",
-            text: include_str!("../../packaging/wireplumber-0.5/61-truemute-guard.conf")
+            text: include_str!("../../../packaging/wireplumber-0.5/61-truemute-guard.conf")
                 .replace("@UNITS@", &array(units))
                 .replace("@EXECUTABLES@", &array(executables)),
         },
         File {
             base: Base::Data,
             path: "wireplumber/scripts/truemute/guard.lua",
-            text: include_str!("../../packaging/wireplumber-0.5/guard.lua").to_owned(),
+            text: include_str!("../../../packaging/wireplumber-0.5/guard.lua").to_owned(),
         },
     ]
 }

@@ -50,31 +50,31 @@ pub fn of_server(wireplumber: Option<Wireplumber>) -> Vec<File> {
     };
     let twin = config(
         "pipewire/pipewire.conf.d/60-truemute-silent.conf",
-        include_str!("../../packaging/pipewire/60-truemute-silent.conf"),
+        include_str!("../../../packaging/pipewire/60-truemute-silent.conf"),
     );
     match wireplumber {
         Some(Wireplumber::V0_4) => vec![
             twin,
             config(
                 "wireplumber/main.lua.d/60-truemute-targets.lua",
-                include_str!("../../packaging/wireplumber-0.4/60-truemute-targets.lua"),
+                include_str!("../../../packaging/wireplumber-0.4/60-truemute-targets.lua"),
             ),
             // 0.4 looks for scripts where it looks for configuration.
             config(
                 "wireplumber/scripts/truemute-targets.lua",
-                include_str!("../../packaging/wireplumber-0.4/truemute-targets.lua"),
+                include_str!("../../../packaging/wireplumber-0.4/truemute-targets.lua"),
             ),
         ],
         Some(Wireplumber::V0_5 | Wireplumber::V0_5_15) => vec![
             twin,
             config(
                 "wireplumber/wireplumber.conf.d/60-truemute-targets.conf",
-                include_str!("../../packaging/wireplumber-0.5/60-truemute-targets.conf"),
+                include_str!("../../../packaging/wireplumber-0.5/60-truemute-targets.conf"),
             ),
             File {
                 base: Base::Data,
                 path: "wireplumber/scripts/truemute/targets.lua",
-                text: include_str!("../../packaging/wireplumber-0.5/targets.lua").to_owned(),
+                text: include_str!("../../../packaging/wireplumber-0.5/targets.lua").to_owned(),
             },
         ],
         None => vec![twin],
@@ -92,7 +92,7 @@ pub fn unit(executable: &Path) -> File {
     File {
         base: Base::Config,
         path: "systemd/user/truemute.service",
-        text: include_str!("../../packaging/systemd/truemute.service").replace(
+        text: include_str!("../../../packaging/systemd/truemute.service").replace(
             "ExecStart=/usr/bin/truemute daemon",
             &format!("ExecStart=\"{program}\" daemon"),
         ),

@@ -1,0 +1,34 @@
+//! What each operating system gives in its own way: who is at the other end of a socket, which boot this is, the clock that
+//! the audio counts in, the service manager, the authority that unlocks, and what people type to start the daemon. Both
+//! modules have the same names. The audio system itself is behind [`crate::backend`], installing in [`crate::install`].
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+#[cfg(target_os = "macos")]
+pub(crate) use macos::*;
+
+use rustix::process::{RawPid, Uid};
+
+/// The process at the other end of a local socket, as the kernel vouches for it.
+pub(crate) struct PeerProcess {
+    /// Whose it is.
+    pub(crate) user: Uid,
+    /// 0 if it is not visible from here (another pid namespace).
+    pub(crate) process: RawPid,
+}
+
+/// What the daemon tells the service manager that started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// The API is served.
+    Ready,
+    /// The daemon ends.
+    Ending,
+    /// Its threads answer.
+    Alive,
+}
