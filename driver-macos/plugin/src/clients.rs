@@ -1,0 +1,459 @@
+//! The clients of the device: who they are, which of them run IO, and what each has read. Reads are counted on the IO
+//! threads by client id, without a lock; everything else is the host's control thread. What a read delivers is in `input.rs`.
+
+use crate::try_cell::TryCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot, SlotWriter, Tally};
+
+/// Clients that are counted one by one. Every process that opens the device is one, some at their launch, whether or not
+/// they ever record. What more of them read is unattributed.
+pub const MOST: usize = 256;
+
+/// Clients whose counts are kept after they left, until somebody takes them.
+const MOST_GONE: usize = 256;
+
+/// A client as the host introduced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Number that no other client of this plug-in process ever had, from 1.
+    pub arrival: u64,
+    /// The host's number for it, which another client may get after this one left.
+    pub id: u32,
+    /// Its process, as the host says.
+    pub pid: i32,
+    /// The bundle id of its process, as the host says; many processes have none.
+    pub bundle: Option<String>,
+}
+
+/// A client and what it read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Who.
+    pub client: Client,
+    /// Whether it runs IO; nothing for one that has left.
+    pub running: Option<bool>,
+    /// What it read; nothing if it is one too many, so that its reads are unattributed.
+    pub counts: Option<SlotSnapshot>,
+}
+
+/// Everybody, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Everybody {
+    /// Clients that are there, then those that left and were not taken yet.
+    pub clients: Vec<Counted>,
+    /// Reads that no client in the list made.
+    pub unattributed: Tally,
+    /// Clients that left and whose counts were given up for newer ones: their reads are in `unattributed`.
+    pub forgotten: u64,
+}
+
+/// The clients.
+#[derive(Debug)]
+pub struct Clients {
+    /// Whose seat it is: 0 for nobody's, else the arrival above and the id below, with the highest bit set. Apart from the
+    /// seats, so that a search touches few cache lines.
+    keys: Box<[AtomicU64]>,
+    seats: Box<[Seat]>,
+    /// Its slots are not used, only what it counts besides them.
+    nobody: Ledger<0>,
+    running: AtomicU32,
+    register: Mutex<Register>,
+}
+
+/// Where one client is counted.
+#[derive(Debug)]
+struct Seat {
+    ledger: Ledger<1>,
+    /// Host and header promise one IO thread for each client; the flag holds even if there are two.
+    writer: TryCell<Option<SlotWriter>>,
+}
+
+/// What only the control threads touch.
+#[derive(Debug, Default)]
+struct Register {
+    arrivals: u64,
+    present: Vec<Present>,
+    running: BTreeSet<u32>,
+    gone: VecDeque<Counted>,
+    forgotten: u64,
+    /// Reads of those that were forgotten.
+    forgotten_reads: Tally,
+}
+
+#[derive(Debug)]
+struct Present {
+    client: Client,
+    seat: Option<usize>,
+}
+
+const fn key(arrival: u64, id: u32) -> u64 {
+    1 << 63 | (arrival & 0x7fff_ffff) << 32 | id as u64
+}
+
+const fn is_of(key: u64, id: u32) -> bool {
+    key != 0 && key as u32 == id
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clients {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        let seat = |_| Seat {
+            ledger: Ledger::new(0),
+            writer: TryCell::new(None),
+        };
+        Self {
+            keys: (0..MOST).map(|_| AtomicU64::new(0)).collect(),
+            seats: (0..MOST).map(seat).collect(),
+            nobody: Ledger::new(0),
+            running: AtomicU32::new(0),
+            register: Mutex::default(),
+        }
+    }
+
+    /// Whoever panicked while holding it left it whole: each change is a single step.
+    fn register(&self) -> MutexGuard<'_, Register> {
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client has come. One that is there under this id counts as having left before.
+    pub fn add(&self, id: u32, pid: i32, bundle: Option<String>) {
+        let mut register = self.register();
+        self.leave(&mut register, id);
+        register.arrivals += 1;
+        let client = Client {
+            arrival: register.arrivals,
+            id,
+            pid,
+            bundle,
+        };
+        let seat = self.take_seat(&client);
+        register.present.push(Present { client, seat });
+    }
+
+    /// A client has left. Its running ends with it; its counts stay until they are taken.
+    pub fn remove(&self, id: u32) {
+        let mut register = self.register();
+        self.leave(&mut register, id);
+        self.set_running(&mut register, id, false);
+    }
+
+    /// A client starts IO, whether or not it was running. `first` is called if nobody was, before anybody is told so.
+    pub fn start(&self, id: u32, first: impl FnOnce()) {
+        let mut register = self.register();
+        if register.running.is_empty() {
+            first();
+        }
+        self.set_running(&mut register, id, true);
+    }
+
+    /// A client stops IO, whether or not it was running.
+    pub fn stop(&self, id: u32) {
+        self.set_running(&mut self.register(), id, false);
+    }
+
+    /// How many clients run IO. Real-time safe.
+    pub fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Counts one read of a client. Real-time safe, and never waits: a read of an unknown client, and one that comes while
+    /// another thread reads for the same client, are unattributed.
+    pub fn record(&self, id: u32, pull: Pull) {
+        if !self.try_record(id, pull) {
+            self.nobody.record_unattributed(pull);
+        }
+    }
+
+    fn try_record(&self, id: u32, pull: Pull) -> bool {
+        let Some((index, seen)) = self.find(id) else {
+            return false;
+        };
+        let (Some(seat), Some(key)) = (self.seats.get(index), self.keys.get(index)) else {
+            return false;
+        };
+        let counted = seat.writer.try_with(|writer| {
+            // Again, for the client may have left, and another come, since the seat was found.
+            match writer {
+                Some(writer) if key.load(Ordering::Relaxed) == seen => {
+                    seat.ledger.record(writer, pull);
+                    true
+                }
+                _ => false,
+            }
+        });
+        counted == Some(true)
+    }
+
+    /// Searches from where the client is most likely to sit.
+    fn find(&self, id: u32) -> Option<(usize, u64)> {
+        let (before, from) = self.keys.split_at_checked(id as usize % MOST)?;
+        let start = before.len();
+        let mut found = None;
+        for (at, key) in from.iter().chain(before).enumerate() {
+            let key = key.load(Ordering::Acquire);
+            if is_of(key, id) {
+                found = Some((start.wrapping_add(at) % MOST, key));
+                break;
+            }
+        }
+        found
+    }
+
+    fn take_seat(&self, client: &Client) -> Option<usize> {
+        let start = client.id as usize % MOST;
+        let free = (start..MOST)
+            .chain(0..start)
+            .find(|at| self.keys[*at].load(Ordering::Relaxed) == 0)?;
+        let seat = &self.seats[free];
+        seat.writer.with(|writer| {
+            *writer = seat.ledger.claim(client.arrival);
+        });
+        self.keys[free].store(key(client.arrival, client.id), Ordering::Release);
+        Some(free)
+    }
+
+    fn leave(&self, register: &mut Register, id: u32) {
+        let Some(at) = register.present.iter().position(|it| it.client.id == id) else {
+            return;
+        };
+        let Present { client, seat } = register.present.swap_remove(at);
+        let counts = seat.and_then(|at| {
+            let seat = &self.seats[at];
+            // The key goes first, so that nobody new finds the seat; whoever found it already looks again.
+            let writer = seat.writer.with(|writer| {
+                self.keys[at].store(0, Ordering::Relaxed);
+                writer.take()
+            })?;
+            seat.ledger.release(writer)
+        });
+        register.gone.push_back(Counted {
+            client,
+            running: None,
+            counts,
+        });
+        if register.gone.len() > MOST_GONE
+            && let Some(oldest) = register.gone.pop_front()
+        {
+            register.forgotten += 1;
+            for tally in oldest.counts.iter().flat_map(|it| [it.live, it.muted]) {
+                add(&mut register.forgotten_reads, tally);
+            }
+        }
+    }
+
+    fn set_running(&self, register: &mut Register, id: u32, running: bool) {
+        if running {
+            register.running.insert(id);
+        } else {
+            register.running.remove(&id);
+        }
+        let count = u32::try_from(register.running.len()).unwrap_or(u32::MAX);
+        self.running.store(count, Ordering::Relaxed);
+    }
+
+    /// Everybody who is there, and those who left; with `take_gone`, they are given out for the last time.
+    pub fn everybody(&self, take_gone: bool) -> Everybody {
+        let mut register = self.register();
+        let here = register.present.iter().map(|present| Counted {
+            client: present.client.clone(),
+            running: Some(register.running.contains(&present.client.id)),
+            counts: present.seat.and_then(|at| self.counts(at)),
+        });
+        let mut clients: Vec<_> = here.collect();
+        clients.sort_by_key(|counted| counted.client.arrival);
+        if take_gone {
+            clients.extend(register.gone.drain(..));
+        } else {
+            clients.extend(register.gone.iter().cloned());
+        }
+        let mut unattributed = self.nobody.unattributed();
+        add(&mut unattributed, register.forgotten_reads);
+        Everybody {
+            clients,
+            unattributed,
+            forgotten: register.forgotten,
+        }
+    }
+
+    /// The counts of a seat that is taken, which cannot be given up meanwhile: that takes the register.
+    fn counts(&self, at: usize) -> Option<SlotSnapshot> {
+        loop {
+            match self.seats[at].ledger.snapshot(0) {
+                Ok(counts) => return Some(counts),
+                Err(NoSnapshot::Free) => return None,
+                // The IO thread was interrupted while it counted: it goes on sooner if we let it.
+                Err(NoSnapshot::Busy) => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+fn add(to: &mut Tally, tally: Tally) {
+    to.pulls += tally.pulls;
+    to.frames += tally.frames;
+    to.nanoseconds += tally.nanoseconds;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(frames: u32, live: bool) -> Pull {
+        Pull {
+            finish_ns: 1,
+            frames,
+            nanoseconds: 2,
+            live,
+            flagged: false,
+        }
+    }
+
+    fn pulls(clients: &Clients, id: u32) -> Vec<(u64, u64)> {
+        let everybody = clients.everybody(false).clients;
+        let its = everybody.iter().filter(|it| it.client.id == id);
+        its.filter_map(|it| it.counts.as_ref())
+            .map(|counts| (counts.live.pulls, counts.muted.frames))
+            .collect()
+    }
+
+    #[test]
+    fn each_client_has_its_own_counts_and_strangers_have_none() {
+        let clients = Clients::new();
+        clients.add(5, 100, Some("org.example.five".into()));
+        clients.add(5 + MOST as u32, 101, None); // the same favourite seat
+        clients.record(5, pull(10, true));
+        clients.record(5 + MOST as u32, pull(20, false));
+        clients.record(9, pull(30, false));
+        assert_eq!(pulls(&clients, 5), [(1, 0)]);
+        assert_eq!(pulls(&clients, 5 + MOST as u32), [(0, 20)]);
+        let everybody = clients.everybody(false);
+        assert_eq!(everybody.unattributed.frames, 30);
+        assert_eq!(
+            everybody.clients[0].client.bundle.as_deref(),
+            Some("org.example.five")
+        );
+    }
+
+    #[test]
+    fn an_id_that_comes_again_is_another_client() {
+        let clients = Clients::new();
+        clients.add(5, 100, None);
+        clients.record(5, pull(10, false));
+        clients.remove(5);
+        clients.record(5, pull(1, false));
+        clients.add(5, 200, None);
+        clients.record(5, pull(20, false));
+        clients.add(5, 300, None);
+        let everybody = clients.everybody(true);
+        let seen: Vec<_> = everybody
+            .clients
+            .iter()
+            .map(|it| (it.client.arrival, it.client.pid, it.running))
+            .collect();
+        assert_eq!(
+            seen,
+            [(3, 300, Some(false)), (1, 100, None), (2, 200, None)]
+        );
+        assert_eq!(everybody.unattributed.frames, 1);
+        assert_eq!(
+            clients.everybody(false).clients.len(),
+            1,
+            "the gone were taken"
+        );
+    }
+
+    #[test]
+    fn starting_twice_and_stopping_unmatched_change_nothing() {
+        let clients = Clients::new();
+        let mut firsts = 0;
+        clients.stop(1);
+        assert_eq!(clients.running(), 0);
+        clients.start(1, || firsts += 1);
+        clients.start(1, || firsts += 1);
+        clients.start(2, || firsts += 1);
+        assert_eq!(clients.running(), 2);
+        clients.stop(1);
+        clients.stop(1);
+        assert_eq!(clients.running(), 1);
+        clients.add(2, 7, None);
+        assert_eq!(clients.running(), 1, "coming does not stop");
+        clients.remove(2);
+        assert_eq!((clients.running(), firsts), (0, 1), "leaving stops");
+        clients.start(1, || firsts += 1);
+        assert_eq!(firsts, 2);
+    }
+
+    #[test]
+    fn one_client_too_many_is_unattributed_and_gets_no_others_seat() {
+        let clients = Clients::new();
+        for id in 0..=MOST as u32 {
+            clients.add(id, 1, None);
+            clients.record(id, pull(1, false));
+        }
+        let everybody = clients.everybody(false);
+        assert_eq!(everybody.unattributed.frames, 1);
+        assert_eq!(
+            everybody
+                .clients
+                .iter()
+                .filter(|it| it.counts.is_none())
+                .count(),
+            1
+        );
+        clients.remove(0);
+        clients.add(1000, 1, None);
+        clients.record(1000, pull(1, false));
+        assert_eq!(clients.everybody(false).unattributed.frames, 1);
+    }
+
+    #[test]
+    fn whoever_left_too_long_ago_is_summed_up() {
+        let clients = Clients::new();
+        for id in 0..MOST_GONE as u32 + 3 {
+            clients.add(id, 1, None);
+            clients.record(id, pull(1, id % 2 == 0));
+            clients.remove(id);
+        }
+        let everybody = clients.everybody(true);
+        assert_eq!(
+            (everybody.clients.len(), everybody.forgotten),
+            (MOST_GONE, 3)
+        );
+        assert_eq!(everybody.unattributed.pulls, 3);
+    }
+
+    #[test]
+    fn nothing_is_lost_while_clients_come_and_go() {
+        const READS: u64 = 20_000;
+        let clients = Clients::new();
+        std::thread::scope(|scope| {
+            for id in [3, 3 + MOST as u32, 9] {
+                let clients = &clients;
+                scope.spawn(move || (0..READS).for_each(|_| clients.record(id, pull(1, false))));
+            }
+            for round in 0..20 {
+                clients.add(3, round, None);
+                clients.add(3 + MOST as u32, round, None);
+                clients.everybody(false);
+                clients.remove(3);
+                clients.remove(3 + MOST as u32);
+            }
+        });
+        let everybody = clients.everybody(true);
+        let counted: u64 = everybody
+            .clients
+            .iter()
+            .filter_map(|it| it.counts.as_ref())
+            .map(|counts| counts.muted.pulls)
+            .sum();
+        assert_eq!(counted + everybody.unattributed.pulls, 3 * READS);
+    }
+}
