@@ -70,7 +70,7 @@ fn the_profiler_comes_close() {
     let theirs = stage.connect();
     let captures: Vec<_> = (0..CLIENTS).map(|n| Capture::start(&theirs.1, n)).collect();
     stage.wait_for("enough cycles", || {
-        captures.iter().all(|capture| capture.own() >= 200)
+        captures.iter().all(|capture| capture.fed() >= 200)
     });
     let told: BTreeMap<_, _> = captures
         .into_iter()
@@ -96,11 +96,12 @@ fn the_profiler_comes_close() {
         let pulls = counted.live.pulls + counted.muted.pulls;
         println!(
             "profiler: node {node_id} estimated {pulls} and {} lost, it says {}",
-            counted.lost, told.callbacks
+            counted.lost,
+            told.fed()
         );
         let known = pulls + counted.lost + counted.xruns;
-        assert!(pulls <= told.callbacks + 1 + counted.xruns);
-        assert!(known + TOLERANCE >= told.callbacks);
+        assert!(pulls <= told.fed() + 1 + counted.xruns);
+        assert!(known + TOLERANCE >= told.fed());
         assert!(counted.live.pulls >= 50 && counted.muted.pulls >= 50);
     }
 }

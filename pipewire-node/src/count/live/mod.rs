@@ -137,7 +137,7 @@ fn agree(options: ServerOptions, shape: Shape, quantum: u32, clients: usize, cyc
     let theirs = stage.connect();
     let mut captures: Vec<_> = (0..clients).map(|n| Capture::start(&theirs.1, n)).collect();
     stage.wait_for("enough cycles", || {
-        captures.iter().all(|capture| capture.own() >= cycles)
+        captures.iter().all(|capture| capture.fed() >= cycles)
     });
     let mut told = BTreeMap::new();
     while let Some(capture) = captures.pop() {
@@ -152,8 +152,10 @@ fn agree(options: ServerOptions, shape: Shape, quantum: u32, clients: usize, cyc
         let counted = output.gone(node_id).unwrap();
         assert!(
             told.agrees(&counted),
-            "{shape:?}: node {node_id} says {}, not {counted:?}",
-            told.callbacks
+            "{shape:?}: node {node_id} says {told:?}, not {:?}, {:?} and {} flagged",
+            counted.live,
+            counted.muted,
+            counted.xruns
         );
         assert_eq!(counted.live.frames, counted.live.pulls * u64::from(quantum));
         assert!(counted.live.pulls >= cycles / 4 && counted.muted.pulls >= cycles / 4);

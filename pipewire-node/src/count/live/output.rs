@@ -240,7 +240,11 @@ impl RealTime {
         if let Some(mut buffer) = stream.dequeue_buffer() {
             let data = &mut buffer.datas_mut()[0];
             let bytes = self.quantum * 4;
-            data.data().unwrap()[..bytes as usize].fill(0);
+            // What tells the client whether it got this, and in which state.
+            let mark: f32 = if this.live { 0.5 } else { -0.5 };
+            for sample in data.data().unwrap()[..bytes as usize].chunks_exact_mut(4) {
+                sample.copy_from_slice(&mark.to_le_bytes());
+            }
             *data.chunk_mut().size_mut() = bytes;
             *data.chunk_mut().stride_mut() = 4;
         }
