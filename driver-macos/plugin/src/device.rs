@@ -96,6 +96,6 @@ impl Moment for Device {
     }
 
     fn diag(&self) -> Option<Owned> {
-        diag::property_list(self)
+        diag::diagnosis(self).property_list()
     }
 }

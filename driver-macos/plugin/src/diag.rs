@@ -7,6 +7,7 @@ use crate::cf::Owned;
 use crate::clients::{Counted, Everybody};
 use crate::device::Device;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use truemute_core::ledger::Tally;
 
@@ -56,42 +57,127 @@ impl Requests {
     }
 }
 
-/// Everything, as a property list. Nothing if CoreFoundation has no memory.
-pub fn property_list(device: &Device) -> Option<Owned> {
+/// A piece of the diagnosis, before it is made into a property list or text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// Words.
+    Text(String),
+    /// A whole number. What is larger than an `i64` can be is no count but a mistake, and stands as the largest.
+    Number(i64),
+    /// One after the other.
+    List(Vec<Item>),
+    /// Under their names.
+    Entries(Vec<(&'static str, Item)>),
+}
+
+impl Item {
+    fn number(value: impl TryInto<i64>) -> Self {
+        Self::Number(value.try_into().unwrap_or(i64::MAX))
+    }
+
+    fn text(value: impl ToString) -> Self {
+        Self::Text(value.to_string())
+    }
+
+    /// As a property list: what a client of the HAL gets. Nothing if CoreFoundation has no memory.
+    pub fn property_list(&self) -> Option<Owned> {
+        match self {
+            Self::Text(text) => Owned::string(text),
+            Self::Number(number) => Owned::number(*number),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Self::property_list).collect();
+                Owned::array(items?)
+            }
+            Self::Entries(entries) => {
+                let entries: Option<Vec<_>> = entries
+                    .iter()
+                    .map(|(name, item)| Some((*name, item.property_list()?)))
+                    .collect();
+                Owned::dictionary(entries?)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    /// For people: `name=value` with braces and brackets, an entry of the outermost level a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entries(entries) => entries
+                .iter()
+                .try_for_each(|(name, item)| writeln!(f, "{name}={}", Inner(item))),
+            other => Inner(other).fmt(f),
+        }
+    }
+}
+
+/// What stands within a line.
+struct Inner<'i>(&'i Item);
+
+impl fmt::Display for Inner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Item::Text(text) => write!(f, "{text:?}"),
+            Item::Number(number) => number.fmt(f),
+            Item::List(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{}", if at > 0 { ", " } else { "" }, Inner(item))?;
+                }
+                f.write_str("]")
+            }
+            Item::Entries(entries) => {
+                f.write_str("{")?;
+                for (at, (name, item)) in entries.iter().enumerate() {
+                    write!(
+                        f,
+                        "{}{name}={}",
+                        if at > 0 { ", " } else { "" },
+                        Inner(item)
+                    )?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+/// Everything that the plug-in knows about itself.
+pub fn diagnosis(device: &Device) -> Item {
     let (epoch, open) = device.gate().state();
-    let requests = device.requests().all();
-    let requests: Option<Vec<_>> = requests.iter().map(request).collect();
     let Everybody {
         clients,
         unattributed,
         forgotten,
     } = device.clients().everybody(false);
-    let clients: Option<Vec<_>> = clients.iter().map(client).collect();
-    let mut entries = vec![
-        ("version", Owned::string(env!("CARGO_PKG_VERSION"))?),
-        ("instance", Owned::string(&device.instance().to_string())?),
-        ("now_ns", number(device.now_ns())?),
-        ("gate_open", number(open.into())?),
-        ("gate_epoch", number(epoch.get())?),
-        ("running", number(device.clients().running().into())?),
-        ("unanswered", Owned::array(requests?)?),
-        ("clients", Owned::array(clients?)?),
-        ("unattributed", tally(&unattributed)?),
-        ("forgotten_clients", number(forgotten)?),
-    ];
-    if let Some(anchor) = device.clock().anchor() {
-        entries.push(("clock_seed", number(anchor.seed)?));
-        entries.push(("clock_anchor_ticks", number(anchor.ticks)?));
-        entries.push(("clock_anchor_sample", number(anchor.sample)?));
-    }
-    Owned::dictionary(entries)
+    let anchor = device.clock().anchor();
+    let clock = anchor.map(|anchor| {
+        Item::Entries(vec![
+            ("seed", Item::number(anchor.seed)),
+            ("ticks", Item::number(anchor.ticks)),
+            ("sample", Item::number(anchor.sample)),
+        ])
+    });
+    let unanswered = device.requests().all();
+    Item::Entries(vec![
+        ("version", Item::text(env!("CARGO_PKG_VERSION"))),
+        ("instance", Item::text(device.instance())),
+        ("now_ns", Item::number(device.now_ns())),
+        ("gate_open", Item::number(open)),
+        ("gate_epoch", Item::number(epoch.get())),
+        ("running", Item::number(device.clients().running())),
+        ("clock", clock.unwrap_or_else(|| Item::text("changing"))),
+        ("clients", Item::List(clients.iter().map(client).collect())),
+        ("unattributed", tally(&unattributed)),
+        ("forgotten_clients", Item::number(forgotten)),
+        (
+            "unanswered",
+            Item::List(unanswered.iter().map(request).collect()),
+        ),
+    ])
 }
 
-fn number(value: u64) -> Option<Owned> {
-    Owned::number(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-fn request((request, times): &(Request, u64)) -> Option<Owned> {
+fn request((request, times): &(Request, u64)) -> Item {
     let Request {
         call,
         object,
@@ -100,46 +186,46 @@ fn request((request, times): &(Request, u64)) -> Option<Owned> {
         size,
         status,
     } = request;
-    Owned::dictionary([
-        ("call", Owned::string(call)?),
-        ("object", number((*object).into())?),
-        ("selector", Owned::string(&address.selector.to_string())?),
-        ("scope", Owned::string(&address.scope.to_string())?),
-        ("element", number(address.element.into())?),
-        ("pid", Owned::number((*pid).into())?),
-        ("size", number((*size).into())?),
-        ("status", Owned::string(&status.to_string())?),
-        ("times", number(*times)?),
+    Item::Entries(vec![
+        ("call", Item::text(call)),
+        ("object", Item::number(*object)),
+        ("selector", Item::text(address.selector)),
+        ("scope", Item::text(address.scope)),
+        ("element", Item::number(address.element)),
+        ("pid", Item::number(*pid)),
+        ("size", Item::number(*size)),
+        ("status", Item::text(status)),
+        ("times", Item::number(*times)),
     ])
 }
 
-fn client(counted: &Counted) -> Option<Owned> {
+fn client(counted: &Counted) -> Item {
     let Counted {
         client,
         running,
         counts,
     } = counted;
     let mut entries = vec![
-        ("arrival", number(client.arrival)?),
-        ("id", number(client.id.into())?),
-        ("pid", Owned::number(client.pid.into())?),
-        ("present", number(running.is_some().into())?),
-        ("running", number(running.unwrap_or(false).into())?),
+        ("arrival", Item::number(client.arrival)),
+        ("id", Item::number(client.id)),
+        ("pid", Item::number(client.pid)),
+        ("present", Item::number(running.is_some())),
+        ("running", Item::number(running.unwrap_or(false))),
     ];
     if let Some(bundle) = &client.bundle {
-        entries.push(("bundle_id", Owned::string(bundle)?));
+        entries.push(("bundle_id", Item::text(bundle)));
     }
     if let Some(counts) = counts {
-        entries.push(("live", tally(&counts.live)?));
-        entries.push(("muted", tally(&counts.muted)?));
+        entries.push(("live", tally(&counts.live)));
+        entries.push(("muted", tally(&counts.muted)));
     }
-    Owned::dictionary(entries)
+    Item::Entries(entries)
 }
 
-fn tally(tally: &Tally) -> Option<Owned> {
-    Owned::dictionary([
-        ("reads", number(tally.pulls)?),
-        ("frames", number(tally.frames)?),
+fn tally(tally: &Tally) -> Item {
+    Item::Entries(vec![
+        ("reads", Item::number(tally.pulls)),
+        ("frames", Item::number(tally.frames)),
     ])
 }
 
@@ -175,5 +261,17 @@ mod tests {
         assert_eq!(kept.len(), MOST);
         assert_eq!(kept.first(), Some(&(asked(10), 1)));
         assert_eq!(kept.last(), Some(&(asked(100), 3)));
+    }
+
+    #[test]
+    fn the_text_has_a_line_for_each_entry_and_quotes_what_others_wrote() {
+        let device = Device::new();
+        device.clients().add(7, 70, Some("a\nb".into()));
+        device.requests().note(asked(u32::from_be_bytes(*b"abcd")));
+        let text = diagnosis(&device).to_string();
+        assert_eq!(text.lines().count(), 11, "{text}");
+        assert!(text.contains(r#"bundle_id="a\nb""#), "{text}");
+        assert!(text.contains(r#"selector="'abcd'""#), "{text}");
+        assert!(text.contains("gate_open=0\n"), "{text}");
     }
 }

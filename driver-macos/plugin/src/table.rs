@@ -1,7 +1,7 @@
 //! The property table, `properties.tsv`, made into rows while this compiles: a malformed row, an unknown word or a size
 //! that does not fit its answer is a compile error. What a row means for a request is in `properties.rs`.
 
-use crate::abi::codes::Code;
+use crate::abi::codes::{Code, SCOPE_GLOBAL, SCOPE_INPUT, SCOPE_OUTPUT};
 
 /// The committed table: a line of headings, then a row a line, columns divided by tabs.
 pub const TEXT: &str = include_str!("../properties.tsv");
@@ -195,11 +195,11 @@ const fn row(line: &'static [u8]) -> Row {
         scope: if same(scope, "any") {
             Scope::Any
         } else if same(scope, "global") {
-            Scope::One(crate::abi::codes::SCOPE_GLOBAL)
+            Scope::One(SCOPE_GLOBAL)
         } else if same(scope, "input") {
-            Scope::One(crate::abi::codes::SCOPE_INPUT)
+            Scope::One(SCOPE_INPUT)
         } else if same(scope, "output") {
-            Scope::One(crate::abi::codes::SCOPE_OUTPUT)
+            Scope::One(SCOPE_OUTPUT)
         } else {
             panic!("a scope that is none of any, global, input, output")
         },
@@ -385,4 +385,37 @@ const fn same(bytes: &[u8], text: &str) -> bool {
         at += 1;
     }
     at == bytes.len() && at == text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use truemute_feeder::{Feeder, Format, Pacing};
+
+    fn input(name: &str) -> u32 {
+        let mut rows = ROWS
+            .iter()
+            .filter(|row| row.scope == Scope::One(SCOPE_INPUT));
+        match rows.find(|row| row.name == name).map(|row| row.answer) {
+            Some(Answer::Numbers(numbers)) => numbers.as_slice()[0],
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Who writes the frames and who promises when they can be read are two programs.
+    #[test]
+    fn latency_and_safety_offset_are_what_the_feeder_keeps() {
+        let format = Format {
+            rate: 48_000,
+            channels: 1,
+            largest_block: 512,
+        };
+        let pacing = Pacing::default();
+        assert_eq!(
+            pacing.read_behind,
+            input("kAudioDevicePropertySafetyOffset")
+        );
+        let feeder = Feeder::new(format, pacing).expect("an ordinary format");
+        assert_eq!(feeder.delay_frames(), input("kAudioDevicePropertyLatency"));
+    }
 }
