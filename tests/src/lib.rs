@@ -2,7 +2,8 @@
 //! their logs prove ([`evidence`], [`counted`]), clients of every kind that come back ([`listening`]), that meddle with
 //! everything ([`meddler`]), look at it ([`onlooker`]) or try to get round the virtual mic ([`attempts`], [`guarded`]), effects
 //! ([`effects`]), browsers ([`browser`]) with a page that records ([`page`]), the servers to run against ([`servers`]), the
-//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]). The private server itself is
+//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]); for macOS the host that drives the
+//! plug-in ([`hal_host`]). The private server itself is
 //! `truemute_pipewire::rehearsal`.
 
 pub mod append;
@@ -12,6 +13,7 @@ pub mod counted;
 pub mod effects;
 pub mod evidence;
 pub mod guarded;
+pub mod hal_host;
 pub mod listening;
 pub mod meddler;
 pub mod onlooker;
