@@ -251,7 +251,7 @@ pub struct Status {
     pub schema: u32,
     /// Live or muted.
     pub gate: GateState,
-    /// Why: the origin of the last change, or what keeps the gate silent (`source_missing`, `no_server`, `server_lost`, ...).
+    /// Why: the origin of the last change, or what keeps the gate silent (`source_missing`, `permission_denied`, `source_all_zero`, `no_server`, `server_lost`, ...).
     pub reason: String,
     /// Since when (RFC 3339, UTC).
     pub since: String,

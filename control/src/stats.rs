@@ -78,7 +78,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
         first_seen_ns,
         last_pull_ns,
     } = record.client;
-    let counted_exactly = counted_by == CountedBy::ActivationRecord;
+    let counted_exactly = matches!(counted_by, CountedBy::ActivationRecord | CountedBy::Driver);
     ClientStats {
         id,
         instance: record.instance,

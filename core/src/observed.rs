@@ -45,6 +45,8 @@ record! {
         Jack,
         /// The sound device itself, behind the audio server's back.
         AlsaDevice,
+        /// Core Audio, on macOS.
+        CoreAudio,
         /// Could not be told.
         Unknown,
     }
@@ -84,6 +86,8 @@ record! {
         ActivationRecord,
         /// The server's profiler: an estimate, for it drops events under load.
         Profiler,
+        /// The macOS driver itself: each read that Core Audio makes for the client, exactly.
+        Driver,
         /// Nothing, for there are more clients than counts are kept for: what this one pulls is unattributed.
         Unattributed,
     }
@@ -175,6 +179,10 @@ record! {
         Capturing,
         /// Let go of: nothing of ours keeps it running.
         Released,
+        /// Captured, but the system's privacy settings refuse us its sound: all that comes is zeros.
+        Denied,
+        /// Captured and allowed, but for some seconds all that came was zeros, as from a mic with a mute switch of its own.
+        AllZero,
         /// No real mic can be found.
         Missing,
     }
@@ -319,6 +327,8 @@ record! {
         pub muted_apps: Vec<MutedApp>,
         /// Pulls that happened but could not be given to any client.
         pub unattributed: Tally,
+        /// What is wrong, as sentences: what it is, and what to do.
+        pub warnings: Vec<String>,
         /// Whether the graph is running cycles for us now.
         pub running: bool,
     }

@@ -33,6 +33,7 @@ impl Actor {
                 .chain(&self.trouble)
                 .chain(&self.start_warning)
                 .chain(&self.memory_trouble)
+                .chain(self.look.iter().flat_map(|look| &look.warnings))
                 .cloned()
                 .chain(self.history.warnings())
                 .collect(),

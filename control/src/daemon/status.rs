@@ -87,7 +87,6 @@ pub(super) fn reason_text(reason: Reason) -> String {
 
 /// What keeps the gate silent, if it is commanded live; else who commanded it.
 fn reason(facts: &Facts<'_>) -> String {
-    let missing = |look: &Snapshot| look.real_mic.state == MicState::Missing;
     if facts.backend.is_none() {
         let why = if facts.lost {
             "server_lost"
@@ -95,10 +94,14 @@ fn reason(facts: &Facts<'_>) -> String {
             "no_server"
         };
         why.into()
-    } else if facts.gate == GateState::Live && facts.look.is_some_and(missing) {
-        "source_missing".into()
     } else {
-        reason_text(facts.reason)
+        let mic = facts.look.map(|look| look.real_mic.state);
+        match (facts.gate, mic) {
+            (GateState::Live, Some(MicState::Missing)) => "source_missing".into(),
+            (GateState::Live, Some(MicState::Denied)) => "permission_denied".into(),
+            (GateState::Live, Some(MicState::AllZero)) => "source_all_zero".into(),
+            _ => reason_text(facts.reason),
+        }
     }
 }
 

@@ -135,6 +135,7 @@ impl Stage {
         let real = match state {
             MicState::Capturing => "captured",
             MicState::Released => "released: nothing captures it",
+            MicState::Denied | MicState::AllZero => "captured, without sound",
             MicState::Missing => "missing",
         };
         let said = match self.voice {

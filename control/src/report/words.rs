@@ -87,6 +87,12 @@ pub(crate) fn meaning(status: &Status) -> String {
         (Shown::Live, _) if status.real_mic.state == MicState::Missing => {
             "the gate is open, but no real microphone was found".into()
         }
+        (Shown::Live, _) if status.real_mic.state == MicState::Denied => {
+            "the gate is open, but the system does not let TrueMute hear the microphone".into()
+        }
+        (Shown::Live, _) if status.real_mic.state == MicState::AllZero => {
+            "the gate is open, but the microphone delivers nothing but zeros".into()
+        }
         (Shown::Muted, 1..) => {
             let count = match status.bypasses.len() {
                 1 => "1 app goes".into(),
@@ -115,6 +121,8 @@ pub(crate) fn reason(reason: &str) -> String {
         "lease" | "lease_expired" => "because the daemon stopped answering for live".into(),
         "start" => "at the daemon's start".into(),
         "source_missing" => "because there is no real microphone".into(),
+        "permission_denied" => "because the system refuses TrueMute the microphone".into(),
+        "source_all_zero" => "because the microphone delivers only zeros".into(),
         "not_confirmed" => "because the audio thread did not confirm an unmute".into(),
         "stopped" => "because the daemon ends".into(),
         "server_lost" => "because the audio server is gone".into(),
@@ -128,6 +136,8 @@ pub(crate) fn mic(state: MicState) -> &'static str {
     match state {
         MicState::Capturing => "capturing",
         MicState::Released => "released",
+        MicState::Denied => "denied",
+        MicState::AllZero => "all zero",
         MicState::Missing => "missing",
     }
 }
@@ -181,6 +191,7 @@ pub(crate) fn api(api: Api) -> &'static str {
         Api::Alsa => "alsa",
         Api::Jack => "jack",
         Api::AlsaDevice => "alsa device",
+        Api::CoreAudio => "core audio",
         Api::Unknown => "unknown",
     }
 }
@@ -200,9 +211,11 @@ pub(crate) fn exactness(client: &ClientStats) -> String {
     let base = match client.counted_by {
         CountedBy::Profiler => "estimated",
         CountedBy::Unattributed => "unattributed",
-        CountedBy::ActivationRecord if client.lost > 0 => "at least",
-        CountedBy::ActivationRecord if client.exact || client.xruns > 0 => "exact",
-        CountedBy::ActivationRecord => "not exact",
+        CountedBy::ActivationRecord | CountedBy::Driver => match client.lost {
+            1.. => "at least",
+            0 if client.exact || client.xruns > 0 => "exact",
+            0 => "not exact",
+        },
     };
     match (client.lost, client.xruns) {
         (0, 0) => base.into(),

@@ -45,6 +45,7 @@ pub(crate) fn snapshot(instance: u64, at_ns: u64, clients: &[Client]) -> Snapsho
         bypasses: Vec::new(),
         muted_apps: Vec::new(),
         unattributed: Tally::default(),
+        warnings: Vec::new(),
         running: true,
     }
 }

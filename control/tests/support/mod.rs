@@ -236,6 +236,7 @@ impl Backend for ScriptedBackend {
             bypasses: script.bypasses.clone(),
             muted_apps: script.muted_apps.clone(),
             unattributed: Default::default(),
+            warnings: Vec::new(),
             running: !script.clients.is_empty(),
         })
     }

@@ -93,6 +93,14 @@ fn of_status(status: &Status) -> Vec<Finding> {
                 "The daemon finds no real mic that it may follow.",
                 "Plug one in, or look at real_mic in the configuration and allowed_real_mics in the policy.",
             ),
+            MicState::Denied => bad(
+                "The system does not let TrueMute hear the microphone.",
+                "Allow it in System Settings, Privacy & Security, Microphone.",
+            ),
+            MicState::AllZero => doubtful(
+                format!("The real mic {} delivers nothing but zeros.", status.real_mic.name),
+                "Look for a mute switch on the microphone, and at its input volume.",
+            ),
             MicState::Capturing | MicState::Released => {
                 good(format!("The daemon follows the real mic {}.", status.real_mic.name))
             }

@@ -49,6 +49,7 @@ impl Engine {
             bypasses: self.parts.guard.observe(now),
             muted_apps: self.keeper.apps().to_vec(),
             unattributed: self.parts.plan.ledger.unattributed(),
+            warnings: Vec::new(),
             running: self.streaming,
         }
     }
