@@ -72,3 +72,4 @@ pub mod ledger;
 #[cfg(feature = "std")]
 pub mod observed;
 pub mod published;
+pub mod shared_ring;

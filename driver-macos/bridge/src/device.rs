@@ -1,0 +1,29 @@
+//! What the bridge needs of the plug-in that it serves.
+
+use crate::message::{Anchor, Snapshot};
+use truemute_core::gate::Gate;
+
+/// The virtual mic, as the plug-in has it in its own memory. Called on the bridge's thread, never on an audio thread;
+/// while a call lasts, no request is answered.
+pub trait Device: Send + Sync {
+    /// The gate. The bridge is the only one to mute, to unmute and to renew the lease.
+    fn gate(&self) -> &Gate;
+
+    /// The host's monotonic clock in nanoseconds: the one that reads are given to the gate with.
+    fn now_ns(&self) -> u64;
+
+    /// Where the clock stands. Whenever it has a new seed, [`crate::server::Server::poke`].
+    fn clock(&self) -> Anchor;
+
+    /// How many clients run IO. Whenever it changes, [`crate::server::Server::poke`].
+    fn running(&self) -> u32;
+
+    /// A number that differs after each start of the plug-in.
+    fn instance(&self) -> u64;
+
+    /// Who reads, and how much; with `take_gone`, those who left are given out for the last time.
+    fn snapshot(&self, take_gone: bool) -> Snapshot;
+
+    /// What the plug-in knows about itself, as text for people.
+    fn diag(&self) -> String;
+}

@@ -1,0 +1,95 @@
+//! What the tests of the bridge stand on: a virtual mic as small as can be, and waiting for a state.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use truemute_bridge::client::{ClientError, Watcher};
+use truemute_bridge::device::Device;
+use truemute_bridge::message::{Anchor, Event, Snapshot};
+use truemute_core::gate::Gate;
+use truemute_core::ledger::Tally;
+
+/// Nanoseconds of the monotonic clock, the same in all processes.
+pub(crate) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// A virtual mic.
+#[derive(Debug, Default)]
+pub(crate) struct Mic {
+    pub(crate) gate: Gate,
+    pub(crate) running: AtomicU32,
+    pub(crate) seed: AtomicU64,
+}
+
+impl Device for Mic {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn now_ns(&self) -> u64 {
+        now_ns()
+    }
+
+    fn clock(&self) -> Anchor {
+        Anchor {
+            host_ns: 0,
+            sample: 0,
+            seed: self.seed.load(Ordering::Relaxed),
+            rate: 48_000,
+        }
+    }
+
+    fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    fn instance(&self) -> u64 {
+        7
+    }
+
+    fn snapshot(&self, _take_gone: bool) -> Snapshot {
+        Snapshot {
+            instance: 7,
+            at_ns: now_ns(),
+            clients: Vec::new(),
+            unattributed: Tally::default(),
+            forgotten: 3,
+        }
+    }
+
+    /// Long, so that a peer that does not read fills the socket.
+    fn diag(&self) -> String {
+        "all is well. ".repeat(50_000)
+    }
+}
+
+/// Remembers what it hears.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ear {
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) lost: Arc<Mutex<Option<ClientError>>>,
+}
+
+impl Watcher for Ear {
+    fn event(&mut self, event: Event) {
+        self.events.lock().unwrap().push(event);
+    }
+
+    fn lost(&mut self, why: ClientError) {
+        *self.lost.lock().unwrap() = Some(why);
+    }
+}
+
+/// Waits until `found` finds something, for ten seconds.
+pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(it) = found() {
+            return it;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
