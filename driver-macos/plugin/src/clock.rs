@@ -5,7 +5,7 @@ use crate::host_clock::Timebase;
 use truemute_core::published::Published;
 
 /// Frames a second. There is no other rate.
-pub const RATE: u32 = 48_000;
+pub const RATE: u32 = truemute_core::shared_ring::RATE as u32;
 /// Frames from one zero time stamp to the next, as the property table says.
 pub const PERIOD: u64 = 16_384;
 

@@ -2,12 +2,18 @@
 //! `input.rs`.
 
 use crate::cf::Owned;
-use crate::clients::Clients;
-use crate::clock::{Clock, ZeroTimeStamp};
+use crate::clients::{Clients, Counted, Everybody};
+use crate::clock::{self, Clock, ZeroTimeStamp};
 use crate::diag::{self, Requests};
 use crate::host_clock::HostClock;
 use crate::properties::Moment;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use truemute_bridge::memory::Incoming;
+use truemute_bridge::message::{self, Anchor, Snapshot};
+use truemute_bridge::peer::AllowedUser;
+use truemute_bridge::server::Server;
 use truemute_core::gate::Gate;
 
 /// The device. Any thread.
@@ -19,6 +25,9 @@ pub struct Device {
     gate: Gate,
     clients: Clients,
     requests: Requests,
+    incoming: Arc<Incoming>,
+    /// The server, once it was started; or the system's error number.
+    bridge: OnceLock<Result<Server, i32>>,
 }
 
 impl Device {
@@ -33,17 +42,28 @@ impl Device {
             gate: Gate::new(),
             clients: Clients::new(),
             requests: Requests::default(),
+            incoming: Arc::default(),
+            bridge: OnceLock::new(),
         }
     }
 
-    /// Differs after each start of the plug-in, so that counts which begin anew never look negative.
-    pub fn instance(&self) -> u64 {
-        self.instance
+    /// Lets an agent of the `allowed` user connect, at a socket in `folder`; once. What comes of it: [`Device::bridge`].
+    /// From then on the device lives as long as its process, since its bridge needs it.
+    pub fn open_bridge(self: &Arc<Self>, folder: &Path, allowed: AllowedUser) {
+        self.bridge.get_or_init(|| {
+            Server::start(folder, allowed, self.clone(), self.incoming.clone())
+                .map_err(|error| error.raw_os_error().unwrap_or(0))
+        });
     }
 
-    /// Now, in nanoseconds of the host's clock. Real-time safe.
-    pub fn now_ns(&self) -> u64 {
-        self.host.now_ns()
+    /// The bridge, or the system's error number that kept it from starting; nothing before [`Device::open_bridge`].
+    pub fn bridge(&self) -> Option<&Result<Server, i32>> {
+        self.bridge.get()
+    }
+
+    /// The ring of the agent that is connected.
+    pub fn incoming(&self) -> &Incoming {
+        &self.incoming
     }
 
     /// The gate.
@@ -66,21 +86,46 @@ impl Device {
         &self.requests
     }
 
+    /// Differs after each start of the plug-in, so that counts which begin anew never look negative.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// Now, in nanoseconds of the host's clock. Real-time safe.
+    pub fn now_ns(&self) -> u64 {
+        self.host.now_ns()
+    }
+
+    /// A client left: its running ends with it.
+    pub fn remove_client(&self, client: u32) {
+        self.clients.remove(client);
+        self.poke();
+    }
+
     /// A client starts IO. The first one begins a new time line.
     pub fn start_io(&self, client: u32) {
         self.clients.start(client, || {
             self.clock.restart(self.host.ticks());
         });
+        self.poke();
     }
 
     /// A client stops IO.
     pub fn stop_io(&self, client: u32) {
         self.clients.stop(client);
+        self.poke();
     }
 
     /// The latest boundary of a period. Real-time safe.
     pub fn zero_time_stamp(&self) -> Option<ZeroTimeStamp> {
         self.clock.zero_time_stamp(self.host.ticks())
+    }
+
+    /// The agent is told what changed.
+    fn poke(&self) {
+        if let Some(Ok(bridge)) = self.bridge.get() {
+            bridge.poke();
+        }
     }
 }
 
@@ -97,5 +142,74 @@ impl Moment for Device {
 
     fn diag(&self) -> Option<Owned> {
         diag::diagnosis(self).property_list()
+    }
+}
+
+impl truemute_bridge::device::Device for Device {
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn now_ns(&self) -> u64 {
+        Self::now_ns(self)
+    }
+
+    fn clock(&self) -> Anchor {
+        loop {
+            if let Some(anchor) = self.clock.anchor() {
+                return Anchor {
+                    host_ns: self.host.timebase().nanoseconds(anchor.ticks),
+                    sample: anchor.sample,
+                    seed: anchor.seed,
+                    rate: clock::RATE,
+                };
+            }
+            // A control thread is changing it, and goes on sooner if we let it.
+            std::thread::yield_now();
+        }
+    }
+
+    fn running(&self) -> u32 {
+        self.clients.running()
+    }
+
+    fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    fn snapshot(&self, take_gone: bool) -> Snapshot {
+        let Everybody {
+            clients,
+            unattributed,
+            forgotten,
+        } = self.clients.everybody(take_gone);
+        Snapshot {
+            instance: self.instance,
+            at_ns: self.now_ns(),
+            clients: clients.into_iter().map(told).collect(),
+            unattributed,
+            forgotten,
+        }
+    }
+
+    fn diag(&self) -> String {
+        diag::diagnosis(self).to_string()
+    }
+}
+
+fn told(counted: Counted) -> message::Client {
+    let Counted {
+        client,
+        running,
+        counts,
+    } = counted;
+    message::Client {
+        arrival: client.arrival,
+        id: client.id,
+        pid: client.pid,
+        bundle: client.bundle,
+        running,
+        last_read_ns: counts.as_ref().and_then(|counts| counts.last_pull_ns),
+        counts: counts.as_ref().map(Into::into),
     }
 }

@@ -170,11 +170,51 @@ pub fn diagnosis(device: &Device) -> Item {
         ("clients", Item::List(clients.iter().map(client).collect())),
         ("unattributed", tally(&unattributed)),
         ("forgotten_clients", Item::number(forgotten)),
+        ("bridge", bridge(device)),
         (
             "unanswered",
             Item::List(unanswered.iter().map(request).collect()),
         ),
     ])
+}
+
+/// Each step that it takes until an agent can connect, and who did not get in.
+fn bridge(device: &Device) -> Item {
+    let report = match device.bridge() {
+        None => return Item::text("not started"),
+        Some(Err(errno)) => return Item::Entries(vec![("errno", Item::number(*errno))]),
+        Some(Ok(server)) => server.report(),
+    };
+    let failed = report.failed.iter().map(|(path, errno)| {
+        Item::Entries(vec![
+            ("path", Item::text(path.display())),
+            ("errno", Item::number(*errno)),
+        ])
+    });
+    let refused = report.refused.iter().map(|(user, why, at_ns)| {
+        Item::Entries(vec![
+            ("user", Item::number(*user)),
+            ("why", Item::text(why)),
+            ("at_ns", Item::number(*at_ns)),
+        ])
+    });
+    let mut entries = vec![
+        ("failed", Item::List(failed.collect())),
+        ("producers", Item::number(report.producers)),
+        ("refusals", Item::number(report.refusals)),
+        ("refused", Item::List(refused.collect())),
+    ];
+    if let Some(path) = &report.path {
+        entries.push(("path", Item::text(path.display())));
+    }
+    if let Some(user) = report.producer {
+        entries.push(("producer", Item::number(user)));
+    }
+    if let Some((what, errno)) = report.error {
+        entries.push(("error", Item::text(what)));
+        entries.push(("errno", Item::number(errno)));
+    }
+    Item::Entries(entries)
 }
 
 fn request((request, times): &(Request, u64)) -> Item {
@@ -269,7 +309,7 @@ mod tests {
         device.clients().add(7, 70, Some("a\nb".into()));
         device.requests().note(asked(u32::from_be_bytes(*b"abcd")));
         let text = diagnosis(&device).to_string();
-        assert_eq!(text.lines().count(), 11, "{text}");
+        assert_eq!(text.lines().count(), 12, "{text}");
         assert!(text.contains(r#"bundle_id="a\nb""#), "{text}");
         assert!(text.contains(r#"selector="'abcd'""#), "{text}");
         assert!(text.contains("gate_open=0\n"), "{text}");

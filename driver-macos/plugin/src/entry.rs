@@ -6,14 +6,19 @@ use crate::abi::{Address, ClientInfo, CycleInfo, DriverInterface, DriverRef, Obj
 use crate::cf;
 use crate::device::Device;
 use crate::diag::Request;
-use crate::input::{self, FRAME_BYTES};
+use crate::input;
 use crate::properties::{self, Data};
 use crate::table::{Object, Row};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use truemute_bridge::peer::AllowedUser;
+#[cfg(target_vendor = "apple")]
+use truemute_bridge::{peer, place};
+use truemute_core::shared_ring::FRAME_BYTES;
 
 /// Lets tables of pointers stand in statics.
 struct Shared<T>(T);
@@ -51,14 +56,14 @@ static INTERFACE: Shared<DriverInterface> = Shared(DriverInterface {
 static DRIVER: Shared<&DriverInterface> = Shared(&INTERFACE.0);
 /// Only told; the driver lives as long as its process.
 static REFERENCES: AtomicU32 = AtomicU32::new(0);
-static DEVICE: OnceLock<Device> = OnceLock::new();
+static DEVICE: OnceLock<Arc<Device>> = OnceLock::new();
 
 fn driver() -> DriverRef {
     (&raw const DRIVER.0).cast_mut().cast()
 }
 
 /// What a call on a driver works on; or what to say if it is no driver of ours.
-fn device_of(driver_ref: DriverRef) -> Result<&'static Device, Status> {
+fn device_of(driver_ref: DriverRef) -> Result<&'static Arc<Device>, Status> {
     match DEVICE.get() {
         Some(device) if driver_ref == driver() => Ok(device),
         _ => Err(Status::BAD_OBJECT),
@@ -66,7 +71,7 @@ fn device_of(driver_ref: DriverRef) -> Result<&'static Device, Status> {
 }
 
 /// The same, for calls about the one device.
-fn device_at(driver_ref: DriverRef, object: ObjectId) -> Result<&'static Device, Status> {
+fn device_at(driver_ref: DriverRef, object: ObjectId) -> Result<&'static Arc<Device>, Status> {
     let device = device_of(driver_ref)?;
     (object == Object::Device as ObjectId)
         .then_some(device)
@@ -118,7 +123,7 @@ pub unsafe extern "C" fn TrueMute_Create(
         if unsafe { cf::uuid(requested_type) } != Some(UuidBytes::PLUG_IN_TYPE) {
             return std::ptr::null_mut();
         }
-        DEVICE.get_or_init(Device::new);
+        DEVICE.get_or_init(Arc::default);
         REFERENCES.fetch_add(1, Ordering::Relaxed);
         driver().cast()
     };
@@ -160,8 +165,27 @@ unsafe extern "C" fn release(this: *mut c_void) -> u32 {
     before.unwrap_or_default().saturating_sub(1)
 }
 
+/// The bridge's troubles are no reason to refuse: then the device is there, silent, and its diagnosis says why.
 unsafe extern "C" fn initialize(this: DriverRef, _host: *const c_void) -> Status {
-    run(|| device_of(this).map(|_| ()))
+    run(|| {
+        let device = device_of(this)?;
+        let (folder, allowed) = peers();
+        device.open_bridge(&folder, allowed);
+        Ok(())
+    })
+}
+
+/// Where the agent looks for the bridge, and whose agent may come in.
+#[cfg(target_vendor = "apple")]
+fn peers() -> (PathBuf, AllowedUser) {
+    (place::FOLDER.into(), Box::new(peer::console_user))
+}
+
+/// Elsewhere there are only tests, which run the host: their temporary folder, and their own user.
+#[cfg(not(target_vendor = "apple"))]
+fn peers() -> (PathBuf, AllowedUser) {
+    let user = rustix::process::geteuid().as_raw();
+    (std::env::temp_dir(), Box::new(move || Some(user)))
 }
 
 unsafe extern "C" fn create_device(
@@ -205,7 +229,7 @@ unsafe extern "C" fn remove_device_client(
         let device = device_at(this, object)?;
         // SAFETY: the host's pointer, null or a client.
         let client = unsafe { read(client) }?;
-        device.clients().remove(client.client_id);
+        device.remove_client(client.client_id);
         Ok(())
     })
 }

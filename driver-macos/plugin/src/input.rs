@@ -11,16 +11,13 @@
     )
 )]
 
-use crate::clock::RATE;
 use crate::device::Device;
 use truemute_core::gate::{Decision, Source};
 use truemute_core::ledger::Pull;
-
-/// Bytes of a frame: left and right, 32-bit float each.
-pub const FRAME_BYTES: usize = 8;
+use truemute_core::shared_ring::RATE;
 
 /// Fills the buffer of one read, and counts it. `sample_time` is where on the device's time line the read begins, as the
-/// host says it. The buffer has [`FRAME_BYTES`] for each of the `frames`.
+/// host says it. The buffer has [`truemute_core::shared_ring::FRAME_BYTES`] for each of the `frames`.
 pub fn read(
     device: &Device,
     client: u32,
@@ -29,14 +26,17 @@ pub fn read(
     buffer: &mut [u8],
 ) {
     let now_ns = device.now_ns();
-    let source = match sample_time.and_then(frame_of) {
-        Some(_) => Source::Missing,
-        None => Source::Unhealthy,
+    let silence = |source, buffer: &mut [u8]| {
+        let delivery = device.gate().begin(now_ns, source);
+        delivery.fill(buffer, |buffer| buffer.fill(0))
     };
-    let decision = device
-        .gate()
-        .begin(now_ns, source)
-        .fill(buffer, |buffer| buffer.fill(0));
+    let decision = match sample_time.and_then(position) {
+        None => silence(Source::Unhealthy, buffer),
+        Some(position) => device.incoming().with(|ring| match ring {
+            None => silence(Source::Missing, buffer),
+            Some(ring) => ring.deliver(device.gate(), now_ns, position, buffer),
+        }),
+    };
     let pull = Pull {
         finish_ns: now_ns,
         frames,
@@ -49,7 +49,7 @@ pub fn read(
 
 /// The first frame of a read; nothing for a time that is no position: negative, not a number, or beyond what a `f64`
 /// counts exactly.
-fn frame_of(sample_time: f64) -> Option<u64> {
+fn position(sample_time: f64) -> Option<u64> {
     const EXACT: f64 = (1_u64 << 53) as f64;
     (0.0..EXACT)
         .contains(&sample_time)
@@ -61,7 +61,7 @@ fn nanoseconds_of(frames: u32) -> u64 {
     const PER_RATE: u64 = 1_000_000_000;
     u64::from(frames)
         .saturating_mul(PER_RATE)
-        .checked_div(RATE.into())
+        .checked_div(RATE)
         .unwrap_or(0)
 }
 
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn a_time_that_is_no_position_is_no_frame() {
-        assert_eq!(frame_of(0.0), Some(0));
-        assert_eq!(frame_of(1e9), Some(1_000_000_000));
+        assert_eq!(position(0.0), Some(0));
+        assert_eq!(position(1e9), Some(1_000_000_000));
         for wrong in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e16, -0.5] {
-            assert_eq!(frame_of(wrong), None, "{wrong}");
+            assert_eq!(position(wrong), None, "{wrong}");
         }
     }
 }

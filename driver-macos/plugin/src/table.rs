@@ -95,6 +95,11 @@ impl Numbers {
     /// The longest answer, a channel layout for two channels, has 13.
     const MOST: usize = 13;
 
+    /// One of them; 0 beyond the last.
+    pub const fn get(&self, at: usize) -> u32 {
+        if at < self.len { self.values[at] } else { 0 }
+    }
+
     /// The numbers.
     pub fn as_slice(&self) -> &[u32] {
         self.values.get(..self.len).unwrap_or(&[])
