@@ -179,7 +179,7 @@ record! {
         Capturing,
         /// Let go of: nothing of ours keeps it running.
         Released,
-        /// Captured, but the system's privacy settings refuse us its sound: all that comes is zeros.
+        /// The system's privacy settings refuse us its sound.
         Denied,
         /// Captured and allowed, but for some seconds all that came was zeros, as from a mic with a mute switch of its own.
         AllZero,
@@ -361,6 +361,8 @@ record! {
 pub enum Event {
     /// The desktop's own mute flag of the virtual mic was set (`true`) or cleared by somebody else than us.
     DesktopMute(bool),
+    /// The gate shut by itself, for nobody renewed the lease in time.
+    LeaseRanOut,
     /// The real mic, the virtual mic's format, or the set or state of clients changed: take a snapshot.
     Changed,
     /// Single pulls while tracing is on, in order of time, but for the first ones of a client that just came.

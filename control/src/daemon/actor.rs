@@ -418,6 +418,7 @@ impl Actor {
         }
         match event {
             Event::DesktopMute(flag) => self.desktop_flag(flag),
+            Event::LeaseRanOut => self.lease_ran_out(self.grant),
             Event::Changed => self.observer.wake(),
             Event::ServerLost(why) => self.server_lost(generation, &why),
             other => tracing::warn!("the backend told what the daemon does not know: {other:?}"),

@@ -56,6 +56,7 @@ mod tests {
             uid: uid.into(),
             name: uid.into(),
             has_output: false,
+            rate: 48_000,
             parts: parts.iter().map(|&part| part.to_owned()).collect(),
         }
     }

@@ -5,8 +5,14 @@
 //! What it needs of the operating system is [`system::System`]. `coreaudio` is the real one, on macOS only; [`simulated`]
 //! stands in for it everywhere, so that all else here runs and is tested on Linux.
 
+pub mod agent;
+mod bypass;
 pub mod choice;
+mod clients;
 #[cfg(target_os = "macos")]
 pub mod coreaudio;
+mod feed;
+mod keeper;
 pub mod simulated;
+pub mod simulated_driver;
 pub mod system;

@@ -50,6 +50,7 @@ impl Mic {
                 uid: uid.into(),
                 name: format!("{uid} (simulated)"),
                 has_output: false,
+                rate: 48_000,
                 parts: Vec::new(),
             },
             format: CaptureFormat {
@@ -242,7 +243,10 @@ impl System for Simulated {
         named.or_else(|| std::fs::read_link(format!("/proc/{pid}/exe")).ok())
     }
 
-    fn watch(&self, changed: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Send>, SystemError> {
+    fn watch(
+        &self,
+        changed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Box<dyn Send + Sync>, SystemError> {
         let mut state = self.lock();
         let number = state.next_watcher;
         state.next_watcher += 1;

@@ -16,6 +16,8 @@ pub struct Input {
     pub name: String,
     /// Whether it also plays: hog mode would take that from everybody.
     pub has_output: bool,
+    /// Its present sample rate in Hz.
+    pub rate: u32,
     /// The UIDs of the devices that it is made of; empty if it is no aggregate.
     pub parts: Vec<String>,
 }
@@ -150,7 +152,10 @@ pub trait System: Send + Sync {
     ///
     /// # Errors
     /// The audio system does not answer.
-    fn watch(&self, changed: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Send>, SystemError>;
+    fn watch(
+        &self,
+        changed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Box<dyn Send + Sync>, SystemError>;
 
     /// Takes an input for this process alone (hog mode), or gives it back.
     ///

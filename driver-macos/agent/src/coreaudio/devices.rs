@@ -4,9 +4,10 @@ use std::mem::offset_of;
 
 use objc2_core_audio::{
     AudioObjectID, kAudioAggregateDevicePropertyFullSubDeviceList, kAudioDevicePropertyDeviceUID,
-    kAudioDevicePropertyHogMode, kAudioDevicePropertyStreamConfiguration,
-    kAudioHardwarePropertyDefaultInputDevice, kAudioHardwarePropertyDevices,
-    kAudioObjectPropertyName, kAudioObjectPropertyScopeInput, kAudioObjectPropertyScopeOutput,
+    kAudioDevicePropertyHogMode, kAudioDevicePropertyNominalSampleRate,
+    kAudioDevicePropertyStreamConfiguration, kAudioHardwarePropertyDefaultInputDevice,
+    kAudioHardwarePropertyDevices, kAudioObjectPropertyName, kAudioObjectPropertyScopeInput,
+    kAudioObjectPropertyScopeOutput,
 };
 use objc2_core_audio_types::{AudioBuffer, AudioBufferList};
 
@@ -33,6 +34,12 @@ fn input(device: AudioObjectID) -> Result<Option<Input>, SystemError> {
         uid: uid(device)?,
         name: hal::text(device, Address::global(kAudioObjectPropertyName)).unwrap_or_default(),
         has_output: channels(device, kAudioObjectPropertyScopeOutput).unwrap_or(0) > 0,
+        rate: hal::get::<f64>(
+            device,
+            Address::global(kAudioDevicePropertyNominalSampleRate),
+        )
+        .unwrap_or(0.0)
+        .round() as u32,
         // Only aggregates have it.
         parts: hal::texts(device, parts).unwrap_or_default(),
     }))

@@ -280,6 +280,8 @@ pub(super) struct Listener {
 
 // SAFETY: the function may be called from any thread, and is only freed by the drop.
 unsafe impl Send for Listener {}
+// SAFETY: a shared reference gives no access to anything.
+unsafe impl Sync for Listener {}
 
 impl Listener {
     /// Starts to listen.

@@ -59,7 +59,10 @@ impl System for CoreAudio {
         processes::executable(pid)
     }
 
-    fn watch(&self, changed: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Send>, SystemError> {
+    fn watch(
+        &self,
+        changed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Box<dyn Send + Sync>, SystemError> {
         let mut listeners = Vec::new();
         for selector in [
             kAudioHardwarePropertyDevices,

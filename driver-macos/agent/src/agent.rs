@@ -1,0 +1,409 @@
+//! The agent: one connection to the plug-in, one thread that captures when there is reason to, and what both know, in the words
+//! of every backend. What the thread decides is in `keeper.rs`.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
+use truemute_bridge::message::{self, Welcome};
+use truemute_core::observed::{Applied, Event, MicState, RealMic, Snapshot, VirtualMic};
+
+use crate::bypass::{Bypasses, When};
+use crate::choice::Wishes;
+use crate::clients::Clients;
+use crate::feed::Route;
+use crate::keeper::{Keeper, Note};
+use crate::system::{System, VIRTUAL_MIC};
+
+/// How long an unmute waits for the first sound that a client gets.
+const FIRST_SOUND: Duration = Duration::from_millis(900);
+
+/// How the agent works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the plug-in's socket is.
+    pub folder: PathBuf,
+    /// The users that the plug-in may run as.
+    pub trusted_users: Vec<u32>,
+    /// Which real mics to capture.
+    pub wishes: Wishes,
+    /// Whether the real mic is captured on while muted, and its sound dropped: unmuting is quicker, the indicator stays on.
+    pub hold: bool,
+    /// Whether to look for who records past TrueMute.
+    pub report_bypasses: bool,
+    /// Executables that may: paths, in which a trailing `*` stands for any ending.
+    pub trusted_processors: Vec<String>,
+    /// Whether to have the real mic for ourselves while muted (hog mode), if it has no output.
+    pub hog: bool,
+    /// The file that remembers the last default input that was not TrueMute.
+    pub last_default: Option<PathBuf>,
+}
+
+/// Why the agent could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The plug-in does not answer, or not as it should.
+    #[error(transparent)]
+    Driver(#[from] ClientError),
+    /// A read hangs: a delivery from before the mute may still end with sound.
+    #[error(
+        "A read of the virtual mic did not end within {waited_ms} ms. Restart the machine if it goes on."
+    )]
+    NotConfirmed {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// No thread.
+    #[error("The system gives no thread (error {0}). Look at its limits.")]
+    NoThread(i32),
+}
+
+/// Where events go. Never called on an audio thread.
+pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// The macOS backend. All methods may be called from any thread but an audio thread. Dropping it ends the capture and hangs
+/// up, on which the plug-in is silent.
+pub struct Agent {
+    shared: Arc<Shared>,
+    client: Client,
+    instance: u64,
+    keeper: Option<JoinHandle<()>>,
+    _watch: Option<Box<dyn Send + Sync>>,
+}
+
+/// What the agent's threads share.
+pub(crate) struct Shared {
+    pub(crate) system: Arc<dyn System>,
+    pub(crate) options: Options,
+    pub(crate) route: Arc<Route>,
+    pub(crate) events: Events,
+    /// Clients that run IO, as the plug-in told last.
+    pub(crate) running: AtomicU32,
+    /// The keeper has had its turn since it was asked.
+    pub(crate) answered: AtomicBool,
+    pub(crate) bypasses: Mutex<Bypasses>,
+    clients: Mutex<Clients>,
+    told: Mutex<Told>,
+    notes: Sender<Note>,
+}
+
+/// What the keeper says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) real_mic: RealMic,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Agent {
+    /// Connects to the plug-in. The gate is muted.
+    ///
+    /// # Errors
+    /// There is no plug-in, or it refuses.
+    pub fn start(
+        options: Options,
+        system: Arc<dyn System>,
+        events: Events,
+    ) -> Result<Agent, Failure> {
+        let (notes, received) = channel();
+        let shared = Arc::new(Shared {
+            system,
+            options,
+            route: Arc::default(),
+            events,
+            running: AtomicU32::new(0),
+            answered: AtomicBool::new(true),
+            bypasses: Mutex::default(),
+            clients: Mutex::default(),
+            told: Mutex::new(Told {
+                real_mic: missing(),
+                warnings: Vec::new(),
+            }),
+            notes,
+        });
+        shared.route.close();
+        let Connected {
+            client,
+            welcome,
+            ring,
+        } = Client::connect(
+            &shared.options.folder,
+            &shared.options.trusted_users,
+            Box::new(Hears(shared.clone())),
+        )?;
+        shared.greeted(&welcome);
+        let ring = Arc::new(Mutex::new(ring));
+        let mut keeper = Keeper::new(shared.clone(), ring);
+        // So that the first look at the agent finds it as it is.
+        keeper.turn();
+        let keeper = std::thread::Builder::new()
+            .name("truemute-capture".into())
+            .spawn(move || keeper.run(&received))
+            .map_err(|error| Failure::NoThread(error.raw_os_error().unwrap_or(0)))?;
+        let watch = shared.system.watch(Arc::new({
+            let shared = Arc::downgrade(&shared);
+            move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.wake();
+                }
+            }
+        }));
+        if let Err(error) = &watch {
+            tracing::warn!("changes of inputs are looked for once a second only: {error}");
+        }
+        Ok(Agent {
+            shared,
+            client,
+            instance: welcome.instance,
+            keeper: Some(keeper),
+            _watch: watch.ok(),
+        })
+    }
+
+    /// Silences the gate, and returns when no read from before is under way. The capture stops soon after.
+    ///
+    /// # Errors
+    /// The plug-in does not answer, or a read hangs.
+    pub fn mute(&self) -> Result<Applied, Failure> {
+        let began = Instant::now();
+        self.shared.route.close();
+        let muted = self.client.mute();
+        self.shared.wake();
+        let muted = muted?;
+        if !muted.settled {
+            return Err(Failure::NotConfirmed {
+                waited_ms: millis(began),
+            });
+        }
+        Ok(self.applied(muted.done_ns, began))
+    }
+
+    /// Silences the gate. A read that is under way may still be heard.
+    pub fn silence(&self) {
+        self.shared.route.close();
+        if let Err(error) = self.client.mute() {
+            tracing::warn!("the driver did not confirm a mute: {error}");
+        }
+    }
+
+    /// Opens the gate, starts the capture, and returns when a client got sound; or when none did within 0.9 s, or none is there.
+    ///
+    /// # Errors
+    /// The plug-in does not answer.
+    pub fn unmute(&self) -> Result<Applied, Failure> {
+        let began = Instant::now();
+        let before = self.live_pulls(&self.client.snapshot(false)?);
+        let opened = self.client.unmute()?;
+        self.shared.route.open(opened);
+        self.shared.wake();
+        while began.elapsed() < FIRST_SOUND && self.shared.running.load(Ordering::Relaxed) > 0 {
+            let look = self.client.snapshot(false)?;
+            if self.live_pulls(&look) > before {
+                return Ok(self.applied(look.at_ns, began));
+            }
+            // Nothing tells of the first read with sound, and reads are milliseconds apart.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Applied::Idle {
+            took_us: micros(began),
+        })
+    }
+
+    fn live_pulls(&self, look: &message::Snapshot) -> u64 {
+        let counts = look
+            .clients
+            .iter()
+            .filter_map(|client| client.counts.as_ref());
+        let pulls: u64 = counts.map(|counts| counts.live.pulls).sum();
+        pulls
+    }
+
+    /// In force at a moment of the host's clock: nobody has read any frame that is at or after the clock's position then.
+    fn applied(&self, host_ns: u64, began: Instant) -> Applied {
+        let running = self.shared.running.load(Ordering::Relaxed) > 0;
+        match self.shared.route.timeline().filter(|_| running) {
+            Some(clock) => Applied::Cycle {
+                clock: format!("{:016x}.{}", self.instance, clock.seed),
+                position: clock.position_at(host_ns).ceil().max(0.0) as u64,
+                took_us: micros(began),
+            },
+            None => Applied::Idle {
+                took_us: micros(began),
+            },
+        }
+    }
+
+    /// Proof that somebody answered for "live" at `answered`. The plug-in's lease lasts 250 ms from when it hears of it; who was
+    /// held up for a fifth of that proves nothing.
+    pub fn renew_lease(&self, answered: Instant) {
+        if answered.elapsed() > Duration::from_millis(50) {
+            return;
+        }
+        if let Err(error) = self.client.renew_lease() {
+            tracing::debug!("the lease was not renewed: {error}");
+        }
+    }
+
+    /// Whether the thread that captures had its turn since this was asked last. Does not wait.
+    pub fn is_alive(&self) -> bool {
+        let answered = self.shared.answered.swap(false, Ordering::Relaxed);
+        self.shared.wake();
+        answered
+    }
+
+    /// One look at everything.
+    ///
+    /// # Errors
+    /// The plug-in does not answer.
+    pub fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let mut clients = lock(&self.shared.clients);
+        let look = self.client.snapshot(true)?;
+        let now = self.shared.now();
+        // The plug-in's clock is the host's, and its look a moment old.
+        clients.look(look.clients, &*self.shared.system, now);
+        let clients = clients.all();
+        let told = lock(&self.shared.told).clone();
+        let quantum = clients
+            .iter()
+            .filter(|client| client.last_pull_ns.is_some())
+            .max_by_key(|client| client.last_pull_ns)
+            .map_or(0, |client| {
+                let (live, muted) = (client.counts.live, client.counts.muted);
+                (live.frames + muted.frames)
+                    .checked_div(live.pulls + muted.pulls)
+                    .unwrap_or(0)
+            });
+        Ok(Snapshot {
+            instance: look.instance,
+            at_ns: now.wall_ns,
+            real_mic: told.real_mic,
+            virtual_mic: VirtualMic {
+                name: VIRTUAL_MIC.into(),
+                rate: truemute_feeder::RATE,
+                channels: 2,
+                quantum: u32::try_from(quantum).unwrap_or(u32::MAX),
+            },
+            clients,
+            bypasses: lock(&self.shared.bypasses).all(),
+            muted_apps: Vec::new(),
+            unattributed: look.unattributed,
+            warnings: told.warnings,
+            running: self.shared.running.load(Ordering::Relaxed) > 0,
+        })
+    }
+
+    /// The caller has recorded the final counts of these clients and bypasses.
+    pub fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
+        lock(&self.shared.clients).forget(clients);
+        lock(&self.shared.bypasses).forget(bypasses);
+    }
+
+    /// What the plug-in knows about itself, as text for people.
+    ///
+    /// # Errors
+    /// The plug-in does not answer.
+    pub fn diag(&self) -> Result<String, Failure> {
+        Ok(self.client.diag()?)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.shared.notes.send(Note::End);
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Shared {
+    fn greeted(&self, welcome: &Welcome) {
+        self.route.greeted(welcome.anchor);
+        // It tells of changes only, and may have told of one already.
+        self.running.fetch_max(welcome.running, Ordering::Relaxed);
+    }
+
+    /// Asks the keeper for a turn.
+    pub(crate) fn wake(&self) {
+        // It is gone only while all ends.
+        let _ = self.notes.send(Note::Turn);
+    }
+
+    /// The keeper says how things are; whoever listens is told if that is news.
+    pub(crate) fn tell(&self, now: Told) {
+        let before = std::mem::replace(&mut *lock(&self.told), now.clone());
+        if before == now {
+            return;
+        }
+        for warning in now
+            .warnings
+            .iter()
+            .filter(|warning| !before.warnings.contains(warning))
+        {
+            tracing::warn!("{warning}");
+        }
+        (self.events)(Event::Changed);
+    }
+
+    /// Now, on both clocks.
+    pub(crate) fn now(&self) -> When {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        When {
+            host_ns: self.system.now_ns(),
+            wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// What the plug-in tells on its own.
+struct Hears(Arc<Shared>);
+
+impl Watcher for Hears {
+    fn event(&mut self, event: message::Event) {
+        match event {
+            message::Event::Running(clients) => {
+                self.0.running.store(clients, Ordering::Relaxed);
+                (self.0.events)(Event::Changed);
+            }
+            message::Event::Clock(anchor) => self.0.route.clock(anchor),
+            message::Event::Gate(gate) if !gate.open => {
+                self.0.route.close();
+                (self.0.events)(Event::LeaseRanOut);
+            }
+            message::Event::Gate(_) | message::Event::Ended(_) => {}
+        }
+        self.0.wake();
+    }
+
+    fn lost(&mut self, why: ClientError) {
+        self.0.route.close();
+        (self.0.events)(Event::ServerLost(why.to_string()));
+        self.0.wake();
+    }
+}
+
+pub(crate) fn missing() -> RealMic {
+    RealMic {
+        name: String::new(),
+        description: String::new(),
+        state: MicState::Missing,
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(since: Instant) -> u64 {
+    micros(since) / 1000
+}

@@ -1,0 +1,223 @@
+//! From a block of the real mic to the ring: what runs on the audio thread, and what other threads tell it. Only frames that
+//! were captured after the unmute get into the ring, and they carry that unmute's epoch.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use truemute_bridge::memory::Outgoing;
+use truemute_bridge::message::{Anchor, Opened};
+use truemute_core::published::Published;
+use truemute_feeder::{self as feeder, Feeder, Flow, Frame, Sink, Timeline};
+
+use crate::system::Block;
+
+/// What the audio thread is told, and what it tells. Nobody waits for anybody here.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    /// The plug-in's clock: host time, sample, seed.
+    clock: Published<3>,
+    /// Epoch, when it opened, and 1 while it is open.
+    opening: Published<3>,
+    /// One who publishes at a time: holds the last seed, if there is one.
+    publishing: Mutex<Option<u64>>,
+    heard: Heard,
+}
+
+/// What came from the real mic since the last [`Route::begin`].
+#[derive(Debug, Default)]
+struct Heard {
+    frames: AtomicU64,
+    /// Blocks without a frame.
+    empty: AtomicU64,
+    /// Host time of the first of the zeros that have come without anything else since; 0 if something else came last.
+    zero_since_ns: AtomicU64,
+    /// Times that the device lost frames, or its time stamps jumped.
+    gaps: AtomicU64,
+}
+
+/// A look at what came from the real mic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hearing {
+    pub(crate) frames: u64,
+    pub(crate) empty: u64,
+    pub(crate) zero_since_ns: Option<u64>,
+    pub(crate) gaps: u64,
+}
+
+impl Route {
+    /// The plug-in's clock has this time line, by its greeting: of no account once it has told of another one.
+    pub(crate) fn greeted(&self, anchor: Anchor) {
+        let mut seed = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if seed.is_none() {
+            *seed = Some(anchor.seed);
+            self.clock
+                .publish([anchor.host_ns, anchor.sample, anchor.seed]);
+        }
+    }
+
+    /// The plug-in's clock has a new time line.
+    pub(crate) fn clock(&self, anchor: Anchor) {
+        let mut seed = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *seed = Some(anchor.seed);
+        self.clock
+            .publish([anchor.host_ns, anchor.sample, anchor.seed]);
+    }
+
+    /// Frames that are captured from now on are for this epoch.
+    pub(crate) fn open(&self, opened: Opened) {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.opening.publish([opened.epoch, opened.opened_ns, 1]);
+    }
+
+    /// Nothing goes into the ring any more.
+    pub(crate) fn close(&self) {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.opening.publish([0, u64::MAX, 0]);
+    }
+
+    /// Whether frames go into the ring.
+    pub(crate) fn is_open(&self) -> bool {
+        self.opening.read().is_some_and(|[_, _, open]| open == 1)
+    }
+
+    /// Where the plug-in's clock stands; nothing before its greeting.
+    pub(crate) fn timeline(&self) -> Option<Timeline> {
+        let [host_ns, position, seed] = self.clock.read()?;
+        (host_ns > 0).then_some(Timeline {
+            host_ns,
+            position,
+            seed,
+        })
+    }
+
+    /// A capture begins: nothing was heard yet.
+    pub(crate) fn begin(&self) {
+        let heard = &self.heard;
+        for counter in [
+            &heard.frames,
+            &heard.empty,
+            &heard.zero_since_ns,
+            &heard.gaps,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What was heard so far.
+    pub(crate) fn hearing(&self) -> Hearing {
+        let zero_since_ns = self.heard.zero_since_ns.load(Ordering::Relaxed);
+        Hearing {
+            frames: self.heard.frames.load(Ordering::Relaxed),
+            empty: self.heard.empty.load(Ordering::Relaxed),
+            zero_since_ns: (zero_since_ns > 0).then_some(zero_since_ns),
+            gaps: self.heard.gaps.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the callback of a capture owns.
+pub(crate) struct Feed {
+    route: Arc<Route>,
+    /// Only one capture runs at a time; the lock is tried, never waited for.
+    ring: Arc<Mutex<Outgoing>>,
+    feeder: Feeder,
+    channels: usize,
+    latency_ns: u64,
+    epoch: u64,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        route: Arc<Route>,
+        ring: Arc<Mutex<Outgoing>>,
+        feeder: Feeder,
+        channels: u32,
+        latency_ns: u64,
+    ) -> Feed {
+        Feed {
+            route,
+            ring,
+            feeder,
+            channels: channels as usize,
+            latency_ns,
+            epoch: 0,
+        }
+    }
+
+    /// Takes one block of the mic. Real-time safe.
+    pub(crate) fn take(&mut self, block: Block<'_>) {
+        self.listen(block);
+        let (Some(clock), Some([epoch, opened_ns, open])) =
+            (self.route.timeline(), self.route.opening.read())
+        else {
+            return;
+        };
+        // What was sound before the unmute is never delivered after it (promise P3), and the gate checks it once more.
+        if open == 0 || block.host_ns.saturating_sub(self.latency_ns) < opened_ns {
+            return;
+        }
+        let Ok(mut ring) = self.ring.try_lock() else {
+            return;
+        };
+        if self.epoch != epoch {
+            self.feeder.reset();
+            self.epoch = epoch;
+        }
+        let mut writing = Writing {
+            ring: &mut ring,
+            epoch,
+            latency_ns: self.latency_ns,
+        };
+        let block = feeder::Block {
+            samples: block.samples,
+            host_ns: block.host_ns,
+        };
+        if let Flow::Gap(_) = self.feeder.push(block, clock, &mut writing) {
+            self.route.heard.gaps.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn listen(&self, block: Block<'_>) {
+        let heard = &self.route.heard;
+        if block.samples.is_empty() {
+            heard.empty.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let frames = block.samples.len() / self.channels.max(1);
+        heard.frames.fetch_add(frames as u64, Ordering::Relaxed);
+        if block.samples.iter().any(|sample| *sample != 0.0) {
+            heard.zero_since_ns.store(0, Ordering::Relaxed);
+        } else if heard.zero_since_ns.load(Ordering::Relaxed) == 0 {
+            heard.zero_since_ns.store(block.host_ns, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Writing<'r> {
+    ring: &'r mut Outgoing,
+    epoch: u64,
+    latency_ns: u64,
+}
+
+impl Sink for Writing<'_> {
+    fn begin(&mut self, position: u64, host_ns: u64) {
+        let began_ns = host_ns.saturating_sub(self.latency_ns);
+        self.ring.begin(self.epoch, position, began_ns);
+    }
+
+    fn write(&mut self, frames: &[Frame]) {
+        self.ring.write(frames);
+    }
+}
