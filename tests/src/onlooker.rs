@@ -104,6 +104,12 @@ impl<'a> Onlooker<'a> {
         all.map(|(_, sighting)| sighting).collect()
     }
 
+    /// The last state of everything that was seen so far, as [`Self::at`] gives it.
+    pub fn all(&self) -> BTreeMap<String, Vec<Value>> {
+        let end = Mark(self.lock().sightings.len());
+        self.at(end)
+    }
+
     /// The last state of everything that was there at `mark`; several objects can have one name.
     pub fn at(&self, mark: Mark) -> BTreeMap<String, Vec<Value>> {
         let mut there = BTreeMap::new();
@@ -164,6 +170,13 @@ impl Seen {
         } else {
             let object = name_of(&state, &self.names);
             self.names.insert(id, object.clone());
+            if let Some(info) = state["info"].as_object_mut()
+                && object.starts_with("Link ")
+            {
+                // A link knows its format only if it was the one that set it: of two links to a port, the first
+                // (`do_negotiate`, src/pipewire/impl-link.c). The ports tell it in any case.
+                info.remove("format");
+            }
             strip(&mut state, &self.names);
             Sighting { object, state }
         };

@@ -67,20 +67,27 @@ pub fn start(server: &PrivateServer, config: &str) -> RunningDaemon {
     })
 }
 
-/// Unmutes again if the daemon muted because a busy machine kept it from renewing its lease (P2); says whether it did.
+/// Whether the daemon is muted because a busy machine gave it no time (P2): it could not renew its lease, or the audio thread
+/// did not confirm within a second that it is live.
+pub fn is_starved(status: &Status) -> bool {
+    let reason = status.reason.as_str();
+    status.gate == GateState::Muted && matches!(reason, "lease" | "not_confirmed")
+}
+
+/// Unmutes again if [`is_starved`]; says whether it was.
 ///
 /// # Panics
 /// If the daemon does not answer or refuses.
-pub fn unmute_after_lease(daemon: &RunningDaemon) -> bool {
+pub fn unmute_if_starved(daemon: &RunningDaemon) -> bool {
     let status = daemon.status();
     let status = status.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
-    let ran_out = (status.gate, status.reason.as_str()) == (GateState::Muted, "lease");
-    if ran_out {
-        println!("the lease ran out on a busy machine: unmuted again");
+    let starved = is_starved(&status);
+    if starved {
+        println!("the daemon muted itself on a busy machine: unmuted again");
         let again = daemon.unmute();
         again.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
     }
-    ran_out
+    starved
 }
 
 /// Waits at most `limit` until the daemon's status fulfils `condition`; gives that status.

@@ -5,7 +5,7 @@ use truemute_tests::evidence::ramp_delay;
 use truemute_tests::meddler::Meddler;
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
-use truemute_tests::truemute::unmute_after_lease;
+use truemute_tests::truemute::unmute_if_starved;
 
 const BITS: u32 = 15;
 /// The window of each link is a matter of luck.
@@ -60,7 +60,7 @@ fn nobody_else_speaks_through_the_mic() {
             stage.pulls(3, [&client]);
             let from = client.tape().logged();
             let heard = client.wait_for_sound(true, from, LIMIT).is_some()
-                || unmute_after_lease(&stage.daemon);
+                || unmute_if_starved(&stage.daemon);
             assert!(
                 heard,
                 "the mic itself is not heard any more\n{}",

@@ -364,7 +364,7 @@ fn an_app_that_is_muted_on_its_own_silences_nobody_else() {
     let other_hears = || {
         let from_ns = monotonic_ns();
         wait_until(LIMIT, || {
-            program::unmute_after_lease(daemon);
+            program::unmute_if_starved(daemon);
             other.log().nonzero(from_ns, u64::MAX) > 0
         })
     };

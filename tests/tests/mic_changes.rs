@@ -14,7 +14,7 @@ use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, State, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
-use truemute_tests::truemute::{unmute_after_lease, wait_for};
+use truemute_tests::truemute::{unmute_if_starved, wait_for};
 
 #[test]
 fn a_mic_that_vanishes_is_silence_until_it_is_back() {
@@ -299,7 +299,7 @@ fn heard(daemon: &RunningDaemon, clients: &[Recorder]) {
     for client in clients {
         let from = client.tape().logged();
         let sound = wait_until(LIMIT, || {
-            unmute_after_lease(daemon);
+            unmute_if_starved(daemon);
             let came = client.wait_for_sound(true, from, Duration::from_secs(1));
             came.is_some()
         });
@@ -317,7 +317,7 @@ fn heard(daemon: &RunningDaemon, clients: &[Recorder]) {
 /// The daemon says that it captures this mic, and nothing else is linked to it.
 fn captures(stage: &Stage, mic: &str) {
     wait_for(&stage.daemon, LIMIT, |status| {
-        unmute_after_lease(&stage.daemon);
+        unmute_if_starved(&stage.daemon);
         (status.real_mic.state, status.real_mic.name.as_str()) == (Mic::Capturing, mic)
     })
     .unwrap_or_else(|status| panic!("{mic} is not captured: {status}"));

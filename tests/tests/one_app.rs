@@ -354,7 +354,7 @@ fn silent_since(streams: &[Recorder], from_ns: u64, when: &str) {
 fn hears(listener: &Listener, daemon: &RunningDaemon, when: &str) {
     let from_ns = monotonic_ns();
     let heard = wait_until(LIMIT, || {
-        program::unmute_after_lease(daemon);
+        program::unmute_if_starved(daemon);
         listener.log().nonzero(from_ns, u64::MAX) > 0
     });
     assert!(
@@ -369,7 +369,7 @@ fn hears(listener: &Listener, daemon: &RunningDaemon, when: &str) {
 fn stream_hears(stream: &Recorder, daemon: &RunningDaemon) {
     let mut seen = stream.tape().logged();
     let heard = wait_until(LIMIT, || {
-        program::unmute_after_lease(daemon);
+        program::unmute_if_starved(daemon);
         let new = stream.tape().cycles_from(seen);
         seen += new.len();
         new.iter().any(|cycle| !cycle.is_zero())

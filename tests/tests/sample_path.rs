@@ -11,7 +11,7 @@ use truemute_tests::recorder::{Recorder, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, Switch, WhileMuted, each};
 use truemute_tests::tape::Cycle;
-use truemute_tests::truemute::unmute_after_lease;
+use truemute_tests::truemute::unmute_if_starved;
 
 const FORMATS: [Format; 2] = [Format::F32, Format::S16];
 /// Blocks of each client that have to prove something, in each state of the gate.
@@ -67,7 +67,7 @@ fn check(scene: &Scene) {
         stage.mic.play(signal);
         let unmute = stage.unmute();
         stage.pulls_until(&ours, || {
-            unmute_after_lease(&stage.daemon);
+            unmute_if_starved(&stage.daemon);
             let mic = Mic::new(scene, bits, direct.iter().flatten());
             ours.iter().zip(FORMATS).all(|(client, format)| {
                 let case = Case::new(scene, format, client);
@@ -94,7 +94,7 @@ fn check(scene: &Scene) {
     stage.mic.play(0);
     let unmute = stage.unmute();
     stage.pulls_until(&ours, || {
-        unmute_after_lease(&stage.daemon);
+        unmute_if_starved(&stage.daemon);
         ours.iter().zip(FORMATS).all(|(client, format)| {
             let case = Case::new(scene, format, client);
             case.ramp_or_zeros(&unmute, BITS[0]) >= ENOUGH
