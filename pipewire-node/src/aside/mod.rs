@@ -64,6 +64,11 @@ impl SilentSource {
         self.source.node_id()
     }
 
+    /// Whether the node delivers, as far as it knows.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.source.is_streaming()
+    }
+
     /// The real-time state. Only to be touched on the data loop's thread, or by a blocking invoke on it.
     pub(crate) fn cycle(&self) -> *mut SilentCycle {
         self.cycle.0

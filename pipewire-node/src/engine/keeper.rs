@@ -127,6 +127,13 @@ impl Keeper {
         self.source.as_ref()?.node.node_id()
     }
 
+    /// The silent source's node, if it does not run as far as it knows.
+    pub(super) fn stopped(&self) -> Option<u32> {
+        let source = self.source.as_ref()?;
+        let runs = source.node.is_streaming();
+        source.node.node_id().filter(|_| !runs)
+    }
+
     /// The silent source's counting.
     pub(super) fn data_loop(&self) -> Option<&DataLoop<SilentCycle>> {
         self.source.as_ref().map(|source| &source.data_loop)

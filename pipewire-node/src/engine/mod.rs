@@ -12,6 +12,7 @@ mod mic;
 mod plan;
 mod server;
 mod sides;
+mod stopped;
 mod switch;
 mod thread;
 mod turn;

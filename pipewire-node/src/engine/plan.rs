@@ -49,7 +49,11 @@ impl Plan {
             move |change| inbox.peer(Side::Mic, change)
         };
         let events = Box::new(StreamNotes(self.inbox.clone()));
-        let path = SamplePath::connect(&self.core, channels, parts, events, on_peer)?;
+        let on_state = {
+            let inbox = self.inbox.clone();
+            move || inbox.ask()
+        };
+        let path = SamplePath::connect(&self.core, channels, parts, events, on_peer, on_state)?;
         Ok((path, receiver))
     }
 }
@@ -69,15 +73,16 @@ impl Plan {
     }
 }
 
-/// Of the silent source only a failure matters: it runs whenever somebody records from it, and its mute flag means nothing.
+/// Of the silent source a failure matters, and that a turn looks whether it runs; its mute flag means nothing.
 struct AsideNotes(Rc<Inbox>);
 
 impl SourceEvents for AsideNotes {
     fn state(&self, _streaming: bool, error: Option<String>) {
-        if let Some(error) = error {
-            self.0.put(Note::Lost(format!(
+        match error {
+            Some(error) => self.0.put(Note::Lost(format!(
                 "the source for muted apps failed: {error}"
-            )));
+            ))),
+            None => self.0.ask(),
         }
     }
 

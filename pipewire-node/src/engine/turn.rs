@@ -22,6 +22,7 @@ use super::{
     mic::{MicKeeper, channels_of},
     plan::Plan,
     sides::{Side, Tables},
+    stopped::Stopped,
     switch::{Facts, Pending, Wanted},
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Engine {
     following: Option<u32>,
     pending: Vec<Pending>,
     streaming: bool,
+    stopped: Stopped,
     model_version: u64,
     mirror_due_ns: Option<u64>,
     single_pulls: SinglePulls,
@@ -79,6 +81,7 @@ impl Engine {
             following: None,
             pending: Vec::new(),
             streaming: false,
+            stopped: Stopped::default(),
             model_version: 0,
             mirror_due_ns: None,
             single_pulls: SinglePulls::default(),
@@ -127,6 +130,7 @@ impl Engine {
             self.learn();
             self.fit_channels();
         }
+        self.keep_running();
         self.choose_counter();
         self.parts.clients.settle(monotonic_ns());
         self.answer();
@@ -331,6 +335,22 @@ impl Engine {
             self.parts.plan.inbox.put(Note::Lost(reason));
         }
         self.published = there;
+    }
+
+    /// Starts nodes of ours again that another client has stopped.
+    fn keep_running(&mut self) {
+        let Parts {
+            path, model, watch, ..
+        } = &self.parts;
+        let nodes = path.stopped().chain(self.keeper.stopped());
+        let overdue = self.stopped.overdue(nodes, &model.borrow(), monotonic_ns());
+        for node in overdue {
+            tracing::warn!(
+                node,
+                "somebody paused a node of the virtual microphone; it is started again"
+            );
+            watch.start_again(node);
+        }
     }
 
     fn now() -> Now {
@@ -583,6 +603,7 @@ impl Engine {
             .chain(self.parts.guard.due_ns())
             .chain(self.parts.clients.settles_at_ns())
             .chain(self.keeper.due_ns())
+            .chain(self.stopped.due_ns())
             .min();
         self.timer.set(due);
     }

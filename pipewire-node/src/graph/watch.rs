@@ -147,9 +147,18 @@ impl Watch {
 
     /// Asks a node to close its device now, instead of after the session manager's five seconds.
     pub(crate) fn suspend(&self, node: u32) {
+        self.command(node, NodeCommandId::SUSPEND);
+    }
+
+    /// Has a node run again that the server takes for running.
+    pub(crate) fn start_again(&self, node: u32) {
+        self.command(node, NodeCommandId::START);
+    }
+
+    fn command(&self, node: u32, command: NodeCommandId) {
         let proxy = self.bound.borrow().get(&node).and_then(|b| b.node.clone());
         if let Some(proxy) = proxy {
-            proxy.send_command(&NodeCommand::new(NodeCommandId::SUSPEND));
+            proxy.send_command(&NodeCommand::new(command));
         }
     }
 }

@@ -18,6 +18,7 @@ struct Shared {
     cycle: *mut Cycle,
     latency: Arc<SharedLatency>,
     source: *mut pw_sys::pw_stream,
+    on_state: Box<dyn Fn()>,
 }
 
 /// The filter node. Main-loop thread only, except for its process callback.
@@ -30,7 +31,8 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Makes and connects the filter. `cycle` and `source` must outlive the returned value.
+    /// Makes and connects the filter. `cycle` and `source` must outlive the returned value. `on_state` is called on the
+    /// main-loop thread when [`Self::is_streaming`] may have changed.
     pub(crate) fn connect(
         core: *mut pw_sys::pw_core,
         channels: &[Channel],
@@ -38,6 +40,7 @@ impl Capture {
         cycle: *mut Cycle,
         latency: Arc<SharedLatency>,
         source: &Source<Cycle>,
+        on_state: impl Fn() + 'static,
     ) -> Result<Self, String> {
         let mut properties = PropertiesBox::new();
         properties.insert("node.name", "truemute.capture");
@@ -65,11 +68,13 @@ impl Capture {
             unsafe { (Box::new(std::mem::zeroed()), Box::new(std::mem::zeroed())) };
         events.version = pw_sys::PW_VERSION_FILTER_EVENTS;
         events.process = Some(on_process);
+        events.state_changed = Some(on_state_changed);
         events.param_changed = Some(on_param_changed);
         let mut shared = Box::new(Shared {
             cycle,
             latency,
             source: source.as_raw_ptr(),
+            on_state: Box::new(on_state),
         });
         // SAFETY: hook, events and shared stay at their addresses until Drop has destroyed the filter.
         unsafe {
@@ -133,6 +138,13 @@ impl Capture {
         let id = unsafe { pw_sys::pw_filter_get_node_id(self.filter) };
         (id != u32::MAX).then_some(id)
     }
+
+    /// Whether the filter runs, as far as it knows.
+    pub(crate) fn is_streaming(&self) -> bool {
+        // SAFETY: the filter is live until Drop; no error text is asked for.
+        let state = unsafe { pw_sys::pw_filter_get_state(self.filter, ptr::null_mut()) };
+        state == pw_sys::pw_filter_state_PW_FILTER_STATE_STREAMING
+    }
 }
 
 impl Drop for Capture {
@@ -158,6 +170,17 @@ unsafe extern "C" fn on_process(
             pw_sys::pw_stream_trigger_process(stream);
         }
     }
+}
+
+/// Main-loop thread.
+unsafe extern "C" fn on_state_changed(
+    data: *mut std::ffi::c_void,
+    _old: pw_sys::pw_filter_state,
+    _new: pw_sys::pw_filter_state,
+    _error: *const std::os::raw::c_char,
+) {
+    // SAFETY: `data` is the Shared given in `connect`.
+    unsafe { ((*data.cast::<Shared>()).on_state)() }
 }
 
 /// Main-loop thread. The latency of what is linked to a port: the block's age here, and, as we add nothing, the source's latency.

@@ -48,13 +48,15 @@ pub(crate) struct SamplePath {
 }
 
 impl SamplePath {
-    /// Makes and connects both nodes. `on_peer` hears who is linked to the virtual mic. Main-loop thread.
+    /// Makes and connects both nodes. `on_peer` hears who is linked to the virtual mic, `on_state` is called when a node may
+    /// have begun or ceased to run. Main-loop thread.
     pub(crate) fn connect(
         core: &Core,
         channels: Vec<Channel>,
         parts: CycleParts,
         events: Box<dyn SourceEvents>,
         on_peer: impl FnMut(PeerChange) + 'static,
+        on_state: impl Fn() + 'static,
     ) -> Result<Self, String> {
         let group = format!("truemute-{}", std::process::id());
         let latency = Arc::new(SharedLatency::default());
@@ -82,6 +84,7 @@ impl SamplePath {
             cycle,
             latency,
             &source,
+            on_state,
         )?;
         Ok(Self {
             _feed: feed,
@@ -100,6 +103,17 @@ impl SamplePath {
     /// The virtual mic's global id, once the server has told it.
     pub(crate) fn source_node(&self) -> Option<u32> {
         self.source.node_id()
+    }
+
+    /// The nodes that do not run, as far as they know.
+    pub(crate) fn stopped(&self) -> impl Iterator<Item = u32> {
+        let source = self
+            .source
+            .node_id()
+            .filter(|_| !self.source.is_streaming());
+        let capture = self.capture.node_id();
+        let capture = capture.filter(|_| !self.capture.is_streaming());
+        source.into_iter().chain(capture)
     }
 
     /// The channels of the virtual mic.

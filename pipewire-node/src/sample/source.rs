@@ -198,6 +198,13 @@ impl<D: Delivery> Source<D> {
         (id != u32::MAX).then_some(id)
     }
 
+    /// Whether the stream delivers, as far as it knows.
+    pub(crate) fn is_streaming(&self) -> bool {
+        // SAFETY: the stream is live until Drop; no error text is asked for.
+        let state = unsafe { pw_sys::pw_stream_get_state(self.stream, std::ptr::null_mut()) };
+        state == pw_sys::pw_stream_state_PW_STREAM_STATE_STREAMING
+    }
+
     /// The stream, alive as long as this. For calls on the main-loop thread.
     pub(super) fn as_raw_ptr(&self) -> *mut pw_sys::pw_stream {
         self.stream
