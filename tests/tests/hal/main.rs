@@ -3,3 +3,4 @@
 
 mod interface;
 mod layouts;
+mod sound;
