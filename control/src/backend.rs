@@ -1,8 +1,8 @@
-//! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`; what it
+//! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`, the
+//! macOS one in `truemute-macos`; what it
 //! tells on its own ([`truemute_core::observed::Event`]) comes through a channel that is given to it at its start.
 //! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
 
-#[cfg(target_os = "macos")]
 mod coreaudio;
 #[cfg(target_os = "linux")]
 mod pipewire;
@@ -11,8 +11,7 @@ use std::time::Instant;
 
 use crate::config::Settings;
 use crate::daemon::BackendFactory;
-#[cfg(target_os = "macos")]
-pub use coreaudio::CoreAudioFactory;
+pub use coreaudio::{CoreAudioFactory, Place};
 #[cfg(target_os = "linux")]
 pub use pipewire::{PipewireFactory, muted_mics_path};
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
@@ -22,7 +21,7 @@ pub(crate) fn of_system(settings: &Settings) -> Box<dyn BackendFactory> {
     #[cfg(target_os = "linux")]
     return Box::new(PipewireFactory::new(settings));
     #[cfg(target_os = "macos")]
-    return Box::new(CoreAudioFactory::new(settings));
+    return Box::new(CoreAudioFactory::of_system(settings));
 }
 
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer

@@ -18,6 +18,7 @@ pub mod listening;
 pub mod meddler;
 pub mod onlooker;
 pub mod page;
+pub mod plugin;
 pub mod recorder;
 pub mod servers;
 pub mod stage;

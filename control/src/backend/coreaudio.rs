@@ -1,28 +1,195 @@
-//! The macOS backend, as the daemon uses it.
+//! The macOS backend, as the daemon uses it: `truemute-macos` behind [`Backend`], started with the configuration. It also runs
+//! elsewhere, on a made-up system, for tests.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
+
+use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
+use truemute_macos::agent::{Agent, Failure, Options};
+use truemute_macos::choice::Wishes;
+use truemute_macos::system::System;
 
 use super::{Backend, BackendError};
-use crate::config::Settings;
+use crate::config::{Counting, Guard, Settings, WhileMuted};
 use crate::daemon::{BackendFactory, EventSink};
 
+/// Where the driver is found.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder with its socket.
+    pub folder: PathBuf,
+    /// The users that it may run as.
+    pub users: Vec<u32>,
+}
+
 /// Connects to the virtual mic that TrueMute.driver makes inside Core Audio.
-pub struct CoreAudioFactory;
+pub struct CoreAudioFactory {
+    options: Options,
+    system: Arc<dyn System>,
+    unsupported: Vec<String>,
+}
 
 impl CoreAudioFactory {
-    /// Every connection that it makes has these settings.
-    pub fn new(_: &Settings) -> Self {
-        Self
+    /// Every connection that it makes has these settings. `last_default` is the file that remembers the last default input that
+    /// was not TrueMute.
+    pub fn new(
+        settings: &Settings,
+        system: Arc<dyn System>,
+        place: Place,
+        last_default: Option<&Path>,
+    ) -> Self {
+        let config = &settings.config;
+        Self {
+            options: Options {
+                folder: place.folder,
+                trusted_users: place.users,
+                wishes: Wishes {
+                    wanted: config.real_mic.clone(),
+                    allowed: settings.allowed_real_mics.clone(),
+                },
+                hold: config.while_muted == WhileMuted::Hold,
+                report_bypasses: config.guard != Guard::Off,
+                trusted_processors: config.trusted_processors.clone(),
+                hog: config.hold_device,
+                last_default: last_default.map(Path::to_owned),
+            },
+            system,
+            unsupported: unsupported(settings),
+        }
+    }
+
+    /// On this Mac.
+    #[cfg(target_os = "macos")]
+    pub fn of_system(settings: &Settings) -> Self {
+        let place = Place {
+            folder: truemute_macos::FOLDER.into(),
+            users: truemute_macos::TRUSTED_USERS.into(),
+        };
+        let state = crate::store::state_directory();
+        let last_default = state.map(|state| state.join("last-default-input"));
+        let system = Arc::new(truemute_macos::coreaudio::CoreAudio);
+        Self::new(settings, system, place, last_default.as_deref())
     }
 }
 
+/// What the configuration asks for and macOS does not give, as sentences.
+fn unsupported(settings: &Settings) -> Vec<String> {
+    let config = &settings.config;
+    [
+        (
+            config.guard == Guard::Enforce,
+            "On macOS, guard = \"enforce\" only reports. Set hold_device to true to have the microphone for TrueMute alone while muted.",
+        ),
+        (
+            config.mute_hardware,
+            "On macOS, mute_hardware does nothing. Remove it from the configuration.",
+        ),
+        (
+            config.channels.is_some_and(|channels| channels != 2),
+            "On macOS, the virtual mic always has 2 channels. Remove channels from the configuration.",
+        ),
+        (
+            config.counting == Counting::Profiler,
+            "On macOS, the driver always counts exactly. Remove counting from the configuration.",
+        ),
+    ]
+    .into_iter()
+    .filter(|(asked, _)| *asked)
+    .map(|(_, sentence)| sentence.to_owned())
+    .collect()
+}
+
 impl BackendFactory for CoreAudioFactory {
-    fn start(&mut self, _: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
-        Err(BackendError::Refused {
-            what: "This build has no backend for macOS yet".into(),
-            remedy: "Wait for a release that has.".into(),
-        })
+    fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
+        let agent = Agent::start(self.options.clone(), self.system.clone(), events.into())?;
+        Ok(Arc::new(Running {
+            agent,
+            unsupported: self.unsupported.clone(),
+        }))
+    }
+}
+
+struct Running {
+    agent: Agent,
+    unsupported: Vec<String>,
+}
+
+impl Backend for Running {
+    fn mute(&self) -> Result<Applied, BackendError> {
+        Ok(self.agent.mute()?)
     }
 
-    fn on_arrival(&mut self, _: Box<dyn Fn() + Send>) {}
+    fn silence(&self) {
+        self.agent.silence();
+    }
+
+    fn unmute(&self) -> Result<Applied, BackendError> {
+        Ok(self.agent.unmute()?)
+    }
+
+    fn mute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
+        Err(not_for_one_app())
+    }
+
+    fn unmute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
+        Err(not_for_one_app())
+    }
+
+    /// There are none: no app is ever muted on its own here.
+    fn restore_muted_apps(&self, apps: &[MutedApp]) {
+        if !apps.is_empty() {
+            tracing::warn!("apps that were muted on their own are not, on macOS: {apps:?}");
+        }
+    }
+
+    /// The driver's lease lasts 250 ms from when it hears of this, so the gate falls silent 300 ms after `answered` at most.
+    fn renew_lease(&self, answered: Instant) {
+        self.agent.renew_lease(answered);
+    }
+
+    fn is_alive(&self) -> bool {
+        self.agent.is_alive()
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, BackendError> {
+        let mut look = self.agent.snapshot()?;
+        look.warnings.extend(self.unsupported.iter().cloned());
+        Ok(look)
+    }
+
+    fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
+        self.agent.forget_gone(clients, bypasses);
+    }
+
+    fn description(&self) -> String {
+        "coreaudio".into()
+    }
+
+    /// The driver counts pulls, but keeps no record of single ones.
+    fn set_tracing(&self, _: bool) {}
+}
+
+fn not_for_one_app() -> BackendError {
+    BackendError::Refused {
+        what: "The macOS driver cannot mute a single app".into(),
+        remedy: "Mute everything with `truemute mute`.".into(),
+    }
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotConfirmed { waited_ms } => Self::NotConfirmed { waited_ms },
+            other => {
+                // Each message is two sentences: what went wrong, and what to do.
+                let text = other.to_string();
+                let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
+                Self::Unreachable {
+                    what: what.to_owned(),
+                    remedy: remedy.to_owned(),
+                }
+            }
+        }
+    }
 }

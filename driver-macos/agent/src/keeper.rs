@@ -69,11 +69,7 @@ impl Keeper {
 
     /// Runs until the end.
     pub(crate) fn run(mut self, notes: &Receiver<Note>) {
-        loop {
-            match notes.recv_timeout(TICK) {
-                Ok(Note::Turn) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Note::End) | Err(RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(Note::Turn) | Err(RecvTimeoutError::Timeout) = notes.recv_timeout(TICK) {
             // One turn for all who asked.
             if notes.try_iter().any(|note| matches!(note, Note::End)) {
                 break;

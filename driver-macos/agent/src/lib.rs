@@ -14,5 +14,7 @@ pub mod coreaudio;
 mod feed;
 mod keeper;
 pub mod simulated;
-pub mod simulated_driver;
 pub mod system;
+
+pub use truemute_bridge::client::TRUSTED as TRUSTED_USERS;
+pub use truemute_bridge::place::FOLDER;

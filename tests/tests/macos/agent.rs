@@ -1,22 +1,22 @@
-//! The agent between a made-up system and a stand-in for the driver with a real gate, ledger, ring and bridge: what clients get,
-//! when the mic is captured, and what is told.
+//! The agent between a made-up system and the plug-in's real device and bridge: what clients get, when the mic is captured, and
+//! what is told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use truemute_core::observed::{Applied, ClientState, Event, MicState, Snapshot};
-use truemute_macos::agent::{Agent, Failure, Options};
+use truemute_macos::agent::{Agent, Options};
 use truemute_macos::choice::Wishes;
-use truemute_macos::simulated::{Mic, RAMP, Simulated, now_ns};
-use truemute_macos::simulated_driver::{Driver, Read, Reader};
+use truemute_macos::simulated::{Mic, Simulated, now_ns};
 use truemute_macos::system::{Permission, Recorder, System as _, VIRTUAL_MIC};
+use truemute_tests::plugin::{Plugin, Read, Reader, Runs, check_ramp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 struct Rig {
     folder: tempfile::TempDir,
-    driver: Option<Driver>,
+    plugin: Plugin,
     system: Simulated,
     agent: Arc<Agent>,
     events: Arc<Mutex<Vec<Event>>>,
@@ -32,7 +32,7 @@ impl Rig {
 
     fn with(mics: Vec<Mic>, alter: impl FnOnce(&mut Options)) -> Rig {
         let folder = tempfile::tempdir().unwrap();
-        let driver = Driver::start(folder.path()).unwrap();
+        let plugin = Plugin::start(folder.path());
         let system = Simulated::new(mics);
         system.plug(Mic::new(VIRTUAL_MIC));
         let mut options = options(&folder);
@@ -62,7 +62,7 @@ impl Rig {
         });
         Rig {
             folder,
-            driver: Some(driver),
+            plugin,
             system,
             agent,
             events,
@@ -71,8 +71,8 @@ impl Rig {
         }
     }
 
-    fn read(&self, frames: usize) -> Reader {
-        self.driver.as_ref().unwrap().read(frames)
+    fn read(&self, frames: u32) -> Reader {
+        self.plugin.read(frames)
     }
 
     fn mic(&self, what: &str, wanted: MicState) -> Snapshot {
@@ -119,55 +119,7 @@ fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 
 fn wait_for_sound(reader: &Reader) {
     let from = now_ns();
-    wait_for("sound", || {
-        let reads = reader.so_far();
-        reads
-            .iter()
-            .any(|read| read.silent.is_none() && read.at_ns > from)
-            .then_some(())
-    });
-}
-
-fn is_zero(read: &Read) -> bool {
-    read.frames
-        .iter()
-        .flatten()
-        .all(|sample| sample.to_bits() == 0)
-}
-
-/// The ramp's frame number of a left sample.
-fn number(sample: f32) -> u64 {
-    (f64::from(sample) * RAMP as f64) as u64
-}
-
-/// Checks all that is live: the ramp without a missing or changed bit, nothing captured before `opened_ns`. Gives the frames.
-fn check_ramp(reads: &[Read], opened_ns: u64) -> usize {
-    let mut expected = None;
-    let mut frames = 0;
-    for read in reads {
-        if read.silent.is_some() {
-            assert!(is_zero(read), "{:?}", read.silent);
-            continue;
-        }
-        for [left, right] in &read.frames {
-            assert_eq!(right.to_bits(), (-left).to_bits());
-            let at = number(*left);
-            assert!(
-                expected.is_none_or(|expected| at == expected),
-                "{at} after {expected:?}"
-            );
-            expected = Some((at + 1) % RAMP);
-            // When the frame was captured: the ramp counts from the clock's beginning.
-            let clock = (u128::from(opened_ns) * 48_000 / 1_000_000_000) as u64;
-            let after_opening = (at + RAMP - clock % RAMP) % RAMP;
-            assert!(
-                after_opening < RAMP / 2,
-                "captured before the unmute: {after_opening}"
-            );
-            frames += 1;
-        }
-    }
-    frames
+    wait_for("sound", || reader.hears_since(from).then_some(()));
 }
 
 #[test]
@@ -198,12 +150,12 @@ fn an_unmute_brings_the_ramp_bit_for_bit_and_a_mute_zeros_and_counts_are_equal()
     let ids = [1, 2];
     for (id, reader) in ids.into_iter().zip(readers) {
         let reads = reader.stop();
-        assert!(check_ramp(&reads, opened_ns) > 4_000);
+        assert!(check_ramp(&reads, opened_ns, Runs::One) > 4_000);
         for read in reads
             .iter()
             .filter(|read| read.at_ns > muted_ns || read.position >= position)
         {
-            assert!(is_zero(read) && read.silent.is_some());
+            assert!(read.is_zero());
         }
         let look = wait_for("final counts", || {
             let look = rig.agent.snapshot().unwrap();
@@ -217,12 +169,7 @@ fn an_unmute_brings_the_ramp_bit_for_bit_and_a_mute_zeros_and_counts_are_equal()
             .find(|client| client.id == id)
             .unwrap()
             .counts;
-        let of = |live: bool| {
-            reads
-                .iter()
-                .filter(|read| read.silent.is_none() == live)
-                .count() as u64
-        };
+        let of = |live: bool| reads.iter().filter(|read| read.is_zero() != live).count() as u64;
         assert_eq!(
             (counts.live.pulls, counts.muted.pulls),
             (of(true), of(false))
@@ -260,11 +207,11 @@ fn held_the_mic_stays_captured_and_nothing_of_before_is_heard() {
     let reader = rig.read(512);
     rig.mic("held while muted", MicState::Capturing);
     std::thread::sleep(Duration::from_millis(100));
-    assert!(reader.so_far().iter().all(is_zero));
+    assert!(reader.so_far().iter().all(Read::is_zero));
     let opened_ns = now_ns();
     rig.unmute();
     wait_for_sound(&reader);
-    assert!(check_ramp(&reader.stop(), opened_ns) > 0);
+    assert!(check_ramp(&reader.stop(), opened_ns, Runs::One) > 0);
     assert_eq!(rig.system.starts(), 1);
 }
 
@@ -345,7 +292,9 @@ fn another_rate_or_another_mic_goes_on_with_sound() {
         (rig.system.captured() == ["other"]).then_some(())
     });
     wait_for_sound(&reader);
-    rig.driver.as_ref().unwrap().restart_clock();
+    // When nobody reads any more, the next one begins a new timeline.
+    drop(reader);
+    let reader = rig.read(480);
     wait_for_sound(&reader);
 }
 
@@ -366,7 +315,7 @@ fn blocks_without_frames_are_reported() {
         look.warnings
     );
     assert_eq!(look.real_mic.state, MicState::Missing);
-    assert!(reader.stop().iter().all(is_zero));
+    assert!(reader.stop().iter().all(Read::is_zero));
 }
 
 #[test]
@@ -458,28 +407,8 @@ fn a_lease_that_runs_out_is_told_and_silent() {
             .stop()
             .iter()
             .filter(|read| read.at_ns > from)
-            .all(is_zero)
+            .all(Read::is_zero)
     );
-}
-
-#[test]
-fn a_driver_that_goes_is_told_and_one_that_is_not_there_is_an_error() {
-    let mut rig = Rig::new(vec![Mic::new("mic")]);
-    let reader = rig.read(512);
-    rig.unmute();
-    wait_for_sound(&reader);
-    drop(reader.stop());
-    rig.driver = None;
-    wait_for("the event", || {
-        let lost = |event: &Event| matches!(event, Event::ServerLost(_));
-        rig.events.lock().unwrap().iter().any(lost).then_some(())
-    });
-    wait_for("released", || {
-        rig.system.captured().is_empty().then_some(())
-    });
-    assert!(matches!(rig.agent.mute(), Err(Failure::Driver(_))));
-    let system = Arc::new(rig.system.clone());
-    assert!(Agent::start(options(&rig.folder), system, Arc::new(|_| {})).is_err());
 }
 
 #[test]
