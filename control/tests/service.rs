@@ -231,7 +231,8 @@ fn the_service_manager_is_told_of_readiness_life_and_end() {
     );
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    while next() != "STOPPING=1" {}
+    // And that nobody feeds its watchdog while it ends.
+    while next() != "STOPPING=1\nWATCHDOG_USEC=10000000" {}
     let mut log = String::new();
     child
         .stderr

@@ -55,13 +55,14 @@ impl Watchdog {
 mod tests {
     use super::*;
     use crate::daemon::actor::BACKEND_CALL;
-    use crate::supervise::WATCHDOG;
+    use crate::supervise::{STOP, WATCHDOG};
 
     #[test]
     fn a_thread_that_hangs_is_killed_within_two_seconds_and_one_that_waits_is_not() {
         let unit = include_str!("../../packaging/systemd/truemute.service");
         let limit = format!("WatchdogSec={}ms\n", WATCHDOG.as_millis());
         assert!(unit.contains(&limit));
+        assert!(unit.contains(&format!("TimeoutStopSec={}\n", STOP.as_secs())));
         let period = Watchdog::with_limit(WATCHDOG).period();
         // The first sign of life after a hang still passes, for the thread's last answer came before. It comes with the first
         // wake-up that is half a period after the one before; the actor wakes up at least once in a period.

@@ -26,6 +26,9 @@ use rules::{End, Next, Rules, Run};
 /// within 1.8 s, and the silent twin has its clients within 2.
 pub const WATCHDOG: Duration = Duration::from_millis(1400);
 
+/// How long a daemon may take to end once it was told to: the systemd unit's too. It writes the history then.
+pub const STOP: Duration = Duration::from_secs(10);
+
 /// The child's environment says by this which process supervises it.
 const SUPERVISOR: &str = "TRUEMUTE_SUPERVISOR";
 

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::WATCHDOG;
 use super::notify::Told;
+use super::{STOP, WATCHDOG};
 
 /// How long a daemon may take until it is ready. It does not wait for the audio server.
 const START: Duration = Duration::from_secs(30);
-
-/// How long it may take to end once it was told to. It writes the history then.
-const STOP: Duration = Duration::from_secs(10);
 
 /// A daemon that ran for this long was well: the next pause is a short one again.
 const WELL: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! Capture devices that are opened behind the audio server's back: the kernel names the process that holds each
 //! (/proc/asound/cardN/pcmNc/subN/status, sound/core/pcm.c), and inotify on /dev/snd says when to look. Who closes a device before
-//! we look has not been seen.
+//! we look has not been seen. Who has it open gets no sound before it captures: session managers open each card that is
+//! plugged in, to learn what it can do, and are no bypass (seen with WirePlumber 0.5.8).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +16,12 @@ use truemute_core::observed::{Api, Bypass, ClientState, Countermeasure, Identity
 use super::bypasses::{Bypasses, Now};
 use crate::who::system::process_of_thread;
 
-/// Time between two looks while a stranger holds a device: what it got is read then.
+/// Time between two looks while a stranger captures: what it got is read then. The longest time between two while one holds a
+/// device and does not capture yet.
 const AGAIN_NS: u64 = 500_000_000;
+
+/// The shortest: somebody has just opened a device. Then looks become rarer, for most that capture do so at once.
+const SOON_NS: u64 = 5_000_000;
 
 /// Where the kernel shows sound devices.
 #[derive(Clone, Debug)]
@@ -57,11 +62,14 @@ struct Place {
 struct Held {
     owner: u32,
     record: Bypass,
+    /// When it was first seen to be open, and last looked at, monotonic nanoseconds.
+    opened_ns: u64,
+    looked_ns: u64,
+    /// It captures, or has. Before that there is nothing to report.
+    captured: bool,
     /// Frames of earlier runs of the device: its counter begins anew with each.
     before: u64,
     counter: u64,
-    /// Since when it runs, monotonic nanoseconds.
-    runs_since_ns: Option<u64>,
 }
 
 /// What the kernel says of a substream that is open.
@@ -108,11 +116,7 @@ impl Devices {
 
     /// When to look without having been asked, monotonic nanoseconds.
     pub(crate) fn due_ns(&self) -> Option<u64> {
-        let since = self
-            .held
-            .values()
-            .map(|held| held.runs_since_ns.unwrap_or(0));
-        since.max().map(|at| at.saturating_add(AGAIN_NS))
+        self.held.values().map(Held::due_ns).min()
     }
 
     /// Looks who holds what, if anybody opened or closed a device since the last look, or holds one.
@@ -150,7 +154,9 @@ impl Devices {
                 held.settle(now, None);
                 held.record.state = ClientState::Gone;
                 held.record.until_ns = Some(now.wall_ns);
-                bypasses.file(held.record);
+                if held.captured {
+                    bypasses.file(held.record);
+                }
             }
         }
         for (place, (owner, process, status)) in found {
@@ -179,28 +185,43 @@ impl Devices {
                     done: Countermeasure::Reported,
                     cuts: 0,
                 },
+                opened_ns: now.monotonic_ns,
+                looked_ns: now.monotonic_ns,
+                captured: false,
                 before: 0,
                 counter: 0,
-                runs_since_ns: None,
             });
             held.settle(now, Some(status));
         }
     }
 
-    /// Those who hold a device now.
+    /// Those who have captured from a device that they still hold.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Bypass> {
-        self.held.values().map(|held| &held.record)
+        let captured = self.held.values().filter(|held| held.captured);
+        captured.map(|held| &held.record)
     }
 }
 
 impl Held {
+    fn due_ns(&self) -> u64 {
+        let held_ns = self.looked_ns.saturating_sub(self.opened_ns);
+        let pause_ns = match self.captured {
+            true => AGAIN_NS,
+            false => held_ns.clamp(SOON_NS, AGAIN_NS),
+        };
+        self.looked_ns.saturating_add(pause_ns)
+    }
+
     fn settle(&mut self, now: Now, status: Option<Status>) {
-        if let Some(since) = self.runs_since_ns.replace(now.monotonic_ns)
-            && self.record.state == ClientState::Running
-        {
+        let since = std::mem::replace(&mut self.looked_ns, now.monotonic_ns);
+        if self.record.state == ClientState::Running {
             self.record.duration_ns += now.monotonic_ns.saturating_sub(since);
         }
         let Some(status) = status else { return };
+        if !self.captured && (status.running || status.frames > 0) {
+            self.captured = true;
+            self.record.since_ns = now.wall_ns;
+        }
         if status.frames < self.counter {
             self.before += self.counter;
         }
@@ -356,8 +377,14 @@ mod tests {
         assert_eq!(devices.records().count(), 0);
 
         let file = card.open("pcmC1D2c");
-        card.status("card1/pcm2c/sub1", "OPEN", other.id(), 0);
+        card.status("card1/pcm2c/sub1", "PREPARED", other.id(), 0);
         devices.look(&mut card.bypasses, at(1));
+        assert_eq!(devices.records().count(), 0, "it hears nothing yet");
+
+        // Without an event: whoever holds one is looked at again, at once.
+        assert_eq!(devices.due_ns(), Some(at(1).monotonic_ns + SOON_NS));
+        card.status("card1/pcm2c/sub1", "RUNNING", other.id(), 100);
+        devices.look(&mut card.bypasses, at(2));
         let seen: Vec<_> = devices.records().cloned().collect();
         assert_eq!(
             (seen[0].app.as_str(), seen[0].pid),
@@ -365,14 +392,13 @@ mod tests {
         );
         assert_eq!(
             (seen[0].api, seen[0].state),
-            (Api::AlsaDevice, ClientState::Corked)
+            (Api::AlsaDevice, ClientState::Running)
         );
-        assert_eq!(seen[0].real_mic, "hw:1,2");
-
-        // Without an event: whoever holds one is looked at again.
-        assert!(devices.due_ns().is_some());
-        card.status("card1/pcm2c/sub1", "RUNNING", other.id(), 100);
-        devices.look(&mut card.bypasses, at(2));
+        assert_eq!(
+            (seen[0].real_mic.as_str(), seen[0].since_ns),
+            ("hw:1,2", at(2).wall_ns)
+        );
+        assert_eq!(devices.due_ns(), Some(at(2).monotonic_ns + AGAIN_NS));
         card.status("card1/pcm2c/sub1", "RUNNING", other.id(), 48_000);
         devices.look(&mut card.bypasses, at(3));
         // It was prepared again.
@@ -393,6 +419,24 @@ mod tests {
             (ended[0].frames, ended[0].until_ns),
             (49_000, Some(at(5).wall_ns))
         );
+    }
+
+    #[test]
+    fn who_only_opens_a_device_is_no_bypass() {
+        let mut card = Card::new();
+        let mut devices = card.devices(1);
+        let other = stranger();
+        let file = card.open("pcmC0D0c");
+        card.status("card0/pcm0c/sub0", "PREPARED", other.id(), 0);
+        for second in 0..3 {
+            devices.look(&mut card.bypasses, at(second));
+        }
+        assert_eq!(devices.due_ns(), Some(at(2).monotonic_ns + AGAIN_NS));
+        drop(file);
+        fs::write(card.roots.proc.join("card0/pcm0c/sub0/status"), "closed\n").expect("a file");
+        devices.look(&mut card.bypasses, at(3));
+        assert_eq!((devices.records().count(), devices.due_ns()), (0, None));
+        assert_eq!(card.bypasses.observe(at(4), 48_000), []);
     }
 
     #[test]

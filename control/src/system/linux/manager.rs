@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::supervise::STOP;
 use crate::system::Sign;
 
 /// How long the manager lets the daemon be silent, if it watches.
@@ -13,12 +14,14 @@ pub(crate) fn watchdog_limit() -> Option<Duration> {
 
 /// Tells the manager, if there is one.
 pub(crate) fn tell_manager(sign: Sign) {
-    let state = match sign {
-        Sign::Ready => NotifyState::Ready,
-        Sign::Ending => NotifyState::Stopping,
-        Sign::Alive => NotifyState::Watchdog,
+    // Nobody feeds the watchdog of a daemon that ends, and a backend that is just being started is waited for.
+    let limit = NotifyState::WatchdogUsec(u32::try_from(STOP.as_micros()).unwrap_or(u32::MAX));
+    let states: &[NotifyState<'_>] = match sign {
+        Sign::Ready => &[NotifyState::Ready],
+        Sign::Ending => &[NotifyState::Stopping, limit],
+        Sign::Alive => &[NotifyState::Watchdog],
     };
-    if let Err(error) = sd_notify::notify(&[state]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager cannot be told: {error}");
     }
 }
