@@ -7,6 +7,7 @@ mod card;
 mod checks;
 mod keyboard;
 mod person;
+mod ramp;
 mod recorder;
 mod report;
 mod wait;
@@ -14,6 +15,7 @@ mod wait;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use checks::unstarved;
 use checks::{daemon_faults, device, guard, hotkey, installing, reboot, sleep};
 use report::Report;
 
@@ -60,10 +62,9 @@ fn first_boot(report: &mut Report) -> bool {
     report.check("mute closes the card", device::mute_closes);
     report.check("unmute opens it again", device::unmute_opens);
     report.check("hotkey on X11", hotkey::toggles);
-    report.check(
-        "unplugged while live, plugged in again",
-        device::unplug_live,
-    );
+    report.check("unplugged while live, plugged in again", || {
+        unstarved(device::unplug_live)
+    });
     report.check(
         "unplugged while muted, plugged in again",
         device::unplug_muted,

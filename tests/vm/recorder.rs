@@ -1,5 +1,6 @@
 //! Apps that record, each a program of its own kind: when they got how many frames, and whether there was sound in them.
 
+use std::fmt;
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use truemute_tests::tape::monotonic_ns;
 
 use crate::person;
+use crate::ramp::Quickest;
 use crate::report::Trouble;
 use crate::wait::until;
 
@@ -18,12 +20,15 @@ const APPS: [&str; 3] = [
     "arecord -q -D pipewire -f S16_LE -r 48000 -c 2 -t raw",
 ];
 const FRAME_BYTES: usize = 4;
-/// Frames that an app may have in its buffers: arecord takes half a second, and a pipe of 64 KiB leads from there to here.
-const BUFFERED: u64 = 24_000 + 16_384;
+/// By so much later than the quickest way allows may a sound from before a blow arrive, judged by where in the ramp it stands:
+/// what was on its way in the card, the graph and a busy machine. How long an app kept it in buffers of its own is no matter.
+const ON_ITS_WAY_NS: i64 = 250_000_000;
+/// The quickest way is looked for in this time before a blow.
+const BEFORE_NS: u64 = 2_000_000_000;
 /// An app has sound, or silence, when this much of its recording was so.
 const STRETCH_NS: u64 = 400_000_000;
 /// In emulation the start of an app, or of the card, can take seconds.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What came in one read.
 #[derive(Clone, Copy)]
@@ -32,6 +37,8 @@ struct Piece {
     frames: u64,
     /// Bytes that are not zero.
     sounding: u64,
+    /// The last sample that is not zero.
+    value: Option<i16>,
 }
 
 /// What an app got in a span of time.
@@ -73,12 +80,16 @@ impl Recorder {
             let mut rest = 0;
             while let Ok(read @ 1..) = output.read(&mut bytes) {
                 let sounding = bytes[..read].iter().filter(|byte| **byte != 0).count();
+                let first = (FRAME_BYTES - rest) % FRAME_BYTES;
+                let frames = bytes[first.min(read)..read].chunks_exact(FRAME_BYTES);
+                let values = frames.map(|frame| i16::from_le_bytes([frame[0], frame[1]]));
                 let whole = rest + read;
                 rest = whole % FRAME_BYTES;
                 let piece = Piece {
                     at_ns: monotonic_ns(),
                     frames: (whole / FRAME_BYTES) as u64,
                     sounding: sounding as u64,
+                    value: values.rev().find(|value| *value != 0),
                 };
                 into.lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -126,20 +137,24 @@ impl Recorder {
         heard
     }
 
-    /// Of the time after a blow: the frames that still came with sound, and whether sound came once more after a silence.
-    fn drained(&self, from_ns: u64, to_ns: u64) -> (u64, bool) {
+    /// What of the ramp came in this span, and when.
+    fn values(&self, from_ns: u64, to_ns: u64) -> Vec<(u64, i16)> {
         let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut after = pieces
+        pieces
             .iter()
-            .filter(|it| (from_ns..to_ns).contains(&it.at_ns));
-        let mut frames = 0;
-        for piece in after.by_ref() {
-            if piece.sounding == 0 {
-                break;
-            }
-            frames += piece.frames;
-        }
-        (frames, after.any(|it| it.sounding > 0))
+            .filter(|it| (from_ns..to_ns).contains(&it.at_ns))
+            .filter_map(|it| Some((it.at_ns, it.value?)))
+            .collect()
+    }
+
+    /// Whether sound came once more after a silence.
+    fn sounded_again(&self, from_ns: u64, to_ns: u64) -> bool {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        pieces
+            .iter()
+            .filter(|it| (from_ns..to_ns).contains(&it.at_ns))
+            .skip_while(|it| it.sounding > 0)
+            .any(|it| it.sounding > 0)
     }
 
     /// What came last.
@@ -154,6 +169,30 @@ impl Drop for Recorder {
         // It may have ended by itself: that is noticed in what it heard.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What apps got after a blow that ended the sound.
+pub(crate) struct Drained {
+    /// The longest time without anything.
+    pub(crate) gap: Duration,
+    /// How long after the blow the quickest way from the microphone would have brought their newest sound, if they got any.
+    newest_ns: Option<i64>,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(newest_ns) = self.newest_ns else {
+            return f.write_str("apps got no sound after it");
+        };
+        let newest = newest_ns / 1_000_000;
+        let word = if newest < 0 { "before" } else { "after" };
+        write!(
+            f,
+            "the newest sound that apps got can have come {} ms {word} it, of {} ms that sound may be on its way",
+            newest.abs(),
+            ON_ITS_WAY_NS / 1_000_000
+        )
     }
 }
 
@@ -200,26 +239,46 @@ impl Apps {
         Ok(gap)
     }
 
-    /// Fails if any of them got more sound in the time after a blow than it can have had in its buffers before, or sound after
-    /// a silence; else says what the longest gap was. Frames are counted, not time: a busy host delays what is in a buffer.
-    pub(crate) fn only_drained(&self, from_ns: u64, to_ns: u64) -> Result<Duration, Trouble> {
-        let mut gap = Duration::ZERO;
+    /// Fails if any of them got a sound in the time after a blow that the microphone heard after it, or sound after a silence.
+    /// The ramp tells when it was heard, not when it came: a busy host delays what is in a buffer.
+    pub(crate) fn only_drained(&self, from_ns: u64, to_ns: u64) -> Result<Drained, Trouble> {
+        let before = self
+            .0
+            .iter()
+            .flat_map(|app| app.values(from_ns.saturating_sub(BEFORE_NS), from_ns));
+        let quickest = Quickest::of(before).ok_or("no sound came just before the blow")?;
+        self.silent_at_last(from_ns, to_ns)?;
+        let mut drained = Drained {
+            gap: Duration::ZERO,
+            newest_ns: None,
+        };
         for app in &self.0 {
-            let (frames, again) = app.drained(from_ns, to_ns);
-            if frames > BUFFERED || again {
+            let values = app.values(from_ns, to_ns).into_iter();
+            let newest = values
+                .map(|(_, value)| quickest.after_ns(from_ns, value))
+                .max();
+            if newest.is_some_and(|it| it > ON_ITS_WAY_NS) {
                 return Err(Trouble::Failed(format!(
-                    "{} got {frames} frames with sound{}",
+                    "{} got sound that the microphone heard after the blow: the quickest way would have brought it {:?} ms after it",
                     app.name(),
-                    if again {
-                        ", then silence, then sound again"
-                    } else {
-                        ""
-                    }
+                    newest.map(|it| it / 1_000_000)
                 )));
             }
-            gap = gap.max(app.heard(from_ns, to_ns).gap);
+            drained.newest_ns = drained.newest_ns.max(newest);
+            drained.gap = drained.gap.max(app.heard(from_ns, to_ns).gap);
         }
-        Ok(gap)
+        Ok(drained)
+    }
+
+    /// Fails if any of them got sound after a silence.
+    pub(crate) fn silent_at_last(&self, from_ns: u64, to_ns: u64) -> Result<(), Trouble> {
+        match self.0.iter().find(|app| app.sounded_again(from_ns, to_ns)) {
+            None => Ok(()),
+            Some(app) => Err(Trouble::Failed(format!(
+                "{} got sound, then silence, then sound again",
+                app.name()
+            ))),
+        }
     }
 
     /// Each of them.

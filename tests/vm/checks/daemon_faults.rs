@@ -54,19 +54,19 @@ fn while_live(signal: Signal) -> Seen {
     live(&apps)?;
     let from = monotonic_ns();
     let took = replace_daemon(signal)?;
-    let gap = apps.only_drained(from, started_ns()?)?;
+    let drained = apps.only_drained(from, started_ns()?)?;
     let status = person::status().ok_or("the new daemon does not answer")?;
     match status["gate"].as_str() {
         Some("live") => apps.sound()?,
         _ => apps.silence()?,
     };
     Ok(format!(
-        "no sound without a daemon but what apps had in their buffers; a new one was ready after {}, its gate {} (reason {}); \
+        "no sound from after the blow ({drained}); a new daemon was ready after {}, its gate {} (reason {}); \
          longest gap of an app in that time {}",
         ms(took),
         status["gate"],
         status["reason"],
-        ms(gap)
+        ms(drained.gap)
     ))
 }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{LIMIT, live, muted, no_sound};
+use super::{LIMIT, live, muted};
 use crate::person;
 use crate::recorder::{Apps, Recorder};
 use crate::report::{Seen, Trouble};
 use crate::wait::{until, wait};
-use truemute_tests::tape::monotonic_ns;
 
 /// The name of the real mic's node.
 fn real_mic() -> Result<String, Trouble> {
@@ -44,11 +43,14 @@ pub(crate) fn behind_the_server() -> Seen {
     Ok(said(&bypass, took))
 }
 
-/// An app names the real mic.
+/// An app names the real mic, and hears it though TrueMute is muted.
 pub(crate) fn past_truemute() -> Seen {
+    person::run("truemute mute")?;
     let app = past(&real_mic()?)?;
     let (bypass, took) = wait(LIMIT, || reported(app.pid()))
         .ok_or_else(|| format!("not reported: {:?}", person::status()))?;
+    until(LIMIT, || app.heard(0, u64::MAX).sounding > 0)
+        .ok_or("it hears nothing: then its being kept from the mic would show nothing")?;
     Ok(said(&bypass, took))
 }
 
@@ -84,31 +86,40 @@ fn enforced_on(mic: &str) -> Seen {
     person::run("truemute install --restart")?;
     until(LIMIT, person::ready).ok_or("the daemon does not start with guard = \"enforce\"")?;
     let apps = Apps::start()?;
-    live(&apps)?;
+    muted(&apps)?;
     let app = past(mic)?;
-    until(Duration::from_secs(5), || {
-        app.heard(0, u64::MAX).sounding > 0
-    });
+    // Who asks for the real mic is given TrueMute Microphone.
+    until(LIMIT, || is_client(app.pid()))
+        .ok_or("the app that names the real mic is not led to TrueMute Microphone")?;
+    until(Duration::from_secs(5), || false);
     let heard = app.heard(0, u64::MAX);
-    if heard.sounding > 0 {
+    if heard.sounding > 0 || heard.frames == 0 {
         return Err(Trouble::Failed(format!(
-            "it got {} bytes of sound",
-            heard.sounding
+            "while muted, the app that names the real mic got {heard:?}"
         )));
     }
-    let from = monotonic_ns() - 1_000_000_000;
-    if apps
-        .iter()
-        .any(|it| it.heard(from, monotonic_ns()).sounding == 0)
-    {
-        return Err(no_sound(
-            "the apps on TrueMute Microphone have no sound any more",
-        ));
+    live(&apps)?;
+    if let Some(bypass) = reported(app.pid()) {
+        return Err(Trouble::Failed(format!(
+            "the app that names the real mic hears it: {bypass}"
+        )));
     }
-    Ok(
-        "an app that names the real mic got no sound in 5 s; those on TrueMute Microphone did"
-            .to_owned(),
-    )
+    if !is_client(app.pid()) {
+        return Err("the app that names the real mic has left TrueMute Microphone".into());
+    }
+    Ok(format!(
+        "an app that names the real mic is given TrueMute Microphone: {} frames without a sound while muted; live, those on \
+         TrueMute Microphone have sound, and nobody is linked to the real mic",
+        heard.frames
+    ))
+}
+
+/// Whether this process records from TrueMute Microphone.
+fn is_client(pid: u32) -> bool {
+    person::json("truemute clients --json").is_ok_and(|it| {
+        let clients = it["clients"].as_array();
+        clients.is_some_and(|clients| clients.iter().any(|it| it["pid"] == pid))
+    })
 }
 
 fn past(mic: &str) -> Result<Recorder, Trouble> {

@@ -30,10 +30,10 @@ pub(crate) fn login() -> Seen {
     let (session, _) = wait(LIMIT * 4, seat).ok_or("nobody is logged in on seat0")?;
     let card =
         || Picture::take().is_ok_and(|it| it.nodes.iter().any(|it| it.contains("alsa_input")));
-    until(LIMIT * 2, card).ok_or("the person's audio server shows no microphone")?;
+    until(LIMIT * 4, card).ok_or("the person's audio server shows no microphone")?;
     let display =
         || person::run("systemctl --user show-environment").is_ok_and(|it| it.contains("DISPLAY="));
-    until(LIMIT * 2, display).ok_or("there is no graphical session")?;
+    until(LIMIT * 4, display).ok_or("there is no graphical session")?;
     Ok(format!("session {session}; the audio server has the card"))
 }
 

@@ -35,7 +35,16 @@ pub(crate) fn prepare() -> Seen {
 
 /// All that the early app got is zeros, and the gate is muted; then it works as before.
 pub(crate) fn comes_up_muted() -> Seen {
-    until(LIMIT * 8, person::ready).ok_or("no daemon answers after the reboot")?;
+    let seen = came_up_muted();
+    // However that went: what comes next looks at what is left of the installation, not of this.
+    person::run("systemctl --user disable --now early.service")?;
+    fs::remove_file(format!("{}/{UNIT}", person::HOME))?;
+    let _ = fs::remove_file(RECORDING);
+    seen
+}
+
+fn came_up_muted() -> Seen {
+    until(LIMIT * 5, person::ready).ok_or("no daemon answers after the reboot")?;
     gate("muted")?;
     let apps = Apps::start()?;
     let from = monotonic_ns();
@@ -53,9 +62,6 @@ pub(crate) fn comes_up_muted() -> Seen {
     }
     let status = person::status().ok_or("the daemon does not answer")?;
     live(&apps)?;
-    person::run("systemctl --user disable early.service")?;
-    fs::remove_file(format!("{}/{UNIT}", person::HOME))?;
-    fs::remove_file(RECORDING)?;
     Ok(format!(
         "muted (reason {}); an app that records from the start of the audio server on got {} frames, all zero; sound after \
          unmute",

@@ -1,5 +1,4 @@
-//! Suspend to RAM (ACPI S3) by `systemctl suspend`; the machine's clock wakes it
-//! (root/usr/lib/systemd/system-sleep/wake).
+//! Suspend to RAM (ACPI S3) by `systemctl suspend`; the host wakes the machine some seconds later (xtask/src/vm/waking.rs).
 
 use std::fs;
 use std::process::Command;
@@ -35,8 +34,7 @@ fn suspend() -> Result<Duration, Trouble> {
     Ok(slept() - before.1)
 }
 
-/// How often the kernel has suspended and come back. (The emulated clock can wake the machine at once, so that it sleeps for no
-/// time at all; everything is frozen, suspended and resumed nevertheless.)
+/// How often the kernel has suspended and come back.
 fn suspends() -> Result<u32, Trouble> {
     let text = fs::read_to_string("/sys/power/suspend_stats/success")?;
     Ok(text
@@ -89,30 +87,52 @@ fn same_daemon(before: &str) -> Seen {
     Ok(word.to_owned())
 }
 
-/// Live before and after.
+/// Live before; after it live, or muted until somebody unmutes. systemd freezes the user's processes before the machine sleeps:
+/// if that takes longer than the gate's lease, nobody can renew it, and the gate is muted.
 pub(crate) fn live_over() -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
-    let daemon = person::unit("MainPID")?;
+    let (daemon, starts) = (person::unit("MainPID")?, person::unit("NRestarts")?);
+    let asleep = monotonic_ns();
     let slept = suspend()?;
     let awake = monotonic_ns();
     until(LIMIT, person::ready).ok_or("the daemon is not ready after waking")?;
     let status = person::status().ok_or("the daemon does not answer after waking")?;
     let gate = status["gate"].as_str().unwrap_or_default().to_owned();
-    match gate.as_str() {
-        "live" => apps.sound()?,
-        _ => apps.silence()?,
+    let heard = match gate.as_str() {
+        "live" => {
+            apps.sound()
+                .map_err(|_| no_sound("live, but no sound after waking"))?;
+            String::new()
+        }
+        _ => {
+            apps.silence()?;
+            if !matches!(status["reason"].as_str(), Some("lease" | "start")) {
+                return Err(Trouble::Failed(format!(
+                    "muted, but not by sleep: {status}"
+                )));
+            }
+            // Sound that was on its way when the machine fell asleep may still come, none after a silence.
+            apps.silent_at_last(asleep, monotonic_ns())?;
+            " (as it must be when the lease runs out while the user's processes are frozen)"
+                .to_owned()
+        }
     };
-    let seen = format!(
-        "slept {} s; {}; the gate was {gate} (reason {}), and apps heard it so {} after waking",
-        slept.as_secs(),
-        same_daemon(&daemon)?,
-        status["reason"],
-        ms(Duration::from_nanos(monotonic_ns() - awake))
-    );
-    if gate == "live" {
-        Ok(seen)
-    } else {
-        Err(no_sound(&seen))
+    let took = monotonic_ns() - awake;
+    let daemon = same_daemon(&daemon)?;
+    live(&apps)?;
+    let count = |text: &str| text.parse::<u32>().unwrap_or(u32::MAX);
+    let again = count(&person::unit("NRestarts")?).saturating_sub(count(&starts));
+    if again > 1 {
+        return Err(Trouble::Failed(format!(
+            "systemd started the daemon {again} times"
+        )));
     }
+    Ok(format!(
+        "slept {} s; {daemon}; the gate was {gate}, reason {}{heard}, and the same apps heard it so {} after waking; sound after \
+         unmute",
+        slept.as_secs(),
+        status["reason"],
+        ms(Duration::from_nanos(took))
+    ))
 }

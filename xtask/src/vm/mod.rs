@@ -1,9 +1,10 @@
 //! `cargo xtask vm`: TrueMute on a whole Debian 13 with a sound card, in an emulated machine. What is checked there lies in
-//! tests/vm. Here: the order of things; the disk ([`image`]), the machine ([`machine`]) and what came out ([`outcome`]).
+//! tests/vm. Here: the order of things; the disk ([`image`]), the machine ([`machine`], [`waking`]) and what came out ([`outcome`]).
 
 mod image;
 mod machine;
 mod outcome;
+mod waking;
 
 use std::fs;
 use std::path::{Path, PathBuf};
