@@ -31,18 +31,20 @@ typedef struct {
     SInt64 first_live, last_live;
 } Heard;
 
-static void hear_frame(Heard *heard, SInt64 at, const Float32 frame[2], bool *any_live, bool *any_silent, bool *any_foreign) {
+/* `stretch`: the tag of the read's frames so far, 0 before the first. Two in one read are two pieces sewn together. */
+static void hear_frame(Heard *heard, SInt64 at, const Float32 frame[2], Float32 *stretch, bool *any_silent, bool *any_foreign) {
     static const UInt8 zeros[8];
     if (memcmp(frame, zeros, 8) == 0) {
         *any_silent = true;
         return;
     }
     Float32 expected = (Float32)((at & 0x7fffff) + 1);
-    if (memcmp(&expected, &frame[0], 4) != 0 || frame[1] == 0) {
+    bool sewn = *stretch != 0 && frame[1] != *stretch;
+    if (memcmp(&expected, &frame[0], 4) != 0 || frame[1] == 0 || sewn) {
         *any_foreign = true;
         return;
     }
-    *any_live = true;
+    *stretch = frame[1];
     if (heard->first_live < 0) heard->first_live = at;
     heard->last_live = at;
     for (int tag = 0; tag < heard->tag_count; tag++)
@@ -65,8 +67,10 @@ static void read_once(Heard *heard, UInt32 id, SInt64 from, UInt32 frames) {
     }
     const UInt8 *behind = (const UInt8 *)&buffer[frames * 2];
     for (int at = 0; at < 64; at++) CHECK(behind[at] == 0xff, "ReadInput writes beyond its frames");
-    bool any_live = false, any_silent = false, any_foreign = false;
-    for (UInt32 at = 0; at < frames; at++) hear_frame(heard, from + at, &buffer[at * 2], &any_live, &any_silent, &any_foreign);
+    bool any_silent = false, any_foreign = false;
+    Float32 stretch = 0;
+    for (UInt32 at = 0; at < frames; at++) hear_frame(heard, from + at, &buffer[at * 2], &stretch, &any_silent, &any_foreign);
+    bool any_live = stretch != 0;
     if (any_foreign) heard->foreign++;
     else if (any_live && any_silent) heard->mixed++;
     else if (any_live) heard->live++;
