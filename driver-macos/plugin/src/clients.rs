@@ -1,15 +1,11 @@
-//! The clients of the device: who they are, which of them run IO, and what each has read. Reads are counted on the IO
-//! threads by client id, without a lock; everything else is the host's control thread. What a read delivers is in `input.rs`.
+//! The clients of the device: who they are, which of them run IO, and what each has read. All of it on the host's control
+//! threads; where reads are counted, on the IO threads, is in `seats.rs`.
 
-use crate::try_cell::TryCell;
+use crate::seats::Seats;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot, SlotWriter, Tally};
-
-/// Clients that are counted one by one. Every process that opens the device is one, some at their launch, whether or not
-/// they ever record. What more of them read is unattributed.
-pub const MOST: usize = 256;
+use truemute_core::ledger::{Pull, SlotSnapshot, Tally};
 
 /// Clients whose counts are kept after they left, until somebody takes them.
 const MOST_GONE: usize = 256;
@@ -50,24 +46,11 @@ pub struct Everybody {
 }
 
 /// The clients.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Clients {
-    /// Whose seat it is: 0 for nobody's, else the arrival above and the id below, with the highest bit set. Apart from the
-    /// seats, so that a search touches few cache lines.
-    keys: Box<[AtomicU64]>,
-    seats: Box<[Seat]>,
-    /// Its slots are not used, only what it counts besides them.
-    nobody: Ledger<0>,
+    seats: Seats,
     running: AtomicU32,
     register: Mutex<Register>,
-}
-
-/// Where one client is counted.
-#[derive(Debug)]
-struct Seat {
-    ledger: Ledger<1>,
-    /// Host and header promise one IO thread for each client; the flag holds even if there are two.
-    writer: TryCell<Option<SlotWriter>>,
 }
 
 /// What only the control threads touch.
@@ -88,34 +71,10 @@ struct Present {
     seat: Option<usize>,
 }
 
-const fn key(arrival: u64, id: u32) -> u64 {
-    1 << 63 | (arrival & 0x7fff_ffff) << 32 | id as u64
-}
-
-const fn is_of(key: u64, id: u32) -> bool {
-    key != 0 && key as u32 == id
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Clients {
     /// Nobody yet.
     pub fn new() -> Self {
-        let seat = |_| Seat {
-            ledger: Ledger::new(0),
-            writer: TryCell::new(None),
-        };
-        Self {
-            keys: (0..MOST).map(|_| AtomicU64::new(0)).collect(),
-            seats: (0..MOST).map(seat).collect(),
-            nobody: Ledger::new(0),
-            running: AtomicU32::new(0),
-            register: Mutex::default(),
-        }
+        Self::default()
     }
 
     /// Whoever panicked while holding it left it whole: each change is a single step.
@@ -134,7 +93,7 @@ impl Clients {
             pid,
             bundle,
         };
-        let seat = self.take_seat(&client);
+        let seat = self.seats.take(client.arrival, client.id);
         register.present.push(Present { client, seat });
     }
 
@@ -164,60 +123,9 @@ impl Clients {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Counts one read of a client. Real-time safe, and never waits: a read of an unknown client, and one that comes while
-    /// another thread reads for the same client, are unattributed.
+    /// Counts one read of a client. Real-time safe: [`Seats::record`].
     pub fn record(&self, id: u32, pull: Pull) {
-        if !self.try_record(id, pull) {
-            self.nobody.record_unattributed(pull);
-        }
-    }
-
-    fn try_record(&self, id: u32, pull: Pull) -> bool {
-        let Some((index, seen)) = self.find(id) else {
-            return false;
-        };
-        let (Some(seat), Some(key)) = (self.seats.get(index), self.keys.get(index)) else {
-            return false;
-        };
-        let counted = seat.writer.try_with(|writer| {
-            // Again, for the client may have left, and another come, since the seat was found.
-            match writer {
-                Some(writer) if key.load(Ordering::Relaxed) == seen => {
-                    seat.ledger.record(writer, pull);
-                    true
-                }
-                _ => false,
-            }
-        });
-        counted == Some(true)
-    }
-
-    /// Searches from where the client is most likely to sit.
-    fn find(&self, id: u32) -> Option<(usize, u64)> {
-        let (before, from) = self.keys.split_at_checked(id as usize % MOST)?;
-        let start = before.len();
-        let mut found = None;
-        for (at, key) in from.iter().chain(before).enumerate() {
-            let key = key.load(Ordering::Acquire);
-            if is_of(key, id) {
-                found = Some((start.wrapping_add(at) % MOST, key));
-                break;
-            }
-        }
-        found
-    }
-
-    fn take_seat(&self, client: &Client) -> Option<usize> {
-        let start = client.id as usize % MOST;
-        let free = (start..MOST)
-            .chain(0..start)
-            .find(|at| self.keys[*at].load(Ordering::Relaxed) == 0)?;
-        let seat = &self.seats[free];
-        seat.writer.with(|writer| {
-            *writer = seat.ledger.claim(client.arrival);
-        });
-        self.keys[free].store(key(client.arrival, client.id), Ordering::Release);
-        Some(free)
+        self.seats.record(id, pull);
     }
 
     fn leave(&self, register: &mut Register, id: u32) {
@@ -225,15 +133,7 @@ impl Clients {
             return;
         };
         let Present { client, seat } = register.present.swap_remove(at);
-        let counts = seat.and_then(|at| {
-            let seat = &self.seats[at];
-            // The key goes first, so that nobody new finds the seat; whoever found it already looks again.
-            let writer = seat.writer.with(|writer| {
-                self.keys[at].store(0, Ordering::Relaxed);
-                writer.take()
-            })?;
-            seat.ledger.release(writer)
-        });
+        let counts = seat.and_then(|seat| self.seats.give_up(seat));
         register.gone.push_back(Counted {
             client,
             running: None,
@@ -265,7 +165,7 @@ impl Clients {
         let here = register.present.iter().map(|present| Counted {
             client: present.client.clone(),
             running: Some(register.running.contains(&present.client.id)),
-            counts: present.seat.and_then(|at| self.counts(at)),
+            counts: present.seat.and_then(|seat| self.seats.counts(seat)),
         });
         let mut clients: Vec<_> = here.collect();
         clients.sort_by_key(|counted| counted.client.arrival);
@@ -274,24 +174,12 @@ impl Clients {
         } else {
             clients.extend(register.gone.iter().cloned());
         }
-        let mut unattributed = self.nobody.unattributed();
+        let mut unattributed = self.seats.unattributed();
         add(&mut unattributed, register.forgotten_reads);
         Everybody {
             clients,
             unattributed,
             forgotten: register.forgotten,
-        }
-    }
-
-    /// The counts of a seat that is taken, which cannot be given up meanwhile: that takes the register.
-    fn counts(&self, at: usize) -> Option<SlotSnapshot> {
-        loop {
-            match self.seats[at].ledger.snapshot(0) {
-                Ok(counts) => return Some(counts),
-                Err(NoSnapshot::Free) => return None,
-                // The IO thread was interrupted while it counted: it goes on sooner if we let it.
-                Err(NoSnapshot::Busy) => std::thread::yield_now(),
-            }
         }
     }
 }
@@ -305,6 +193,7 @@ fn add(to: &mut Tally, tally: Tally) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seats::MOST;
 
     fn pull(frames: u32, live: bool) -> Pull {
         Pull {

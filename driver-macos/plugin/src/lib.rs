@@ -10,6 +10,7 @@
 //! can load it. Nothing in it calls Core Audio, which the interface's header forbids.
 
 pub mod abi;
+mod atomic;
 #[cfg(test)]
 mod bundle;
 pub mod cf;
@@ -21,6 +22,7 @@ mod entry;
 pub mod host_clock;
 pub mod input;
 pub mod properties;
+pub mod seats;
 pub mod table;
 mod try_cell;
 

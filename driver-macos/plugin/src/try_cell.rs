@@ -1,8 +1,7 @@
 //! A value that one thread at a time may change, and that nobody waits for on the audio thread. All `unsafe` that this takes
 //! is here.
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::atomic::{AtomicBool, Ordering, UnsafeCell, yield_now};
 
 /// A value behind a flag.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub(crate) struct TryCell<T> {
 unsafe impl<T: Send> Sync for TryCell<T> {}
 
 impl<T> TryCell<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self {
             busy: AtomicBool::new(false),
             value: UnsafeCell::new(value),
@@ -36,7 +35,8 @@ impl<T> TryCell<T> {
         }
         let _busy = Busy(&self.busy);
         // SAFETY: the flag was down, and is ours until `_busy` is dropped: nobody else has a reference.
-        Some(act(unsafe { &mut *self.value.get() }))
+        let result = self.value.with_mut(|value| act(unsafe { &mut *value }));
+        Some(result)
     }
 
     /// The same, but waits until nobody else does. Not for the audio thread.
@@ -46,7 +46,7 @@ impl<T> TryCell<T> {
             let done = self.try_with(|value| act.take().map(|act| act(value)));
             match done {
                 Some(Some(result)) => return result,
-                _ => std::thread::yield_now(),
+                _ => yield_now(),
             }
         }
     }

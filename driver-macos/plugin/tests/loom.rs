@@ -1,0 +1,69 @@
+//! A model of the clients' seats: loom runs an IO thread and the control thread in every interleaving with at most three
+//! preemptions. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-hal --release --test loom`.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use truemute_core::ledger::Pull;
+use truemute_hal::seats::Seats;
+
+const PULL: Pull = Pull {
+    finish_ns: 1,
+    frames: 1,
+    nanoseconds: 1,
+    live: true,
+    flagged: false,
+};
+
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(run);
+}
+
+/// One client leaves, and another comes to its only seat, under another id or the same, while somebody reads for the first
+/// one's id.
+fn changes_hands(second_id: u32) {
+    model(move || {
+        let seats = Arc::new(Seats::new());
+        let seat = seats.take(1, 7).expect("it is free");
+        let reader = thread::spawn({
+            let seats = seats.clone();
+            move || seats.record(7, PULL)
+        });
+        let first = seats.give_up(seat).expect("it was taken").live.pulls;
+        let seat = seats.take(2, second_id).expect("it is free again");
+        reader.join().expect("it does not panic");
+        let second = seats.counts(seat).expect("it is taken").live.pulls;
+        let nobody = seats.unattributed().pulls;
+        assert_eq!(first + second + nobody, 1, "{first} {second} {nobody}");
+        assert!(second == 0 || second_id == 7, "counted for a stranger");
+    });
+}
+
+#[test]
+fn a_read_is_counted_once_and_never_for_a_stranger() {
+    changes_hands(8);
+}
+
+#[test]
+fn an_id_that_comes_again_is_counted_once_too() {
+    changes_hands(7);
+}
+
+#[test]
+fn two_threads_that_read_for_one_client_are_both_counted() {
+    model(|| {
+        let seats = Arc::new(Seats::new());
+        let seat = seats.take(1, 7).expect("it is free");
+        let reader = thread::spawn({
+            let seats = seats.clone();
+            move || seats.record(7, PULL)
+        });
+        seats.record(7, PULL);
+        reader.join().expect("it does not panic");
+        let counted = seats.counts(seat).expect("it is taken").live.pulls;
+        assert_eq!(counted + seats.unattributed().pulls, 2);
+        assert!(counted > 0);
+    });
+}
