@@ -5,7 +5,7 @@ use crate::abi::UuidBytes;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-#[cfg(all(test, not(target_vendor = "apple")))]
+#[cfg(all(any(test, fuzzing), not(target_vendor = "apple")))]
 pub(crate) mod double;
 
 /// `CFTypeRef`.

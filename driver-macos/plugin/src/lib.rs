@@ -19,6 +19,8 @@ pub mod clock;
 pub mod device;
 pub mod diag;
 mod entry;
+#[cfg(all(any(test, fuzzing), not(target_vendor = "apple")))]
+pub mod fuzzing;
 pub mod host_clock;
 pub mod input;
 pub mod properties;
