@@ -257,11 +257,11 @@ impl Apps {
             let newest = values
                 .map(|(_, value)| quickest.after_ns(from_ns, value))
                 .max();
-            if newest.is_some_and(|it| it > ON_ITS_WAY_NS) {
+            if let Some(late) = newest.filter(|it| *it > ON_ITS_WAY_NS) {
                 return Err(Trouble::Failed(format!(
-                    "{} got sound that the microphone heard after the blow: the quickest way would have brought it {:?} ms after it",
+                    "{} got sound that the microphone heard after the blow: the quickest way would have brought it {} ms after it",
                     app.name(),
-                    newest.map(|it| it / 1_000_000)
+                    late / 1_000_000
                 )));
             }
             drained.newest_ns = drained.newest_ns.max(newest);

@@ -33,7 +33,7 @@ fn while_muted(signal: Signal) -> Seen {
     live(&apps)?;
     muted(&apps)?;
     let from = monotonic_ns();
-    let took = replace_daemon(signal)?;
+    let (_, took) = replace_daemon(signal)?;
     apps.silence()?;
     let status = person::status().ok_or("the new daemon does not answer")?;
     if status["gate"] != "muted" {
@@ -52,9 +52,8 @@ fn while_muted(signal: Signal) -> Seen {
 fn while_live(signal: Signal) -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
-    let from = monotonic_ns();
-    let took = replace_daemon(signal)?;
-    let drained = apps.only_drained(from, started_ns()?)?;
+    let (struck_ns, took) = replace_daemon(signal)?;
+    let drained = apps.only_drained(struck_ns, started_ns()?)?;
     let status = person::status().ok_or("the new daemon does not answer")?;
     match status["gate"].as_str() {
         Some("live") => apps.sound()?,
@@ -70,15 +69,16 @@ fn while_live(signal: Signal) -> Seen {
     ))
 }
 
-/// Strikes the daemon, and waits until systemd has put another in its place that answers.
-fn replace_daemon(signal: Signal) -> Result<Duration, Trouble> {
+/// Strikes the daemon, and waits until systemd has put another in its place that answers. Returns when it was struck, on the
+/// monotonic clock in nanoseconds, and how long the rest took.
+fn replace_daemon(signal: Signal) -> Result<(u64, Duration), Trouble> {
     let old = person::unit("MainPID")?;
     let pid = old
         .parse()
         .ok()
         .and_then(Pid::from_raw)
         .ok_or("the unit has no process")?;
-    let struck = Instant::now();
+    let (struck_ns, struck) = (monotonic_ns(), Instant::now());
     kill_process(pid, signal).map_err(|error| error.to_string())?;
     let another = || {
         let new = person::unit("MainPID").ok()?;
@@ -90,7 +90,7 @@ fn replace_daemon(signal: Signal) -> Result<Duration, Trouble> {
             person::unit("ActiveState")
         )
     })?;
-    Ok(struck.elapsed())
+    Ok((struck_ns, struck.elapsed()))
 }
 
 /// When the daemon's process began, on the monotonic clock.
