@@ -24,6 +24,27 @@ pub(crate) fn of_system(settings: &Settings) -> Box<dyn BackendFactory> {
     return Box::new(CoreAudioFactory::of_system(settings));
 }
 
+/// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
+#[cfg(target_os = "linux")]
+pub(crate) const OF_SYSTEM: [&str; 2] = ["pipewire", truemute_pipewire::VIRTUAL_MIC];
+/// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
+#[cfg(target_os = "macos")]
+pub(crate) const OF_SYSTEM: [&str; 2] = ["coreaudio", truemute_macos::system::VIRTUAL_MIC];
+
+/// Makes the virtual mic this user's default input.
+///
+/// # Errors
+/// Why it is not: what went wrong, and what to do, as two sentences.
+pub(crate) fn make_default() -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    return crate::install::choose_virtual_mic().map_err(|why| {
+        format!("The default input was not changed: {why}. Choose TrueMute Microphone in the desktop's sound settings.")
+    });
+    #[cfg(target_os = "macos")]
+    return truemute_macos::make_default(&truemute_macos::coreaudio::CoreAudio)
+        .map_err(|error| error.to_string());
+}
+
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer
 /// than a second.
 pub trait Backend: Send + Sync {

@@ -7,6 +7,7 @@ mod doctor;
 pub use doctor::fuzz_graph;
 mod failure;
 mod install;
+mod make_default;
 mod output;
 mod queries;
 mod stats;
@@ -92,6 +93,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
     Demo(DemoArgs),
+    /// Make TrueMute Microphone the default input, which apps take unless they are told another one
+    Use,
     /// Install for this user: the daemon at login, silence while it is away. Doing it again brings it up to date
     Install(InstallArgs),
     /// Undo what install did, also after a crash
@@ -200,6 +203,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         #[cfg(target_os = "linux")]
         Command::Demo(DemoArgs { keep }) => Ok(demo::run(&DemoOptions { keep })?),
         Command::Top => top::run(&socket()?),
+        Command::Use => make_default::run(),
         Command::Install(args) => install::install(args.into()),
         Command::Uninstall(args) => install::uninstall(args.into()),
         Command::Doctor(format) => doctor::run(socket(), format.json),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use truemute_core::observed::{ClientState, MicState, MutedApp, Snapshot, VirtualMic};
 
 use super::state::Reason;
+use crate::backend::OF_SYSTEM;
 use crate::protocol::{Bypass, Forced, GateState, Origin, RealMic, SCHEMA, Status};
 use crate::stats;
 
@@ -39,7 +40,7 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
         gate: facts.gate,
         reason: reason(&facts),
         since: rfc3339(facts.since),
-        backend: facts.backend.unwrap_or_else(|| "pipewire".into()),
+        backend: facts.backend.unwrap_or_else(|| OF_SYSTEM[0].into()),
         connected,
         real_mic: real_mic(facts.look),
         virtual_mic: virtual_mic(facts.look),
@@ -132,7 +133,7 @@ fn virtual_mic(look: Option<&Snapshot>) -> VirtualMic {
     match look {
         Some(look) => look.virtual_mic.clone(),
         None => VirtualMic {
-            name: "truemute.mic".into(),
+            name: OF_SYSTEM[1].into(),
             rate: 0,
             channels: 0,
             quantum: 0,

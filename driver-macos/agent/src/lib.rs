@@ -13,8 +13,10 @@ mod clients;
 pub mod coreaudio;
 mod feed;
 mod keeper;
+mod make_default;
 pub mod simulated;
 pub mod system;
 
+pub use make_default::make_default;
 pub use truemute_bridge::client::TRUSTED as TRUSTED_USERS;
 pub use truemute_bridge::place::FOLDER;

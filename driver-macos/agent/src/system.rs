@@ -177,6 +177,11 @@ pub enum SystemError {
     /// Another process has the device for itself.
     #[error("The process {1} has {0:?} for itself (hog mode). Close it.")]
     Taken(String, i32),
+    /// The system was asked to change the default, and did not.
+    #[error(
+        "macOS keeps another default input. Choose TrueMute Microphone in System Settings, Sound."
+    )]
+    NotDefault,
     /// Core Audio says no.
     #[error("Core Audio refused {what} (status {status}). If it goes on, restart the machine.")]
     Refused {

@@ -35,6 +35,12 @@ use places::Places;
 use record::Record;
 use work::Work;
 
+/// Chooses the virtual mic as the default source, as installing does, and says if that cannot be. Takes effect at once if the
+/// virtual mic is there, else when it comes.
+pub(crate) fn choose_virtual_mic() -> Result<(), String> {
+    default_source::choose(Some(truemute_pipewire::VIRTUAL_MIC))
+}
+
 /// Why it could not be done. Nothing, or not all, was done then; doing it again goes on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
