@@ -164,7 +164,8 @@ impl SharedRing {
         let valid_from = self.valid_from.load(Ordering::Relaxed);
         let written_to = self.written_to.load(Ordering::Relaxed);
         let writing_to = self.writing_to.load(Ordering::Relaxed);
-        // Last for the machine, too: if the run is still the same, all of the above belongs to it.
+        // If the run is still the same after this, all of the above belongs to it. It also pairs with the release of
+        // `written_to`: frames are read only after `find` came here.
         fence(Ordering::Acquire);
         if self.run.load(Ordering::Relaxed) != passage.run {
             return Err(Absent::Changing);
@@ -193,8 +194,6 @@ impl SharedRing {
         if !rest.is_empty() || frames != passage.end.checked_sub(passage.position) {
             return Err(Absent::NoPlace);
         }
-        // Pairs with the release of the watermark that says that they are written.
-        fence(Ordering::Acquire);
         let until_wrap = pieces.len().min(from.len());
         let (first, second) = pieces.split_at_mut_checked(until_wrap).unwrap_or_default();
         copy_frames(from, first);
@@ -263,5 +262,116 @@ impl RingWriter {
             self.next = self.next.wrapping_add(1);
         }
         ring.written_to.store(end, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::boxed::Box;
+    use std::sync::atomic::AtomicBool;
+    use std::vec;
+
+    /// Numbers at the edges, where sums overflow and comparisons turn.
+    fn edge() -> impl Strategy<Value = u64> {
+        let ring = FRAMES as u64;
+        prop_oneof![
+            0..4_u64,
+            Just(ring),
+            Just(ring - 1),
+            Just(u64::MAX),
+            Just(u64::MAX - ring),
+            Just(1 << 63),
+            any::<u64>(),
+        ]
+    }
+
+    fn scribble(ring: &SharedRing, words: [u64; 6]) {
+        let header = [
+            &ring.run,
+            &ring.epoch,
+            &ring.valid_from,
+            &ring.began_ns,
+            &ring.writing_to,
+            &ring.written_to,
+        ];
+        for (place, word) in header.into_iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in the header, a read ends as the frames that stand there, or as zeros.
+        #[test]
+        fn any_header_gives_frames_or_zeros(
+            words in prop::array::uniform6(edge()),
+            in_epoch in any::<bool>(),
+            position in edge(),
+            frames in prop_oneof![0..20_usize, Just(FRAMES), Just(FRAMES + 1)],
+        ) {
+            let (gate, ring) = (Gate::new(), Box::new(SharedRing::new()));
+            gate.renew_lease(2000);
+            let epoch = gate.unmute(0);
+            for (at, frame) in ring.frames.iter().enumerate() {
+                frame.0.store(at as u64 + 1, Ordering::Relaxed);
+            }
+            scribble(&ring, words);
+            if in_epoch {
+                ring.epoch.store(epoch.get(), Ordering::Relaxed);
+            }
+            let mut bytes = vec![0xff; frames * FRAME_BYTES];
+            match ring.deliver(&gate, 1000, position, &mut bytes) {
+                Decision::Live(_) => {
+                    let (pieces, _) = bytes.as_chunks::<FRAME_BYTES>();
+                    for (n, piece) in pieces.iter().enumerate() {
+                        let at = (position + n as u64) & PLACE;
+                        prop_assert_eq!(u64::from_le_bytes(*piece), at + 1);
+                    }
+                }
+                Decision::Silent(_) => prop_assert!(bytes.iter().all(|it| *it == 0)),
+            }
+        }
+    }
+
+    /// A peer that writes anything anywhere, all the time, meets readers that always come to an end.
+    #[test]
+    fn a_peer_that_scribbles_cannot_stop_a_reader() {
+        let (gate, ring) = (Gate::new(), Box::new(SharedRing::new()));
+        gate.renew_lease(2000);
+        let epoch = gate.unmute(0).get();
+        let done = AtomicBool::new(false);
+        let live = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut random = 1_u64;
+                while !done.load(Ordering::Relaxed) {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    let end = random >> 52;
+                    scribble(&ring, [random >> 60, epoch, 0, 0, end, end]);
+                    ring.frames[random as usize % FRAMES]
+                        .0
+                        .store(random, Ordering::Relaxed);
+                }
+            });
+            let (mut live, mut n) = (0_u32, 0_u64);
+            let began = std::time::Instant::now();
+            // The peer may be slow to start.
+            while n < 20_000 || live == 0 && began.elapsed().as_secs() < 10 {
+                n += 1;
+                let mut bytes = [0xff; 64 * FRAME_BYTES];
+                match ring.deliver(&gate, 1000, n % 1000, &mut bytes) {
+                    Decision::Live(_) => live += 1,
+                    Decision::Silent(_) => assert_eq!(bytes, [0; 64 * FRAME_BYTES]),
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            live
+        });
+        assert!(
+            live > 0,
+            "the peer never got anything through: nothing was tried"
+        );
     }
 }

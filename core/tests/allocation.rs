@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use truemute_core::gate::{Decision, Gate, SilentReason, Source};
 use truemute_core::ledger::{Ledger, Pull};
+use truemute_core::shared_ring::{RingWriter, SharedRing};
 
 #[test]
 fn the_real_time_path_does_not_allocate() {
@@ -77,4 +78,21 @@ fn a_ledger_for_512_clients_fits_the_daemon() {
     assert!(bytes <= 1 << 20, "{bytes} bytes");
     let ledger: Box<Ledger<512>> = Box::new(Ledger::new(1));
     assert_eq!(ledger.instance(), 1);
+}
+
+#[test]
+fn the_shared_ring_does_not_allocate() {
+    let gate = Gate::new();
+    gate.renew_lease(10_000_000_000);
+    let epoch = gate.unmute(0);
+    let (ring, mut writer) = (Box::new(SharedRing::new()), RingWriter::new());
+    let mut buffer = vec![0_u8; 4096];
+    let counted = allocation_counter::measure(|| {
+        writer.begin(&ring, epoch.get(), 0, 0);
+        writer.write(&ring, std::iter::repeat_n(7, 40_000));
+        let mut deliver = |position| ring.deliver(&gate, 1_000_000_000, position, &mut buffer);
+        assert_eq!(deliver(30_000), Decision::Live(epoch));
+        assert!(matches!(deliver(39_900), Decision::Silent(_)));
+    });
+    assert_eq!(counted.count_total, 0, "allocations on the real-time path");
 }

@@ -5,6 +5,7 @@
 use core::panic::PanicInfo;
 use truemute_core::gate::{Decision, Gate, SilentReason, Source};
 use truemute_core::ledger::{Ledger, Pull};
+use truemute_core::shared_ring::{RingWriter, SharedRing};
 
 unsafe extern "C" {
     fn a_way_to_panic_remains() -> !;
@@ -18,6 +19,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 
 static GATE: Gate = Gate::new();
 static LEDGER: Ledger<512> = Ledger::new(1);
+static RING: SharedRing = SharedRing::new();
 
 /// # Safety
 /// `buffer` has to point to `bytes` bytes that nobody else uses during the call.
@@ -72,4 +74,23 @@ pub extern "C" fn count(now_ns: u64, frames: u32, slot: usize) -> u64 {
     seen ^ LEDGER
         .release(writer)
         .map_or(0, |last| last.intervals.total() ^ last.live.frames)
+}
+
+/// # Safety
+/// `buffer` has to point to `bytes` bytes that nobody else uses during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(now_ns: u64, position: u64, buffer: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller vouches for pointer and length.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, bytes) };
+    matches!(
+        RING.deliver(&GATE, now_ns, position, buffer),
+        Decision::Live(_)
+    )
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn write(epoch: u64, position: u64, began_ns: u64, frame: u64, frames: usize) {
+    let mut writer = RingWriter::new();
+    writer.begin(&RING, epoch, position, began_ns);
+    writer.write(&RING, core::iter::repeat_n(frame, frames));
 }

@@ -133,7 +133,11 @@ impl Client {
         let hello = encode(&FromAgent::Hello { version: VERSION }, LARGEST_FROM_AGENT)
             .map_err(|_| ClientError::NotUnderstood)?;
         wire.queue(&hello);
-        wire.flush()?;
+        match wire.flush() {
+            // A plug-in that refuses does not wait for the hello.
+            Ok(()) | Err(Broken::Ended) => {}
+            Err(why) => return Err(why.into()),
+        }
         let welcome = match greeting(&mut wire)? {
             FromPlugin::Welcome(welcome) => welcome,
             FromPlugin::Refused(why) => return Err(ClientError::Refused(why)),

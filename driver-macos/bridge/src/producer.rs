@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a producer may say nothing. It is also how long one that hangs keeps another one out.
-pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// Messages that may come in a second; an agent needs about ten.
 const MOST_IN_A_SECOND: u32 = 2000;

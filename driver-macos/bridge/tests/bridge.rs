@@ -1,8 +1,12 @@
 //! Server and client as they are meant to be used, in one process.
 
-mod stage;
+#[path = "stage/ear.rs"]
+mod ear;
+#[path = "stage/mic.rs"]
+mod mic;
 
-use stage::{Ear, Mic, now_ns, until};
+use ear::{Ear, until};
+use mic::{Mic, now_ns};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;

@@ -1,6 +1,9 @@
-//! Models of gate and ledger: loom runs them in every interleaving with at most three preemptions, and with every value that
-//! the memory model lets a load see. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-core --release --test loom`.
+//! Models of gate and ledger (those of the shared ring are in `shared_ring.rs`): loom runs them in every interleaving with
+//! at most three preemptions, and with every value that the memory model lets a load see. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p truemute-core --release --test loom`.
 #![cfg(loom)]
+
+mod shared_ring;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -16,7 +19,11 @@ use truemute_core::published::Published;
 /// Once for each order of starting them, because loom 0.7 tries first what lets the first party run to its end, and
 /// from there misses some ways: a thread's load of a counter hides from it an earlier load by another thread, so a
 /// store that follows (as each of the ledger's does) is not tried before that one. Found by breaking the ledger on purpose.
-fn race<S: 'static, const P: usize>(make: fn() -> S, parties: [fn(&S); P], check: fn(&S)) {
+pub(crate) fn race<S: 'static, const P: usize>(
+    make: fn() -> S,
+    parties: [fn(&S); P],
+    check: fn(&S),
+) {
     for first in 0..P {
         let mut parties = parties;
         parties.rotate_left(first);
