@@ -1,5 +1,5 @@
 //! The other process of the tests: a plug-in that reads all the time and tells what it heard, or an agent that speaks. Only for
-//! `two_processes.rs` and `hostile.rs`; no part of what is installed.
+//! `tests/two_processes`; no part of what is installed.
 
 #[path = "../tests/stage/ear.rs"]
 mod ear;

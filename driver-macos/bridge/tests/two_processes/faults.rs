@@ -1,14 +1,7 @@
-//! Plug-in and agent in processes of their own, of which one dies, hangs, or is somebody else's: zeros, never stale sound, and
-//! the next one is welcome.
-#![cfg(target_os = "linux")]
+//! Plug-ins and agents that die, hang, or are somebody else's.
 
-#[path = "stage/ear.rs"]
-mod ear;
-#[path = "stage/process.rs"]
-mod process;
-
-use ear::{Ear, until};
-use process::{Other, command, user};
+use crate::ear::{Ear, until};
+use crate::process::{Other, command, user};
 use rustix::process::Signal;
 use truemute_bridge::client::{Client, ClientError};
 use truemute_bridge::message::Refused;
