@@ -163,6 +163,32 @@ fn a_mute_does_not_wait_for_an_unmute() {
 }
 
 #[test]
+fn while_the_actor_is_busy_looks_do_not_pile_up() {
+    let rig = Rig::start();
+    rig.server.script().unmute_waits = true;
+    let unmuter = rig.daemon().handle();
+    let unmute = std::thread::spawn(move || unmuter.switch(Want::Unmute, Origin::Cli));
+    wait_for("the unmute waits", || {
+        rig.server.script().open.then_some(())
+    });
+    let looks = || rig.told.looks.lock().unwrap().len();
+    let before = looks();
+    let handle = rig.daemon().handle();
+    // Each would be a look of its own.
+    let asked = std::thread::spawn(move || (0..5).for_each(|_| drop(handle.clients())));
+    wait_for("the first look", || (looks() > before).then_some(()));
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(looks() <= before + 2, "{} looks", looks() - before);
+    rig.daemon()
+        .handle()
+        .switch(Want::Mute, Origin::App)
+        .unwrap();
+    assert!(unmute.join().unwrap().is_err());
+    asked.join().unwrap();
+    assert!(looks() >= before + 5);
+}
+
+#[test]
 fn a_mute_that_is_not_confirmed_mutes_and_says_so() {
     let rig = Rig::start();
     let mut client = rig.client();

@@ -463,6 +463,7 @@ impl Actor {
     }
 
     fn looked(&mut self, generation: u64, look: Arc<Snapshot>) {
+        self.observer.taken();
         if self
             .backend
             .as_ref()

@@ -1,5 +1,6 @@
 //! Looks at the backend: each second while anybody is connected (or records past the gate), after each change, and when somebody asks. Each look goes
-//! to the history first, then to the actor.
+//! to the history first, then to the actor. While the actor has not taken one, nobody looks again: what changes meanwhile is in
+//! the next look, so that a flood of changes or requests fills no queue.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,10 @@ use crate::backend::Backend;
 /// Time between two looks while anybody is connected, or records past the gate.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How long a look waits for the actor to take the one before: longer than a call of the backend keeps it. If it is hung, what
+/// asks for looks goes on that much slower.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+
 /// Looks at whatever backend runs now. Any thread but the audio thread may call it.
 pub(super) struct Observer {
     source: Mutex<Option<(u64, Arc<dyn Backend>)>>,
@@ -29,6 +34,8 @@ pub(super) struct Observer {
 #[derive(Default)]
 struct Wake {
     wanted: bool,
+    /// Looks on their way to the actor.
+    untaken: usize,
     connected: bool,
     ended: bool,
 }
@@ -70,17 +77,28 @@ impl Observer {
     /// Asks for a look soon.
     pub(super) fn wake(&self) {
         lock(&self.wake).wanted = true;
-        self.woken.notify_one();
+        self.woken.notify_all();
+    }
+
+    /// The actor has taken a look. To be called once for each, whatever it makes of it.
+    pub(super) fn taken(&self) {
+        lock(&self.wake).untaken -= 1;
+        self.woken.notify_all();
     }
 
     /// Ends the thread.
     pub(super) fn end(&self) {
         lock(&self.wake).ended = true;
-        self.woken.notify_one();
+        self.woken.notify_all();
     }
 
-    /// Looks now, if there is a backend.
+    /// Looks as soon as the actor has taken the last look, if there is a backend. For any thread but the actor's.
     pub(super) fn look(&self) {
+        let waits = |wake: &mut Wake| wake.untaken > 0 && !wake.ended;
+        let wake = lock(&self.wake);
+        let waited = self.woken.wait_timeout_while(wake, TAKEN_WITHIN, waits);
+        // Not over the look: the actor itself wakes the thread.
+        drop(waited);
         let _looking = lock(&self.looking);
         let Some((generation, backend)) = lock(&self.source).clone() else {
             return;
@@ -106,7 +124,11 @@ impl Observer {
         if !gone.is_empty() || !ended.is_empty() {
             backend.forget_gone(&ids(&gone), &ids(&ended));
         }
-        lock(&self.wake).connected = !connected.is_empty() || !recording.is_empty();
+        let mut wake = lock(&self.wake);
+        wake.connected = !connected.is_empty() || !recording.is_empty();
+        // Counted before it can be taken.
+        wake.untaken += 1;
+        drop(wake);
         let _ = self.actor.send(Message::Looked(generation, look));
     }
 
