@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const LABEL: &str = "org.truemute.daemon";
 
 /// The application whose program it starts: the permission for the microphone is asked for and kept under its name.
-const APPLICATION: &str = "org.truemute.TrueMute";
+const APPLICATION: &str = "org.truemute.app";
 
 /// Its property list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
