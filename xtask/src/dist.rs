@@ -1,5 +1,5 @@
 //! `cargo xtask dist`: the release build with manual pages, completions, the systemd user unit and papers, as a tree
-//! that fits under /usr or ~/.local, and as an archive of it.
+//! that fits under /usr or ~/.local, and as an archive of it. What the archive for macOS has in common with it is here too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,22 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::packages::Part;
 use crate::report::{Progress, Tail};
 use crate::step::Run;
 use crate::workspace::Workspace;
 use crate::{demo, setup};
+
+/// The systems that it can be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// The system that this runs on.
+    Linux,
+    /// Both kinds of Mac, cross-compiled.
+    Macos,
+}
 
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const UNIT: &str = "share/systemd/user/truemute.service";
@@ -44,6 +54,16 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, install: bool)
         &program,
     )?;
     progress.end();
+    let archive = pack(&dist, &name)?;
+    println!("{}\n{}", tree.display(), archive.display());
+    if install {
+        self::install(&tree)?;
+    }
+    Ok(true)
+}
+
+/// Makes NAME.tar.gz of the folder NAME in `dist`.
+pub(crate) fn pack(dist: &Path, name: &str) -> Result<PathBuf> {
     let archive = dist.join(format!("{name}.tar.gz"));
     let packed = Command::new("tar")
         .args([
@@ -57,24 +77,35 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress, install: bool)
         ])
         .arg(&archive)
         .arg("--directory")
-        .arg(&dist)
-        .arg(&name)
+        .arg(dist)
+        .arg(name)
         .status()
         .context("cannot start tar")?;
     if !packed.success() {
-        bail!("tar could not pack {}", tree.display());
+        bail!("tar could not pack {}", dist.join(name).display());
     }
-    println!("{}\n{}", tree.display(), archive.display());
-    if install {
-        self::install(&tree)?;
-    }
-    Ok(true)
+    Ok(archive)
 }
 
 /// The program, what is generated from it, and what the repository has.
 fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
     let root = &run.workspace.root;
     copy(program, &tree.join("bin/truemute"))?;
+    manuals(run, tree)?;
+    copy(
+        &root.join("control/packaging/systemd/truemute.service"),
+        &tree.join(UNIT),
+    )?;
+    // Where polkit looks if the tree is copied to /usr; below ~/.local it is for root to put there.
+    copy(
+        &root.join("control/packaging/polkit/org.truemute.policy"),
+        &tree.join("share/polkit-1/actions/org.truemute.policy"),
+    )?;
+    papers(root, &tree.join("share/doc/truemute"))
+}
+
+/// What is generated from the program's arguments.
+pub(crate) fn manuals(run: &mut Run<'_>, tree: &Path) -> Result<()> {
     generate(run, "man", &tree.join("share/man/man1"))?;
     let completions = run.workspace.target.join("dist/completions");
     generate(run, "completions", &completions)?;
@@ -91,16 +122,11 @@ fn fill(run: &mut Run<'_>, tree: &Path, program: &Path) -> Result<()> {
     ] {
         copy(&completions.join(file), &tree.join(place))?;
     }
-    copy(
-        &root.join("control/packaging/systemd/truemute.service"),
-        &tree.join(UNIT),
-    )?;
-    // Where polkit looks if the tree is copied to /usr; below ~/.local it is for root to put there.
-    copy(
-        &root.join("control/packaging/polkit/org.truemute.policy"),
-        &tree.join("share/polkit-1/actions/org.truemute.policy"),
-    )?;
-    let papers = tree.join("share/doc/truemute");
+    Ok(())
+}
+
+/// What people read.
+pub(crate) fn papers(root: &Path, papers: &Path) -> Result<()> {
     for file in [
         "README.md",
         "CHANGELOG.md",
@@ -160,7 +186,8 @@ fn generate(run: &mut Run<'_>, kind: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file, and makes the folders above it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = to
         .parent()
         .map_or(Ok(()), fs::create_dir_all)
@@ -169,7 +196,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
     for entry in entries {
         let (source, target): (PathBuf, PathBuf) =

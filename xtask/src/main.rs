@@ -9,6 +9,7 @@ mod dist;
 mod e2e;
 mod faults;
 mod fuzz;
+mod macos;
 mod ordinary_user;
 mod other_debian;
 mod packages;
@@ -69,10 +70,13 @@ enum Task {
     },
     /// Install and use TrueMute on a whole Debian 13 with a sound card, in an emulated machine
     Vm,
-    /// Build a release with manual pages, completions and the systemd user unit, and pack it
+    /// Build a release with manual pages, completions and what starts the daemon, and pack it
     Dist {
+        /// The system that it is for
+        #[arg(long, value_enum, default_value_t = dist::Target::Linux)]
+        target: dist::Target,
         /// Also copy it to ~/.local
-        #[arg(long)]
+        #[arg(long, conflicts_with = "target")]
         install: bool,
     },
 }
@@ -114,7 +118,10 @@ fn run(task: &Task) -> Result<bool> {
         Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
         Task::Faults { arguments } => faults::run(&workspace, &mut progress, arguments),
         Task::Vm => vm::run(&workspace, &mut progress),
-        Task::Dist { install } => dist::run(&workspace, &mut progress, *install),
+        Task::Dist { target, install } => match target {
+            dist::Target::Linux => dist::run(&workspace, &mut progress, *install),
+            dist::Target::Macos => macos::dist(&workspace, &mut progress),
+        },
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }
 }

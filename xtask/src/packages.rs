@@ -12,8 +12,17 @@ pub(crate) enum Part {
     Run,
     /// Run every test.
     Test,
+    /// Build for macOS, and look at what came out.
+    Macos,
     /// Run a whole Debian 13 in a virtual machine.
     Vm,
+}
+
+impl Part {
+    /// Whether something goes on without it: what needs it says so itself, and is skipped.
+    pub(crate) fn is_extra(self) -> bool {
+        matches!(self, Self::Test | Self::Macos)
+    }
 }
 
 /// How another system than Debian shows that it has what the package gives.
@@ -48,7 +57,7 @@ const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe
     }
 }
 
-use Part::{Build, Run, Test, Vm};
+use Part::{Build, Macos, Run, Test, Vm};
 use Probe::{Library, PkgConfig, Program};
 
 /// All of them, in the order in which they are shown.
@@ -239,6 +248,52 @@ pub(crate) const PACKAGES: &[Package] = &[
         "debootstrap",
         "makes another Debian to run its PipeWire",
         Program("debootstrap"),
+    ),
+    Package {
+        only_in: Some("12"),
+        ..package(
+            Macos,
+            "rustc-web",
+            "a Rust that can be given the sources of its library",
+            Program("rustc"),
+        )
+    },
+    Package {
+        only_in: Some("12"),
+        ..package(
+            Macos,
+            "rust-web-src",
+            "those sources, to build them for macOS",
+            Library("rustlib/src/rust/library"),
+        )
+    },
+    Package {
+        only_in: Some("12"),
+        ..package(Macos, "cargo-web", "its cargo", Program("cargo"))
+    },
+    Package {
+        only_in: Some("12"),
+        ..package(
+            Macos,
+            "lld-22",
+            "links programs for macOS",
+            Program("ld64.lld-22"),
+        )
+    },
+    Package {
+        only_in: Some("12"),
+        ..package(
+            Macos,
+            "llvm-22",
+            "joins programs for two processors into one",
+            Program("llvm-lipo-22"),
+        )
+    },
+    package(
+        Macos,
+        "shellcheck",
+        "reads the scripts that install on macOS",
+        Program("shellcheck"),
     ),
     package(
         Vm,

@@ -28,7 +28,7 @@ enum System {
 }
 
 /// Installs the packages of `parts` that are missing. Fails if a package of [`Part::Build`] or [`Part::Run`] cannot be
-/// had; a missing [`Part::Test`] package is only said, since each test that needs it says so itself.
+/// had; a missing package of the others is only said ([`Part::is_extra`]), since what needs it says so itself.
 pub(crate) fn packages(
     workspace: &Workspace,
     progress: &mut Progress,
@@ -59,9 +59,8 @@ pub(crate) fn packages(
     let Err(error) = install(workspace, progress, &missing) else {
         return Ok(());
     };
-    let (extra, needed): (Vec<&Package>, Vec<&Package>) = missing
-        .iter()
-        .partition(|package| package.part == Part::Test);
+    let (extra, needed): (Vec<&Package>, Vec<&Package>) =
+        missing.iter().partition(|package| package.part.is_extra());
     if extra.is_empty()
         || interrupted().load(Ordering::Relaxed)
         || (!needed.is_empty() && !is_root())
@@ -199,7 +198,7 @@ fn check_elsewhere(progress: &Progress, system: &str, wanted: &[&Package]) -> Re
     for package in &missing {
         progress.say(&format!("  {:<26} {}", package.name, package.why));
     }
-    if missing.iter().any(|package| package.part != Part::Test) {
+    if missing.iter().any(|package| !package.part.is_extra()) {
         bail!("packages are missing that building or running needs. Install them, then try again");
     }
     progress.say("Going on: tests that need one of these will be skipped.");

@@ -15,7 +15,7 @@ use crate::process::Ended;
 use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{asan, deny, fuzz};
+use crate::{asan, deny, fuzz, macos};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Asan,
     /// All of them so; only when asked for
     AsanAll,
+    /// The bundles for macOS: built here, and read as they would be shipped; only when asked for
+    Macos,
     /// A minute of fuzzing for each parser of what others wrote
     Fuzz,
 }
@@ -69,7 +71,7 @@ impl Step {
 
     /// Whether it runs when no step is chosen.
     pub(crate) fn is_usual(self) -> bool {
-        !matches!(self, Self::AsanAll | Self::E2eForky)
+        !matches!(self, Self::AsanAll | Self::E2eForky | Self::Macos)
     }
 
     /// What it does, in a few words.
@@ -85,6 +87,7 @@ impl Step {
         match self {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
+            Self::Macos => &[Part::Macos],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e
@@ -115,6 +118,7 @@ impl Step {
             Self::Soak => e2e::check(run, Group::Soak),
             Self::Asan => asan::check(run, false),
             Self::AsanAll => asan::check(run, true),
+            Self::Macos => macos::test(run),
             Self::Fuzz => fuzz::check(run),
         }
     }

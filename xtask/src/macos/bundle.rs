@@ -1,0 +1,123 @@
+//! The two bundles: TrueMute.driver, which Core Audio loads, and TrueMute.app, which has the program. Apple's "Bundle Programming
+//! Guide" says how they are laid out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::build::{Arch, Build};
+use crate::step::Run;
+use crate::workspace::Workspace;
+
+/// One bundle on the disk.
+pub(super) struct Bundle {
+    /// Its folder.
+    pub(super) path: PathBuf,
+    /// For which processors its program was built.
+    pub(super) arches: Vec<Arch>,
+}
+
+impl Bundle {
+    pub(super) fn plist_path(&self) -> PathBuf {
+        self.path.join("Contents/Info.plist")
+    }
+
+    pub(super) fn plist(&self) -> Result<plist::Dictionary> {
+        let path = self.plist_path();
+        plist::from_file(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// What `CFBundleExecutable` names.
+    pub(super) fn program(&self) -> Result<PathBuf> {
+        Ok(self
+            .path
+            .join("Contents/MacOS")
+            .join(text(&self.plist()?, "CFBundleExecutable")?))
+    }
+}
+
+/// Both.
+pub(super) struct Bundles {
+    pub(super) driver: Bundle,
+    pub(super) application: Bundle,
+}
+
+impl Bundles {
+    /// Builds the plug-in for all architectures and the program for `program_for`, and puts the bundles together, unsigned.
+    pub(super) fn assemble(
+        run: &mut Run<'_>,
+        build: &Build<'_>,
+        program_for: &[Arch],
+    ) -> Result<Self> {
+        let folder = build.folder().join("bundles");
+        let (driver, application) = (
+            Bundle {
+                path: folder.join("TrueMute.driver"),
+                arches: Arch::ALL.to_vec(),
+            },
+            Bundle {
+                path: folder.join("TrueMute.app"),
+                arches: program_for.to_vec(),
+            },
+        );
+        for bundle in [&driver, &application] {
+            if bundle.path.exists() {
+                fs::remove_dir_all(&bundle.path)?;
+            }
+            fs::create_dir_all(bundle.path.join("Contents/MacOS"))?;
+        }
+        let [plug_in_plist, program_plist] = plists(run.workspace);
+        fs::copy(plug_in_plist, driver.plist_path())?;
+        fs::copy(&program_plist, application.plist_path())?;
+        let plug_ins = Arch::ALL.map(|arch| build.plug_in(run, arch));
+        let plug_ins: Vec<PathBuf> = plug_ins.into_iter().collect::<Result<_>>()?;
+        build.universal(&plug_ins, &driver.program()?)?;
+        let programs = program_for
+            .iter()
+            .map(|arch| build.program(run, *arch, &program_plist));
+        let programs: Vec<PathBuf> = programs.collect::<Result<_>>()?;
+        build.universal(&programs, &application.program()?)?;
+        Ok(Self {
+            driver,
+            application,
+        })
+    }
+}
+
+/// The property lists of the plug-in and of the application.
+fn plists(workspace: &Workspace) -> [PathBuf; 2] {
+    [
+        "driver-macos/plugin/bundle/Info.plist",
+        "driver-macos/packaging/Info.plist",
+    ]
+    .map(|path| workspace.root.join(path))
+}
+
+/// What the application asks the system for.
+pub(super) fn entitlements(workspace: &Workspace) -> PathBuf {
+    workspace
+        .root
+        .join("driver-macos/packaging/entitlements.plist")
+}
+
+/// A text in a property list.
+pub(super) fn text<'a>(plist: &'a plist::Dictionary, key: &str) -> Result<&'a str> {
+    plist
+        .get(key)
+        .and_then(|value| value.as_string())
+        .with_context(|| format!("a property list has no text {key}"))
+}
+
+/// Its files, for what is true of each.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)?),
+            false => found.push(path),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,57 @@
+//! TrueMute for macOS, made and looked at on Linux: [`build`] cross-compiles with a Rust that brings its sources and LLVM's
+//! linker, [`bundle`] puts the two bundles together, [`sign`] signs them ad hoc, [`check`] looks at what came out, and [`pack`]
+//! makes the archive. Nothing of Apple's is needed: what is linked against is our own text (driver-macos/stubs).
+
+pub(crate) mod build;
+mod bundle;
+mod check;
+mod mach_o;
+mod pack;
+mod sign;
+mod signature;
+
+pub(crate) use pack::run as dist;
+
+use anyhow::Result;
+
+use crate::step::Run;
+use crate::tally::Tally;
+use build::{Arch, Build, Grade, Tools};
+use bundle::Bundles;
+
+/// The `macos` step: builds both bundles quickly and looks at them. The plug-in is built for both architectures, the application
+/// for one: building it for the other as well doubles the time and says little more.
+pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
+    let mut tally = pack::check_scripts(run)?;
+    let tools = match Tools::find() {
+        Ok(tools) => tools,
+        Err(missing) => {
+            tally.add(Tally::skip("the build for macOS", missing));
+            return Ok(tally);
+        }
+    };
+    let build = Build::new(run.workspace, &tools, Grade::Quick);
+    let bundles = Bundles::assemble(run, &build, &[Arch::Arm64])?;
+    for (what, verdict) in check::all(&bundles, run.workspace)? {
+        tally.add(match verdict {
+            Ok(()) => Tally::pass(),
+            Err(why) => Tally::fail(format!("{what}: {why}")),
+        });
+    }
+    match sign::installed(run.workspace) {
+        Some(signer) => {
+            signer.sign(run, &bundles)?;
+            for (what, verdict) in check::signatures(&bundles)? {
+                tally.add(match verdict {
+                    Ok(()) => Tally::pass(),
+                    Err(why) => Tally::fail(format!("{what}: {why}")),
+                });
+            }
+        }
+        None => tally.add(Tally::skip(
+            "the signatures of the bundles for macOS",
+            "rcodesign takes too long to build for every test; `cargo xtask dist --target macos` builds it and looks",
+        )),
+    }
+    Ok(tally)
+}
