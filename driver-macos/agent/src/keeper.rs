@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A mic that gave nothing but zeros for so long is reported. Also the quietest room is not zero.
 const ALL_ZERO: Duration = Duration::from_secs(3);
 
-/// A mic that gave no frame for so long is reported. Bluetooth devices take two seconds.
+/// A mic that gave no frame for so long is reported, and started again. Bluetooth devices take two seconds to start.
 const NO_FRAMES: Duration = Duration::from_secs(4);
 
 /// What the keeper is asked for.
@@ -41,6 +41,9 @@ pub(crate) struct Keeper {
     hogged: Option<String>,
     last_default: Option<String>,
     asked: bool,
+    /// Frames of the present capture at the last turn at which there were more than before, and when that was, or when frames were
+    /// first wanted.
+    heard: Option<(u64, Instant)>,
     /// Set by the capture's events: it has to be opened again.
     stale: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -63,6 +66,7 @@ impl Keeper {
             hogged: None,
             last_default: last_default.map(|uid| uid.trim().to_owned()),
             asked: false,
+            heard: None,
             stale: Arc::default(),
         }
     }
@@ -151,6 +155,9 @@ impl Keeper {
         if !wanted || permission == Permission::Denied || !self.capture.as_ref().is_some_and(fits) {
             self.capture = None;
         }
+        if !wanted || permission == Permission::Denied {
+            self.heard = None;
+        }
         if permission == Permission::Denied {
             warnings.push(format!(
                 "macOS does not let TrueMute hear {}. Allow it in System Settings, Privacy & Security, Microphone, and start TrueMute again.",
@@ -175,22 +182,32 @@ impl Keeper {
             warnings.push(why);
             return told(MicState::Missing);
         }
-        self.judge(mic, warnings, told)
+        let told = self.judge(mic, warnings, told);
+        // It may be that the audio system itself was started again.
+        let age = self.capture.as_ref().map(|running| running.since.elapsed());
+        if self.is_deaf() && age.is_some_and(|age| age > NO_FRAMES) {
+            self.capture = None;
+        }
+        told
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.heard.is_some_and(|(_, at)| at.elapsed() > NO_FRAMES)
     }
 
     /// Whether what is captured is any good.
     fn judge(
-        &self,
+        &mut self,
         mic: &Input,
         warnings: &mut Vec<String>,
         told: impl Fn(MicState) -> RealMic,
     ) -> RealMic {
         let hearing = self.shared.route.hearing();
-        let age = self
-            .capture
-            .as_ref()
-            .map_or(Duration::ZERO, |running| running.since.elapsed());
-        if hearing.frames == 0 && age > NO_FRAMES {
+        let (before, _) = *self.heard.get_or_insert((0, Instant::now()));
+        if hearing.frames > before {
+            self.heard = Some((hearing.frames, Instant::now()));
+        }
+        if self.is_deaf() {
             let how = match hearing.empty {
                 0 => "delivers nothing",
                 _ => "delivers blocks without sound",
@@ -243,6 +260,8 @@ impl Keeper {
         capture
             .start(Box::new(move |block| feed.take(block)), Arc::new(on_event))
             .map_err(text)?;
+        // It counts from 0; how long nothing was heard, goes on.
+        self.heard = Some((0, self.heard.map_or_else(Instant::now, |(_, at)| at)));
         self.capture = Some(Running {
             uid: mic.uid.clone(),
             since: Instant::now(),

@@ -299,12 +299,13 @@ fn another_rate_or_another_mic_goes_on_with_sound() {
 }
 
 #[test]
-fn blocks_without_frames_are_reported() {
-    let mut mic = Mic::new("mic");
-    mic.empty = true;
-    let rig = Rig::new(vec![mic]);
+fn blocks_without_frames_are_reported_and_the_mic_is_started_again() {
+    let rig = Rig::new(vec![Mic::new("mic")]);
     let reader = rig.read(512);
     rig.unmute();
+    wait_for_sound(&reader);
+    rig.system.alter("mic", |mic| mic.empty = true);
+    let from = now_ns();
     let look = wait_for("a warning", || {
         let look = rig.agent.snapshot().unwrap();
         (!look.warnings.is_empty()).then_some(look)
@@ -315,7 +316,15 @@ fn blocks_without_frames_are_reported() {
         look.warnings
     );
     assert_eq!(look.real_mic.state, MicState::Missing);
-    assert!(reader.stop().iter().all(Read::is_zero));
+    // What was in the ring is over long since.
+    let late = |read: &&Read| read.at_ns > from + 1_000_000_000;
+    assert!(reader.so_far().iter().filter(late).all(Read::is_zero));
+    wait_for("a second start", || {
+        (rig.system.starts() >= 2).then_some(())
+    });
+    rig.system.alter("mic", |mic| mic.empty = false);
+    wait_for_sound(&reader);
+    rig.mic("heard again", MicState::Capturing);
 }
 
 #[test]
