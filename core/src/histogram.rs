@@ -52,17 +52,19 @@ fn middle_of(bucket: usize) -> Option<u64> {
 
 /// A histogram in the ledger: one thread writes, others copy. Consistent only within the slot's sequence.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct AtomicHistogram {
+    /// First, on the cache line of what is written with it (see the ledger's slot).
+    max_ns: AtomicU64,
     /// 32 bits, for there are hundreds of them for each client. At a quantum of 64 one of them is full after 66 days, and
     /// stays so: the percentiles then lean towards the other intervals.
     counts: [AtomicU32; BUCKETS],
-    max_ns: AtomicU64,
 }
 
 impl AtomicHistogram {
     const_unless_loom! {
         pub(crate) fn new() -> Self {
-            Self { counts: array_of!(AtomicU32::new(0)), max_ns: AtomicU64::new(0) }
+            Self { max_ns: AtomicU64::new(0), counts: array_of!(AtomicU32::new(0)) }
         }
     }
 

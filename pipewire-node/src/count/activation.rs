@@ -72,17 +72,25 @@ pub(crate) struct Reading {
 /// A read-only view of one record. Clones share the mapping; the last one to go unmaps it, which is a system call: keep
 /// one on the main thread for as long as the real-time thread has one.
 #[derive(Clone, Debug)]
-pub(crate) struct ActivationRecord(Arc<Mapping>);
+pub(crate) struct ActivationRecord {
+    /// Where the record starts. Here, and not behind the mapping's own pointer: that would be one more wait for memory, for
+    /// each client in each cycle.
+    at: NonNull<u8>,
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: the record is only ever read, by atomic loads.
+unsafe impl Send for ActivationRecord {}
+// SAFETY: as above.
+unsafe impl Sync for ActivationRecord {}
 
 #[derive(Debug)]
 struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    /// Where in the mapping the record starts.
-    start: usize,
 }
 
-// SAFETY: the mapping is only ever read, by atomic loads, and unmapped by the last owner.
+// SAFETY: only the last owner does anything with the address: unmap it.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -119,7 +127,11 @@ impl ActivationRecord {
             )?
         };
         let base = NonNull::new(base.cast()).ok_or(rustix::io::Errno::NOMEM)?;
-        Ok(ActivationRecord(Arc::new(Mapping { base, len, start })))
+        Ok(ActivationRecord {
+            // SAFETY: `start` is less than `len`, which is mapped.
+            at: unsafe { base.add(start) },
+            _mapping: Arc::new(Mapping { base, len }),
+        })
     }
 
     /// Reads the record. Any thread; never blocks.
@@ -127,36 +139,31 @@ impl ActivationRecord {
     /// The owner may write meanwhile, so the fields can stem from two cycles. They are read in the order in which the
     /// owner writes them: a finish that is older than the signal really was so at the time of the look.
     pub(crate) fn read(&self) -> Reading {
-        let mapping = &self.0;
-        let status = mapping.load_u32(STATUS);
-        let signal_ns = mapping.load_u64(SIGNAL);
+        let status = self.load_u32(STATUS);
+        let signal_ns = self.load_u64(SIGNAL);
         fence(Ordering::Acquire);
-        let awake_ns = mapping.load_u64(AWAKE);
+        let awake_ns = self.load_u64(AWAKE);
         fence(Ordering::Acquire);
-        let finish_ns = mapping.load_u64(FINISH);
+        let finish_ns = self.load_u64(FINISH);
         Reading {
             status,
             signal_ns,
             awake_ns,
             finish_ns,
-            xruns: mapping.load_u32(XRUNS),
+            xruns: self.load_u32(XRUNS),
         }
     }
-}
 
-impl Mapping {
     // Relaxed is the one ordering whose loads std allows on read-only memory.
     fn load_u32(&self, at: usize) -> u32 {
         // SAFETY: `map` checked that the record is mapped whole and 8-aligned; `at` is one of the offsets above, a
         // multiple of 4 below RECORD_SIZE. Other processes may write at any time, hence an atomic load.
-        unsafe { self.base.add(self.start + at).cast::<AtomicU32>().as_ref() }
-            .load(Ordering::Relaxed)
+        unsafe { self.at.add(at).cast::<AtomicU32>().as_ref() }.load(Ordering::Relaxed)
     }
 
     fn load_u64(&self, at: usize) -> u64 {
         // SAFETY: as for `load_u32`, with `at` a multiple of 8.
-        unsafe { self.base.add(self.start + at).cast::<AtomicU64>().as_ref() }
-            .load(Ordering::Relaxed)
+        unsafe { self.at.add(at).cast::<AtomicU64>().as_ref() }.load(Ordering::Relaxed)
     }
 }
 

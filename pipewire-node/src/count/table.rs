@@ -3,7 +3,7 @@
 //!
 //! Everything here runs on the real-time thread. Nothing allocates, locks, blocks or panics after `new`.
 
-use super::activation::ActivationRecord;
+use super::activation::{ActivationRecord, Reading};
 use super::books::{Account, Books, CycleFacts};
 
 /// How many peers one output can have. The server's own limit is its file descriptors: 128 clients at the usual 1024, about
@@ -32,6 +32,8 @@ pub(crate) struct PeerTable {
 #[derive(Debug)]
 struct Entry {
     peer: Peer,
+    /// The latest look at its record.
+    now: Reading,
     /// Not scanned since it was added, or since our output paused.
     fresh: bool,
     /// Something was delivered since it was added. By the order of things and not by `joined_ns`: a peer can be added after a
@@ -69,6 +71,7 @@ impl PeerTable {
         let now = peer.record.read();
         let entry = Entry {
             peer,
+            now,
             fresh: true,
             served: false,
             finish_ns: now.finish_ns,
@@ -94,7 +97,8 @@ impl PeerTable {
             .position(|entry| entry.peer.node_id == node_id)?;
         let mut entry = self.entries.swap_remove(at);
         if let Some(delivered) = delivered {
-            entry.scan(u64::MAX, delivered, Some(delivered), books);
+            entry.look();
+            entry.count(u64::MAX, delivered, Some(delivered), books);
         }
         Some(entry.peer)
     }
@@ -108,7 +112,8 @@ impl PeerTable {
     ) {
         for entry in &mut self.entries {
             if let Some(delivered) = delivered {
-                entry.scan(u64::MAX, delivered, Some(delivered), books);
+                entry.look();
+                entry.count(u64::MAX, delivered, Some(delivered), books);
             }
             entry.fresh = true;
         }
@@ -123,22 +128,32 @@ impl PeerTable {
         delivered: Option<&CycleFacts>,
         books: &mut Books<'_, N>,
     ) {
+        // All looks first. Each record was just written by another core, so each look waits for memory; in a loop of their
+        // own the processor waits for many at once.
         for entry in &mut self.entries {
-            entry.scan(this.started_ns, this, delivered, books);
+            entry.look();
+        }
+        for entry in &mut self.entries {
+            entry.count(this.started_ns, this, delivered, books);
             entry.served = true;
         }
     }
 }
 
 impl Entry {
-    fn scan<const N: usize>(
+    fn look(&mut self) {
+        self.now = self.peer.record.read();
+    }
+
+    /// Counts what the latest look shows.
+    fn count<const N: usize>(
         &mut self,
         started_ns: u64,
         this: &CycleFacts,
         delivered: Option<&CycleFacts>,
         books: &mut Books<'_, N>,
     ) {
-        let now = self.peer.record.read();
+        let now = self.now;
         // A cycle from before the link took from another source.
         let pulled = now.finish_ns != self.finish_ns && now.awake_ns >= self.peer.joined_ns;
         // The state cannot tell: the driver has reset it for this cycle by now. The times can.
