@@ -1,5 +1,7 @@
 //! Writing: one batch of news as one transaction, and what retention deletes. Nothing here decides when.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use truemute_core::observed::Counts;
@@ -15,12 +17,8 @@ pub(super) fn write(
     now_ns: u64,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (key, reading) in &batch.readings {
-        write_reading(&transaction, *key, reading)?;
-    }
-    for ((minute, key), row) in &batch.minutes {
-        write_minute(&transaction, *minute, *key, row)?;
-    }
+    write_readings(&transaction, &batch.readings)?;
+    write_minutes(&transaction, &batch.minutes)?;
     write_unattributed(&transaction, batch, now_ns)?;
     bypasses::write(&transaction, &batch.bypasses)?;
     let mut insert = transaction.prepare_cached(
@@ -40,43 +38,42 @@ pub(super) fn write(
     transaction.commit()
 }
 
-fn write_reading(
+fn write_readings(
     transaction: &Transaction<'_>,
-    key: Key,
-    reading: &Reading,
+    readings: &BTreeMap<Key, Reading>,
 ) -> rusqlite::Result<()> {
-    let client = &reading.client;
-    let Counts {
-        live,
-        muted,
-        xruns,
-        lost,
-        ..
-    } = client.counts;
-    let executable = client
-        .executable
-        .as_ref()
-        .map(|path| path.to_string_lossy());
-    transaction
-        .prepare_cached(
-            "INSERT INTO clients (instance, client, app, stream, pid, executable, identity, puller_pid, puller_name, api,
-                 purpose, state, counted_by, first_seen_ns, last_pull_ns, last_seen_ns, live_pulls, live_frames, live_ns,
-                 muted_pulls, muted_frames, muted_ns, xruns, lost)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-                 ?23, ?24)
-             ON CONFLICT (instance, client) DO UPDATE SET
-                 app = excluded.app, stream = excluded.stream, pid = excluded.pid, executable = excluded.executable,
-                 identity = excluded.identity, puller_pid = excluded.puller_pid, puller_name = excluded.puller_name,
-                 api = excluded.api, purpose = excluded.purpose, state = excluded.state,
-                 counted_by = excluded.counted_by, last_pull_ns = excluded.last_pull_ns,
-                 last_seen_ns = excluded.last_seen_ns,
-                 live_pulls = max(live_pulls, excluded.live_pulls),
-                 live_frames = max(live_frames, excluded.live_frames), live_ns = max(live_ns, excluded.live_ns),
-                 muted_pulls = max(muted_pulls, excluded.muted_pulls),
-                 muted_frames = max(muted_frames, excluded.muted_frames), muted_ns = max(muted_ns, excluded.muted_ns),
-                 xruns = max(xruns, excluded.xruns), lost = max(lost, excluded.lost)",
-        )?
-        .execute(params![
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO clients (instance, client, app, stream, pid, executable, identity, puller_pid, puller_name, api,
+             purpose, state, counted_by, first_seen_ns, last_pull_ns, last_seen_ns, live_pulls, live_frames, live_ns,
+             muted_pulls, muted_frames, muted_ns, xruns, lost)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+             ?23, ?24)
+         ON CONFLICT (instance, client) DO UPDATE SET
+             app = excluded.app, stream = excluded.stream, pid = excluded.pid, executable = excluded.executable,
+             identity = excluded.identity, puller_pid = excluded.puller_pid, puller_name = excluded.puller_name,
+             api = excluded.api, purpose = excluded.purpose, state = excluded.state,
+             counted_by = excluded.counted_by, last_pull_ns = excluded.last_pull_ns,
+             last_seen_ns = excluded.last_seen_ns,
+             live_pulls = max(live_pulls, excluded.live_pulls),
+             live_frames = max(live_frames, excluded.live_frames), live_ns = max(live_ns, excluded.live_ns),
+             muted_pulls = max(muted_pulls, excluded.muted_pulls),
+             muted_frames = max(muted_frames, excluded.muted_frames), muted_ns = max(muted_ns, excluded.muted_ns),
+             xruns = max(xruns, excluded.xruns), lost = max(lost, excluded.lost)",
+    )?;
+    for (key, reading) in readings {
+        let client = &reading.client;
+        let Counts {
+            live,
+            muted,
+            xruns,
+            lost,
+            ..
+        } = client.counts;
+        let executable = client
+            .executable
+            .as_ref()
+            .map(|path| path.to_string_lossy());
+        upsert.execute(params![
             bits(key.instance),
             bits(key.client),
             client.app,
@@ -102,42 +99,41 @@ fn write_reading(
             signed(xruns),
             signed(lost),
         ])?;
+    }
     Ok(())
 }
 
-fn write_minute(
+fn write_minutes(
     transaction: &Transaction<'_>,
-    minute: u64,
-    key: Key,
-    row: &Minute,
+    minutes: &BTreeMap<(u64, Key), Minute>,
 ) -> rusqlite::Result<()> {
-    let Counts {
-        live,
-        muted,
-        xruns,
-        lost,
-        intervals,
-    } = row.counts;
     // An interval summary of zeros says that there was no pull in this row: the former one stays.
-    transaction
-        .prepare_cached(
-            "INSERT INTO minutes (minute, client, live_pulls, live_frames, live_ns, muted_pulls, muted_frames, muted_ns,
-                 xruns, lost, connected_live_ns, connected_muted_ns, interval_p50_us, interval_p99_us, interval_max_us)
-             VALUES (?1, (SELECT id FROM clients WHERE instance = ?2 AND client = ?3), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
-                 ?12, ?13, ?14, ?15, ?16)
-             ON CONFLICT (minute, client) DO UPDATE SET
-                 live_pulls = live_pulls + excluded.live_pulls, live_frames = live_frames + excluded.live_frames,
-                 live_ns = live_ns + excluded.live_ns, muted_pulls = muted_pulls + excluded.muted_pulls,
-                 muted_frames = muted_frames + excluded.muted_frames, muted_ns = muted_ns + excluded.muted_ns,
-                 xruns = xruns + excluded.xruns, lost = lost + excluded.lost,
-                 connected_live_ns = connected_live_ns + excluded.connected_live_ns,
-                 connected_muted_ns = connected_muted_ns + excluded.connected_muted_ns,
-                 interval_p50_us = iif(excluded.interval_max_us = 0, interval_p50_us, excluded.interval_p50_us),
-                 interval_p99_us = iif(excluded.interval_max_us = 0, interval_p99_us, excluded.interval_p99_us),
-                 interval_max_us = iif(excluded.interval_max_us = 0, interval_max_us, excluded.interval_max_us)",
-        )?
-        .execute(params![
-            signed(minute),
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO minutes (minute, client, live_pulls, live_frames, live_ns, muted_pulls, muted_frames, muted_ns,
+             xruns, lost, connected_live_ns, connected_muted_ns, interval_p50_us, interval_p99_us, interval_max_us)
+         VALUES (?1, (SELECT id FROM clients WHERE instance = ?2 AND client = ?3), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+             ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT (minute, client) DO UPDATE SET
+             live_pulls = live_pulls + excluded.live_pulls, live_frames = live_frames + excluded.live_frames,
+             live_ns = live_ns + excluded.live_ns, muted_pulls = muted_pulls + excluded.muted_pulls,
+             muted_frames = muted_frames + excluded.muted_frames, muted_ns = muted_ns + excluded.muted_ns,
+             xruns = xruns + excluded.xruns, lost = lost + excluded.lost,
+             connected_live_ns = connected_live_ns + excluded.connected_live_ns,
+             connected_muted_ns = connected_muted_ns + excluded.connected_muted_ns,
+             interval_p50_us = iif(excluded.interval_max_us = 0, interval_p50_us, excluded.interval_p50_us),
+             interval_p99_us = iif(excluded.interval_max_us = 0, interval_p99_us, excluded.interval_p99_us),
+             interval_max_us = iif(excluded.interval_max_us = 0, interval_max_us, excluded.interval_max_us)",
+    )?;
+    for ((minute, key), row) in minutes {
+        let Counts {
+            live,
+            muted,
+            xruns,
+            lost,
+            intervals,
+        } = row.counts;
+        upsert.execute(params![
+            signed(*minute),
             bits(key.instance),
             bits(key.client),
             signed(live.pulls),
@@ -154,6 +150,7 @@ fn write_minute(
             signed(intervals.p99_us),
             signed(intervals.max_us),
         ])?;
+    }
     Ok(())
 }
 
