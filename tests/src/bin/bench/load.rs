@@ -12,7 +12,7 @@ use truemute_tests::recorder::{
 };
 
 use crate::figures::Spread;
-use crate::process::{Cpu, memory};
+use crate::process::{Cpu, Memory};
 use crate::rival::{Ground, LIMIT, Running, Way};
 use crate::{Result, progress};
 
@@ -96,8 +96,8 @@ pub(crate) struct Load {
     pub(crate) rounds: Vec<Round>,
     /// Why there are not more rounds.
     pub(crate) failed: Option<String>,
-    /// Resident memory of the process that moves the sound, in bytes: at the end, and at most.
-    pub(crate) memory: (u64, u64),
+    /// Of the process that moves the sound, at the end.
+    pub(crate) memory: Memory,
 }
 
 impl Load {
@@ -169,7 +169,7 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
                 way: field.running.way,
                 rounds,
                 failed,
-                memory: memory(field.running.process)?,
+                memory: Memory::of(field.running.process)?,
             })
         })
         .collect::<Result<_>>()?;
@@ -314,10 +314,6 @@ impl Field {
             return Err(self.trouble("lost its source", &self.clients[0]).into());
         }
         let cycles = log.len() as f64;
-        // A session manager moves the clients of a source that is gone to the mic itself, and nothing would show it.
-        if own.all == 0 {
-            return Err(self.trouble("lost its source", &self.clients[0]).into());
-        }
         let span_ns = cycles * log[0].duration as f64 * 1e9 / 48_000.0;
         let cpu = (server.all + own.all) as f64;
         Ok(Round {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::Result;
 
 /// CPU time that a process has used, in nanoseconds.
@@ -45,13 +47,29 @@ fn is_realtime(thread: &Path) -> bool {
     matches!(policy, Some("1" | "2"))
 }
 
-/// Memory of a process in bytes: resident now, and at most so far.
-pub(crate) fn memory(process: u32) -> Result<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kilobytes = line.and_then(|rest| rest.split_whitespace().next());
-        Ok(kilobytes.ok_or("no such field")?.parse::<u64>()? * 1024)
-    };
-    Ok((field("VmRSS:")?, field("VmHWM:")?))
+/// Memory of a process in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) now: u64,
+    /// Of that, pages of files, which is code: its own and the libraries'.
+    pub(crate) files: u64,
+    /// Resident at most so far.
+    pub(crate) most: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kilobytes = line.and_then(|rest| rest.split_whitespace().next());
+            Ok(kilobytes.ok_or("no such field")?.parse::<u64>()? * 1024)
+        };
+        Ok(Self {
+            now: field("VmRSS:")?,
+            files: field("RssFile:")?,
+            most: field("VmHWM:")?,
+        })
+    }
 }

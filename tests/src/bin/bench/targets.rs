@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::Report;
 use crate::figures::Spread;
 use crate::load::{Cell, Round};
+use crate::process::Memory;
 use crate::rival::Way;
 use crate::switching::{Mic, Row};
 
@@ -120,15 +121,16 @@ fn beside_loopback(cell: &Cell, what: &str, figure: fn(&Round) -> f64) -> Target
 }
 
 fn memory(cell: &Cell) -> Option<Target> {
-    let (now, most) = cell.of(Way::TrueMute)?.memory;
+    let Memory { now, files, most } = cell.of(Way::TrueMute)?.memory;
     let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     Some(Target {
         what: "memory of the daemon, 256 clients".to_owned(),
         wanted: "16 MB".to_owned(),
         measured: format!(
-            "{:.1} MB, at most {:.1} MB",
+            "{:.1} MB, at most {:.1} MB; {:.1} MB are pages of files",
             megabytes(now),
-            megabytes(most)
+            megabytes(most),
+            megabytes(files)
         ),
         verdict: (most <= MEMORY).into(),
     })

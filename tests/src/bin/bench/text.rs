@@ -111,7 +111,20 @@ both sides of the target, the verdict is that of the median and could be another
             it.what, it.wanted, it.measured, it.verdict
         );
     }
+    if count(|it| *it == Verdict::NotMet) > 0 {
+        text.push_str(WHY_NOT);
+    }
 }
+
+const WHY_NOT: &str = "
+Why some are not met, and which cannot be, with the arithmetic: [decision 18](decisions/0018-what-the-lease-costs.md). In short:
+- **CPU per cycle.** At a quantum of 1024 the target allows 2.8 us of processor time a second for each client. pw-loopback has no
+  thread that wakes but the audio thread; TrueMute's others wake some 33 times a second, at 10 to 25 us each, for the lease and
+  the history. With one client a single wake-up a second would be too much.
+- **Unmute from idle, q=1024.** A block that begins after the unmute takes up to two quanta, and this mic, being virtual, has two
+  more dropped, which can be from before.
+- **Memory.** Three quarters are code, most of it in libraries, and all of it shared with whoever else runs it.
+";
 
 fn latency(text: &mut String, rows: &[latency::Row]) {
     text.push_str(
@@ -154,8 +167,8 @@ account of their threads. TrueMute is live, counts every pull of every client an
 figure is the median of the rounds; the ratio is the median of the rounds' ratios, TrueMute to pw-loopback. *Undisturbed* is the
 10th percentile of a round's cycles instead of their median. The *audio thread's part* is that of the real-time thread of the
 process that moves the sound; the rest of its part is bookkeeping, which goes by seconds and not by cycles: TrueMute renews the
-lease of its gate 20 times a second, and once a second looks at all counts and writes them to its history. *Memory* is the
-most that process had resident, shared libraries included.
+lease of its gate 20 times a second, the thread that decides answers for itself 10 times, and once a second all counts are looked
+at and written to the history. *Memory* is the most that process had resident, shared libraries included.
 
 | quantum | clients | way | time per cycle, us | ratio | undisturbed, us | of the quantum | CPU per cycle, us | ratio | PipeWire's part | audio thread's part | % of a core | memory, MB |
 |---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -193,7 +206,7 @@ most that process had resident, shared libraries included.
                 load.median(|round| round.server_cpu_ns) / 1e3,
                 load.median(|round| round.audio_cpu_ns) / 1e3,
                 load.median(|round| round.cpu_share) * 100.0,
-                load.memory.1 as f64 / f64::from(1 << 20)
+                load.memory.most as f64 / f64::from(1 << 20)
             );
         }
     }
