@@ -123,7 +123,7 @@ Why some are not met, and which cannot be, with the arithmetic: [decision 18](de
   the history. With one client a single wake-up a second would be too much.
 - **Unmute from idle, q=1024.** A block that begins after the unmute takes up to two quanta, and this mic, being virtual, has two
   more dropped, which can be from before.
-- **Memory.** Three quarters are code, most of it in libraries, and all of it shared with whoever else runs it.
+- **Memory.** Two thirds are code, more than half of it in libraries, and all of it shared with whoever else runs it.
 ";
 
 fn latency(text: &mut String, rows: &[latency::Row]) {
