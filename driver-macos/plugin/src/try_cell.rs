@@ -30,9 +30,9 @@ impl<T> TryCell<T> {
                 self.0.store(false, Ordering::Release);
             }
         }
-        if self.busy.swap(true, Ordering::Acquire) {
-            return None;
-        }
+        self.busy
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
         let _busy = Busy(&self.busy);
         // SAFETY: the flag was down, and is ours until `_busy` is dropped: nobody else has a reference.
         let result = self.value.with_mut(|value| act(unsafe { &mut *value }));

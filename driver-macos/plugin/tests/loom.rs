@@ -1,5 +1,5 @@
-//! A model of the clients' seats: loom runs an IO thread and the control thread in every interleaving with at most three
-//! preemptions. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-hal --release --test loom`.
+//! A model of the clients' seats: loom runs an IO thread and the control thread in every interleaving
+//! that there is. Run with `RUSTFLAGS="--cfg loom" cargo test -p truemute-hal --release --test loom`.
 #![cfg(loom)]
 
 use loom::sync::Arc;
@@ -17,7 +17,8 @@ const PULL: Pull = Pull {
 
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = None;
+    model.max_branches = 20_000;
     model.check(run);
 }
 
@@ -49,6 +50,21 @@ fn a_read_is_counted_once_and_never_for_a_stranger() {
 #[test]
 fn an_id_that_comes_again_is_counted_once_too() {
     changes_hands(7);
+}
+
+#[test]
+fn a_read_of_a_client_that_leaves_is_counted_once() {
+    model(|| {
+        let seats = Arc::new(Seats::new());
+        let seat = seats.take(1, 7).expect("it is free");
+        let reader = thread::spawn({
+            let seats = seats.clone();
+            move || seats.record(7, PULL)
+        });
+        let counted = seats.give_up(seat).expect("it was taken").live.pulls;
+        reader.join().expect("it does not panic");
+        assert_eq!(counted + seats.unattributed().pulls, 1);
+    });
 }
 
 #[test]
