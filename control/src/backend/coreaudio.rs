@@ -193,3 +193,38 @@ impl From<Failure> for BackendError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Policy};
+
+    #[test]
+    fn failures_keep_both_sentences() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            folder: folder.path().into(),
+            users: Vec::new(),
+        };
+        let system = Arc::new(truemute_macos::simulated::Simulated::new(Vec::new()));
+        let settings = Settings::default();
+        let mut factory = CoreAudioFactory::new(&settings, system, place, None);
+        let absent = factory.start(Box::new(|_| {})).err().unwrap().to_string();
+        assert!(
+            absent.contains("is not there") && absent.contains("Install it"),
+            "{absent}"
+        );
+        let failure = Failure::NoThread(11);
+        let text = failure.to_string();
+        assert_eq!(BackendError::from(failure).to_string(), text);
+    }
+
+    #[test]
+    fn what_macos_does_not_give_is_said_once_each() {
+        assert_eq!(unsupported(&Settings::default()), Vec::<String>::new());
+        let config =
+            "guard = \"enforce\"\nmute_hardware = true\nchannels = 1\ncounting = \"profiler\"";
+        let settings = Settings::new(Config::parse(config).unwrap(), Policy::default());
+        assert_eq!(unsupported(&settings).len(), 4);
+    }
+}
