@@ -224,7 +224,8 @@ impl<'a> Build<'a> {
             // functions stay, for reports of crashes. (To strip, cargo would call a tool that Debian's Rust does not have.)
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
             .env("CARGO_PROFILE_RELEASE_STRIP", "none")
-            .args(["--", "-Clink-arg=-S"])
+            // Rust's library asks for libiconv, which nothing here calls.
+            .args(["--", "-Clink-arg=-S", "-Clink-arg=-dead_strip_dylibs"])
             .args(link.iter().map(|argument| format!("-Clink-arg={argument}")));
         let ended = run.command(command, LIMIT, |_| {})?;
         if !ended.ok() {
