@@ -14,5 +14,7 @@ void check_properties(Factory factory, const char *table);
 void check_clients(Factory factory);
 /* Does what it reads, line by line, and answers each line with one. */
 void run_session(Factory factory);
+/* Times reads of so many clients (numbers 1 on), from a sample time on, and answers with nanoseconds for each round. */
+void answer_timing(DriverRef driver, AudioObjectID device, AudioObjectID stream, UInt32 clients, SInt64 from, int rounds);
 
 #endif

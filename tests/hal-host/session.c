@@ -7,6 +7,7 @@
  *     add ID PID BUNDLE | remove ID | start ID | stop ID
  *     stamp ID                            -> sample, host_ns, seed, now_ns
  *     read ID FROM FRAMES TIMES [STEP]    -> TIMES reads of FRAMES frames, from sample time FROM on in steps of STEP
+ *     time CLIENTS FROM ROUNDS           -> nanoseconds of a read, of memcpy, memset and the clock, and rounds that were live
  *     diag                                -> the property list of the custom property
  *     quit */
 #include <stdio.h>
@@ -142,6 +143,8 @@ static void answer(char *line) {
         int words = sscanf(line, "%*s %lld %lld %lld %lld %lld", &first, &second, &third, &fourth, &fifth);
         if (words < 4 || third < 0 || third > MOST_FRAMES) printf("{\"error\":\"read ID FROM FRAMES TIMES [STEP]\"}\n");
         else answer_read((UInt32)first, second, (UInt32)third, (long)fourth, words == 5 ? fifth : third);
+    } else if (strcmp(verb, "time") == 0 && sscanf(line, "%*s %lld %lld %lld", &first, &second, &third) == 3) {
+        answer_timing(driver, device, stream, (UInt32)first, second, (int)third);
     } else if (strcmp(verb, "diag") == 0) {
         answer_diag();
     } else {

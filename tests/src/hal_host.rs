@@ -20,13 +20,12 @@ pub const FACTORY: &str = "TrueMute_Create";
 /// If it is not there.
 pub fn plugin() -> PathBuf {
     let own = std::env::current_exe().expect("a program has an executable");
-    let file = own.with_file_name("libtruemute_hal.so");
-    assert!(
-        file.exists(),
-        "{} is missing; build the workspace",
-        file.display()
-    );
-    file
+    let beside = own.with_file_name("libtruemute_hal.so");
+    // Cargo leaves it there when it builds no more than a program that depends on it.
+    let below = own.with_file_name("deps").join("libtruemute_hal.so");
+    let found = [&beside, &below].into_iter().find(|file| file.exists());
+    let missing = format!("{} is missing; build the workspace", beside.display());
+    found.expect(&missing).clone()
 }
 
 /// The compiled host.

@@ -5,6 +5,7 @@ mod figures;
 mod latency;
 mod load;
 mod machine;
+mod macos;
 mod process;
 mod rival;
 mod switching;
@@ -55,6 +56,8 @@ enum Part {
     Load,
     /// How fast mute and unmute are
     Switching,
+    /// Time of a read through the macOS plug-in
+    Macos,
 }
 
 /// Everything that was measured.
@@ -66,6 +69,7 @@ struct Report {
     load: Vec<load::Cell>,
     switching: Vec<switching::Row>,
     commands: Option<switching::Commands>,
+    macos: Vec<macos::Row>,
     targets: Vec<Target>,
 }
 
@@ -94,6 +98,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         load: Vec::new(),
         switching: Vec::new(),
         commands: None,
+        macos: Vec::new(),
         targets: Vec::new(),
     };
     // What one part could not measure does not take away what the others did.
@@ -113,6 +118,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if wants(Part::Load) {
         let measured = load::measure(&ground, &load::Plan::new(quick), &mut report.load);
+        failures.extend(measured.err());
+    }
+    if wants(Part::Macos) {
+        let measured = macos::measure(quick, &mut report.macos);
         failures.extend(measured.err());
     }
     report.machine.finish()?;

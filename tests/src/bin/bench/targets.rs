@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::Report;
 use crate::figures::Spread;
 use crate::load::{Cell, Round};
+use crate::macos;
 use crate::process::Memory;
 use crate::rival::Way;
 use crate::switching::{Mic, Row};
@@ -85,7 +86,29 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
     if let Some(own) = report.commands.as_ref().and_then(|it| it.own.as_ref()) {
         targets.push(at_most("a command of its own", own, 10.0, "10 ms"));
     }
+    targets.extend(report.macos.iter().map(macos));
     targets
+}
+
+fn macos(row: &macos::Row) -> Target {
+    let (beside, allowed) = if row.live {
+        ("memcpy", 250.0)
+    } else {
+        ("memset", 150.0)
+    };
+    let state = if row.live { "live" } else { "muted" };
+    Target {
+        what: format!(
+            "read on macOS' interface, {state}, clients: {}",
+            row.clients
+        ),
+        wanted: format!("{beside} + {allowed:.0} ns"),
+        measured: format!(
+            "{:+.0} ns (10th percentile of the rounds: {:+.0})",
+            row.more.median, row.more.p10
+        ),
+        verdict: (row.more.median <= allowed).into(),
+    }
 }
 
 fn beside_loopback(cell: &Cell, what: &str, figure: fn(&Round) -> f64) -> Target {
