@@ -15,10 +15,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long half a message, the rest of one of ours, or a hello may take.
+/// How long a hello may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a producer may say nothing. It is also how long one that hangs keeps another one out.
+/// How long a producer may go without a whole message that we can answer: it says nothing, or half of something, or does not
+/// read what it asked for. It is also how long one that hangs keeps another one out.
 pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 
 /// Messages that may come in a second; an agent needs about ten.
@@ -59,8 +60,6 @@ pub(crate) struct Producer {
     /// What it was told last; nothing before it is in.
     told: Option<Told>,
     lease_until_ns: u64,
-    /// Since when half a message, or one of ours, waits.
-    waits_since: Option<Instant>,
     heard: Instant,
     looked: Instant,
     second: Instant,
@@ -90,7 +89,6 @@ impl Producer {
             user,
             told: None,
             lease_until_ns: 0,
-            waits_since: None,
             heard: now,
             looked: now,
             second: now,
@@ -175,14 +173,6 @@ impl Producer {
 
     fn check_time(&mut self, allowed: &AllowedUser) -> Result<(), Verdict> {
         let now = Instant::now();
-        if self.wire.is_sending() || self.wire.in_the_middle() {
-            let since = *self.waits_since.get_or_insert(now);
-            if now.duration_since(since) > PATIENCE {
-                return Err(Verdict::Dropped(Refused::Slow));
-            }
-        } else {
-            self.waits_since = None;
-        }
         let silence = if self.is_in() { SILENCE } else { PATIENCE };
         if now.duration_since(self.heard) > silence {
             return Err(Verdict::Dropped(Refused::Slow));

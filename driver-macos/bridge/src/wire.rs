@@ -124,11 +124,6 @@ impl Wire {
         Ok(message)
     }
 
-    /// Whether a part of a message is there.
-    pub(crate) fn in_the_middle(&self) -> bool {
-        self.taken < self.incoming.len()
-    }
-
     /// Takes a message to be sent; there must be none waiting.
     pub(crate) fn queue(&mut self, message: &[u8]) {
         self.outbox.queue(message);

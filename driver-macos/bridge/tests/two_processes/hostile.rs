@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use truemute_bridge::client::{Client, ClientError};
 use truemute_bridge::message::{
-    Anchor, Event, FromAgent, FromPlugin, GateState, Refused, Request, VERSION, Welcome, encode,
+    Anchor, Event, FromAgent, FromPlugin, GateState, Refused, Reply, Request, VERSION, Welcome,
+    encode,
 };
 use truemute_bridge::place::paths;
 
@@ -198,6 +199,22 @@ fn a_peer_that_never_reads_is_dropped() {
     let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
     assert!(peak < 64 << 10, "{peak} KiB");
     goes_on(&mut plugin, &folder);
+}
+
+/// A peer that asks for more than it has read yet gets every reply whole, and in order.
+#[test]
+fn replies_that_pile_up_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let _plugin = Other::plugin(folder.path());
+    let (mut raw, _memory) = Raw::producer(folder.path());
+    raw.send(&request(Request::Diag).repeat(8));
+    for _ in 0..8 {
+        let reply = raw.message();
+        assert!(
+            matches!(&reply, Some(FromPlugin::Reply { reply: Reply::Diag(text), .. }) if text.len() == 650_000),
+            "not the whole text"
+        );
+    }
 }
 
 /// A crowd at the door, of which everybody leaves at once or stays: the producer inside is heard all the time.
