@@ -11,7 +11,7 @@ use truemute::install::guard::{self, Trusted};
 use truemute::install::parts::{self, Base, Wireplumber};
 use truemute_pipewire::rehearsal::{Clock, PrivateServer, Program, ServerOptions};
 
-use crate::servers::Version;
+use crate::servers::{Version, installed_parts};
 use crate::truemute as program;
 
 /// Whether the guard is installed on a stage.
@@ -19,8 +19,10 @@ use crate::truemute as program;
 pub enum Guard {
     /// Nothing keeps anybody from the mic: what an attempt must succeed on, or it proves nothing.
     Absent,
-    /// As `truemute install` sets it up for `guard = "enforce"`.
+    /// As `truemute install` sets it up for `guard = "enforce"` where the server checks links.
     Enforced,
+    /// The same where it does not: the daemon cuts links, and mutes the mic itself.
+    Cutting,
 }
 
 /// The set. Its parts end in this order: daemon, mic, server.
@@ -42,7 +44,7 @@ impl Guarded {
         let server = PrivateServer::start(options(version, guard)?);
         let server = server.unwrap_or_else(|error| panic!("{error}"));
         let mic = PluggedMic::plug(&server, "real-mic", 2000);
-        let daemon = program::start(&server, "");
+        let daemon = program::start(&server, &config(guard, server.directory()));
         Some(Self {
             daemon: Some(daemon),
             mic,
@@ -65,6 +67,7 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
         dropins: match guard {
             Guard::Absent => Vec::new(),
             Guard::Enforced => dropins(),
+            Guard::Cutting => installed_parts(version),
         },
         ..ServerOptions::default()
     })?;
@@ -78,12 +81,29 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
     Some(options)
 }
 
+/// The daemon's own settings: where WirePlumber has the guard it needs none.
+fn config(guard: Guard, directory: &Path) -> String {
+    match guard {
+        Guard::Absent | Guard::Enforced => String::new(),
+        Guard::Cutting => {
+            let trusted = ["bin/pw-record", "bin/pw-loopback"].map(|it| directory.join(it));
+            format!("guard = \"enforce\"\ntrusted_processors = {trusted:?}\n")
+        }
+    }
+}
+
 /// All that an installation with the guard gives to the server, whose daemon and mics run from copies in its directory (`bin`;
-/// trusted are also a pw-link and a pw-record there, if a test puts them): path relative to XDG_CONFIG_HOME, and text.
+/// trusted are also a pw-link, a pw-record and a pw-loopback there, if a test puts them): path relative to XDG_CONFIG_HOME, and text.
 pub fn dropins() -> Vec<(String, String)> {
-    let tools = ["pw-link", "pw-record"].map(Path::new);
-    let executables = [program::executable(), &mic_program(), tools[0], tools[1]]
-        .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
+    let [link, record, loopback] = ["pw-link", "pw-record", "pw-loopback"].map(Path::new);
+    let executables = [
+        program::executable(),
+        &mic_program(),
+        link,
+        record,
+        loopback,
+    ]
+    .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
     let trusted = Trusted {
         units: Vec::new(),
         executables: executables.into(),

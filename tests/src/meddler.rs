@@ -22,6 +22,7 @@ use pw::spa::param::ParamType;
 use pw::spa::pod::serialize::PodSerializer;
 use pw::spa::pod::{Object, Pod, Property, Value, ValueArray};
 use pw::spa::sys as spa_sys;
+use pw::spa::utils::Id;
 use pw::types::ObjectType;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::PrivateServer;
@@ -313,6 +314,57 @@ impl Meddler {
         self.proxy(node).set_param(id, 0, pod);
     }
 
+    /// Gives a converter that has no ports yet one for each direction, for one channel of the graph's samples: as a session
+    /// manager does with the nodes that it knows.
+    ///
+    /// # Panics
+    /// As [`Meddler::set_param`].
+    pub fn give_mono_ports(&self, node: u32) {
+        let id = |id| Value::Id(Id(id));
+        let property = Property::new;
+        for direction in [spa_sys::SPA_DIRECTION_INPUT, spa_sys::SPA_DIRECTION_OUTPUT] {
+            let format = Object {
+                type_: spa_sys::SPA_TYPE_OBJECT_Format,
+                id: spa_sys::SPA_PARAM_Format,
+                properties: vec![
+                    property(
+                        spa_sys::SPA_FORMAT_mediaType,
+                        id(spa_sys::SPA_MEDIA_TYPE_audio),
+                    ),
+                    property(
+                        spa_sys::SPA_FORMAT_mediaSubtype,
+                        id(spa_sys::SPA_MEDIA_SUBTYPE_raw),
+                    ),
+                    property(
+                        spa_sys::SPA_FORMAT_AUDIO_format,
+                        id(spa_sys::SPA_AUDIO_FORMAT_F32P),
+                    ),
+                    property(spa_sys::SPA_FORMAT_AUDIO_rate, Value::Int(48_000)),
+                    property(spa_sys::SPA_FORMAT_AUDIO_channels, Value::Int(1)),
+                    property(
+                        spa_sys::SPA_FORMAT_AUDIO_position,
+                        Value::ValueArray(ValueArray::Id(vec![Id(
+                            spa_sys::SPA_AUDIO_CHANNEL_MONO,
+                        )])),
+                    ),
+                ],
+            };
+            let ports = Object {
+                type_: spa_sys::SPA_TYPE_OBJECT_ParamPortConfig,
+                id: spa_sys::SPA_PARAM_PortConfig,
+                properties: vec![
+                    property(spa_sys::SPA_PARAM_PORT_CONFIG_direction, id(direction)),
+                    property(
+                        spa_sys::SPA_PARAM_PORT_CONFIG_mode,
+                        id(spa_sys::SPA_PARAM_PORT_CONFIG_MODE_dsp),
+                    ),
+                    property(spa_sys::SPA_PARAM_PORT_CONFIG_format, Value::Object(format)),
+                ],
+            };
+            self.set_param(node, ParamType::PortConfig, &Value::Object(ports));
+        }
+    }
+
     /// Takes the effect from a node's mute flag, without clearing it: soft volumes, once set, are used instead of the channels'
     /// volumes and flag (spa/plugins/audioconvert/audioconvert.c).
     ///
@@ -327,6 +379,19 @@ impl Meddler {
                 Property::new(spa_sys::SPA_PROP_softMute, Value::Bool(false)),
                 Property::new(spa_sys::SPA_PROP_softVolumes, volumes),
             ],
+        };
+        self.set_param(node, ParamType::Props, &Value::Object(object));
+    }
+
+    /// Clears a node's mute flag.
+    ///
+    /// # Panics
+    /// As [`Meddler::set_param`].
+    pub fn clear_mute_flag(&self, node: u32) {
+        let object = Object {
+            type_: spa_sys::SPA_TYPE_OBJECT_Props,
+            id: spa_sys::SPA_PARAM_Props,
+            properties: vec![Property::new(spa_sys::SPA_PROP_mute, Value::Bool(false))],
         };
         self.set_param(node, ParamType::Props, &Value::Object(object));
     }

@@ -6,6 +6,8 @@ mod programs;
 
 use std::time::Duration;
 
+pub use programs::Witness;
+
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::{Recorder, wait_until};
@@ -20,8 +22,10 @@ pub struct Ground<'a> {
     pub mic_node: u32,
     /// Process id of the daemon, which everybody can see.
     pub daemon_pid: u32,
-    /// How long to listen. Ends early if there is sound.
+    /// How long to listen.
     pub patience: Duration,
+    /// Whether to go on when there is sound: it may be cut off.
+    pub to_the_end: bool,
 }
 
 /// What an attempt got.
@@ -52,6 +56,10 @@ impl Attempt {
     }
 }
 
+/// The way that leads round the simulated mic, not only round the virtual one: it is behind a filter. Who cuts only what a mic
+/// can reach does not know this way.
+pub const TRUSTED_FILTER: &str = "output of a trusted filter";
+
 /// All that are known. They can be made side by side.
 pub const ATTEMPTS: &[Attempt] = &[
     attempt("native, by name", native::by_name),
@@ -65,7 +73,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "monitor of a trusted capture stream",
         programs::trusted_streams_monitor,
     ),
-    attempt("output of a trusted filter", native::trusted_filter),
+    attempt(TRUSTED_FILTER, native::trusted_filter),
+    attempt("output of a trusted processor", programs::trusted_processor),
     attempt("stream moved by metadata", native::moved_by_metadata),
     attempt("default source changed", native::default_changed),
     attempt("lingering adapter", native::lingering_adapter),
@@ -92,10 +101,15 @@ const fn attempt(name: &'static str, make: fn(&Ground<'_>) -> Result<Heard, Stri
 }
 
 impl Ground<'_> {
-    /// Waits until `client` hears something or the patience is over.
+    /// What `client` hears before the patience is over.
     fn listen(&self, client: &Recorder) -> Heard {
-        wait_until(self.patience, || heard(client).sound > 0);
-        heard(client)
+        self.wait_for(self.patience, || heard(client))
+    }
+
+    /// What `hears` says when it is enough, at the latest after `patience`.
+    fn wait_for(&self, patience: Duration, hears: impl Fn() -> Heard) -> Heard {
+        wait_until(patience, || !self.to_the_end && hears().sound > 0);
+        hears()
     }
 }
 

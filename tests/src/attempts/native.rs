@@ -205,43 +205,57 @@ fn set_metadata(ground: &Ground<'_>, subject: &str, key: &str, value: &str) -> R
     output.map(drop).map_err(|error| error.to_string())
 }
 
-pub(super) fn lingering_adapter(ground: &Ground<'_>) -> Result<Heard, String> {
-    lingering(ground, "adapter", "lingering-adapter")
-}
-
-pub(super) fn lingering_spa_node(ground: &Ground<'_>) -> Result<Heard, String> {
-    lingering(ground, "spa-node-factory", "lingering-spa-node")
-}
-
 /// A node that belongs to nobody asks for the mic; what comes out of its monitor is listened to.
-fn lingering(ground: &Ground<'_>, factory: &str, name: &str) -> Result<Heard, String> {
+pub(super) fn lingering_adapter(ground: &Ground<'_>) -> Result<Heard, String> {
+    let node = [
+        ("factory.name", "support.null-audio-sink"),
+        ("media.class", "Stream/Input/Audio"),
+        ("audio.position", "[MONO]"),
+        ("monitor.channel-volumes", "false"),
+        ("node.autoconnect", "true"),
+        ("target.object", ground.mic),
+    ];
+    lingering(ground, "adapter", "lingering-adapter", &node)
+}
+
+/// A bare node that belongs to nobody. No session manager knows what to do with one: the attacker gives it its ports, links it
+/// with the mic, and listens to what comes out.
+pub(super) fn lingering_spa_node(ground: &Ground<'_>) -> Result<Heard, String> {
+    let node = [("factory.name", "audio.convert")];
+    lingering(ground, "spa-node-factory", "lingering-spa-node", &node)
+}
+
+/// Makes a node that belongs to nobody and listens to what comes out of it.
+fn lingering(
+    ground: &Ground<'_>,
+    factory: &str,
+    name: &str,
+    properties: &[(&str, &str)],
+) -> Result<Heard, String> {
     let meddler = Meddler::connect(ground.server);
-    meddler.create_node(
-        factory,
-        &[
-            ("factory.name", "support.null-audio-sink"),
-            ("node.name", name),
-            ("media.class", "Stream/Input/Audio"),
-            ("audio.position", "[MONO]"),
-            ("monitor.channel-volumes", "false"),
-            ("object.linger", "true"),
-            ("node.autoconnect", "true"),
-            ("target.object", ground.mic),
-        ],
-    );
+    let own = [("node.name", name), ("object.linger", "true")];
+    meddler.create_node(factory, &[&own, properties].concat());
     let recorders = Recorders::start(ground.server, Connections::Own)?;
-    let (client, node) = unlinked(ground, &recorders)?;
-    let ports = |of: u32, output: bool| {
+    let (client, listener) = unlinked(ground, &recorders)?;
+    let port = |of: u32, output: bool| {
         let mut ports = meddler.ports().into_iter();
         ports.find_map(|(id, port)| (port.node == of && port.output == output).then_some(id))
     };
-    let pair = || {
-        let (lingering, _) = meddler
-            .nodes()
-            .into_iter()
-            .find(|(_, node)| node.name == name)?;
-        Some((ports(lingering, true)?, ports(node, false)?))
+    let made = || {
+        let mut nodes = meddler.nodes().into_iter();
+        nodes.find_map(|(id, node)| (node.name == name).then_some(id))
     };
+    meddler.look_until(ground.patience, |_| made().is_some());
+    // Hidden, or not to be made at all.
+    let Some(made) = made() else {
+        return Ok(ground.listen(&client));
+    };
+    if factory == "spa-node-factory" {
+        meddler.give_mono_ports(made);
+        meddler.look();
+        guess_links(ground, &meddler, made);
+    }
+    let pair = || Some((port(made, true)?, port(listener, false)?));
     meddler.look_until(ground.patience, |_| pair().is_some());
     if let Some((output, input)) = pair() {
         meddler.link(output, input);
@@ -282,11 +296,10 @@ pub(super) fn short_clients(ground: &Ground<'_>) -> Result<Heard, String> {
             ..options(ground)
         })?;
         // As long as it takes to be linked on an idle machine.
-        wait_until(ground.patience / 50, || heard(&client).sound > 0);
-        let one = heard(&client);
+        let one = ground.wait_for(ground.patience / 50, || heard(&client));
         all.samples += one.samples;
         all.sound += one.sound;
-        if all.sound > 0 {
+        if all.sound > 0 && !ground.to_the_end {
             break;
         }
     }

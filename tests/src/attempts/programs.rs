@@ -1,7 +1,7 @@
 //! Attempts with programs that people have.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -38,8 +38,7 @@ fn writes(
     command.arg(&file);
     let _running = start(command)?;
     meanwhile();
-    wait_until(ground.patience, || heard(&file).sound > 0);
-    Ok(heard(&file))
+    Ok(ground.wait_for(ground.patience, || heard(&file)))
 }
 
 fn start(mut command: Command) -> Result<Program, String> {
@@ -75,30 +74,69 @@ fn run(ground: &Ground<'_>, program: &str, arguments: &[&str]) -> Result<String,
 
 const F32: [&str; 4] = ["--format", "f32", "--channels", "1"];
 
-/// A program that the guard trusts where it is installed records the mic: what it gets comes out of its monitor too.
-pub(super) fn trusted_streams_monitor(ground: &Ground<'_>) -> Result<Heard, String> {
-    let directory = ground.server.directory();
-    let program = directory.join("bin/pw-record");
+/// Starts a program that the guard trusts by its path where it is installed: a copy in the server's directory.
+fn start_trusted(ground: &Ground<'_>, name: &str, arguments: &[&str]) -> Result<Program, String> {
+    let bin = ground.server.directory().join("bin");
+    let program = bin.join(name);
+    let installed = Path::new("/usr/bin").join(name);
+    fs::create_dir_all(&bin).map_err(|error| error.to_string())?;
+    // One that runs already cannot be written to, and need not.
     let mut copy = ground.server.own_command("cp");
-    let copied = copy.arg("/usr/bin/pw-record").arg(&program).status();
-    if !copied.is_ok_and(|status| status.success()) {
-        return Err("there is no pw-record".to_owned());
+    let copied = copy
+        .arg("--no-clobber")
+        .arg(installed)
+        .arg(&program)
+        .status();
+    if !copied.is_ok_and(|status| status.success()) || !program.exists() {
+        return Err(format!("there is no {name}"));
     }
-    let file = directory.join("trusted.wav");
     let mut command = ground.server.own_command(&program);
-    command.args([
-        "--target",
-        ground.mic,
-        "-P",
-        "{ node.name = trusted-stream }",
-    ]);
-    command.arg(&file);
-    let _running = start(command)?;
-    let hears = || fs::read(&file).is_ok_and(|it| it.iter().skip(1000).any(|byte| *byte != 0));
-    if !wait_until(ground.patience.max(LIMIT), hears) {
-        return Err("the trusted program does not hear the mic".to_owned());
+    command.args(arguments);
+    start(command)
+}
+
+/// A trusted program that records the mic.
+pub struct Witness {
+    _program: Program,
+    file: PathBuf,
+}
+
+impl Witness {
+    /// Starts it. Its stream has this name.
+    ///
+    /// # Errors
+    /// There is no such program, or it gets nothing, not even silence.
+    pub fn start(ground: &Ground<'_>, name: &str) -> Result<Self, String> {
+        let file = ground.server.directory().join(format!("{name}.wav"));
+        let named = format!("{{ node.name = {name} }}");
+        let path = file.to_string_lossy();
+        let arguments = ["--target", ground.mic, "-P", &named, &path];
+        let _program = start_trusted(ground, "pw-record", &arguments)?;
+        let witness = Self { _program, file };
+        match wait_until(LIMIT, || witness.heard().samples > 0) {
+            true => Ok(witness),
+            false => Err("the trusted program records nothing".to_owned()),
+        }
     }
+
+    /// What it heard so far, in units of 32 bits.
+    pub fn heard(&self) -> Heard {
+        heard(&self.file)
+    }
+}
+
+/// What a trusted program gets comes out of its monitor too.
+pub(super) fn trusted_streams_monitor(ground: &Ground<'_>) -> Result<Heard, String> {
+    let _witness = Witness::start(ground, "trusted-stream")?;
     native::hears_node(ground, "trusted-stream")
+}
+
+/// A trusted program hands on what it hears of the mic, as an echo canceller does.
+pub(super) fn trusted_processor(ground: &Ground<'_>) -> Result<Heard, String> {
+    let from = format!("{{ target.object = {} }}", ground.mic);
+    let to = "{ node.name = trusted-processor, node.autoconnect = false }";
+    let _running = start_trusted(ground, "pw-loopback", &["-i", &from, "-o", to])?;
+    native::hears_node(ground, "trusted-processor")
 }
 
 pub(super) fn pw_link(ground: &Ground<'_>) -> Result<Heard, String> {

@@ -37,6 +37,8 @@ pub(crate) struct Field {
     daemon_id: u32,
     pub(crate) mic: Option<SimulatedMic>,
     pub(crate) server: PrivateServer,
+    /// When the fault was there, where inflicting it takes a while: until then sound may be heard that was not there before.
+    pub(crate) struck_ns: Option<u64>,
     /// When what was broken runs again; nothing while it does not.
     pub(crate) mended_ns: Option<u64>,
 }
@@ -74,6 +76,7 @@ impl Field {
             daemon_id: 0,
             mic: Some(mic),
             server,
+            struck_ns: None,
             mended_ns: None,
         };
         field.wait_for_daemon()?;
@@ -225,6 +228,11 @@ impl Field {
         self.mic = None;
         self.mic = Some(SimulatedMic::start(&self.server, MicOptions::default())?);
         Ok(())
+    }
+
+    /// The fault is there from now on.
+    pub(crate) fn struck(&mut self) {
+        self.struck_ns = Some(monotonic_ns());
     }
 
     /// What was broken runs again from now on.

@@ -102,9 +102,12 @@ impl Arguments {
         }
     }
 
+    fn storm(&self) -> Duration {
+        Duration::from_secs(if self.quick { 10 } else { self.storm })
+    }
+
     fn faults(&self, may_mount: bool) -> Vec<Fault> {
-        let storm = Duration::from_secs(if self.quick { 10 } else { self.storm });
-        let mut faults = fault::all(storm, may_mount);
+        let mut faults = fault::all(self.storm(), may_mount);
         faults.retain(|fault| {
             self.only.is_empty() || self.only.iter().any(|text| fault.name.contains(text))
         });
@@ -116,6 +119,8 @@ impl Arguments {
 #[derive(Default)]
 struct Report {
     quick: bool,
+    /// Under what conditions the faults were inflicted, in a sentence.
+    conditions: String,
     tables: Vec<Table>,
     ways: Vec<Column>,
 }
@@ -161,6 +166,7 @@ fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
         ..Report::default()
     };
     if wants(Part::Faults) {
+        let before = load();
         let kinds = arguments.kinds();
         // Side by side: most of the time is waiting.
         thread::scope(|scope| {
@@ -180,6 +186,18 @@ fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
             }
             Result::Ok(())
         })?;
+        report.conditions = format!(
+            "The storm of 500 clients lasted {} s. This was a {} build, which had {} processors of a machine whose load was {before} \
+             when it began and {} when it ended (both servers and all clients are part of it).",
+            arguments.storm().as_secs(),
+            if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            },
+            thread::available_parallelism()?,
+            load(),
+        );
     }
     if wants(Part::Ways) {
         report.ways = ways::try_all(&versions);
@@ -195,6 +213,12 @@ fn run(arguments: &Arguments, may_mount: bool) -> Result<bool> {
     let silent = rows.all(|row| row.failed.is_none() && row.leaked() == 0)
         && report.ways.iter().all(|column| column.leaked() == 0);
     Ok(silent && !(report.tables.is_empty() && report.ways.is_empty()))
+}
+
+/// The machine's load average over a minute (proc(5)).
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("?").to_owned()
 }
 
 /// Inflicts the faults one by one, each on a server of its own; nothing if this version cannot be had here.

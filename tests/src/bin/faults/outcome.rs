@@ -93,6 +93,8 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
     if inflicted.is_ok() && field.mended_ns.is_none() {
         field.mended_ns = Some(start_ns);
     }
+    let struck_ns = field.struck_ns.unwrap_or(start_ns);
+    let mic_then = mic.map(|mic| mic + frames_in(struck_ns - start_ns));
     let recovered = recoveries(field);
     crate::field::outage(AFTERWARDS);
     let end_ns = monotonic_ns();
@@ -111,11 +113,11 @@ fn watch(fault: &Fault, field: &mut Field, row: &mut Row) -> Result<()> {
         let leaked = match fault.before {
             _ if !fault.silences => 0,
             Before::Muted => log.nonzero(start_ns, end_ns),
-            Before::Live if !live => played_after(log, mic, start_ns, end_ns),
+            Before::Live if !live => played_after(log, mic_then, struck_ns, end_ns),
             Before::Live => 0,
         };
         if leaked > 0 {
-            tell(listener, mic, start_ns, end_ns, "the fault began");
+            tell(listener, mic_then, struck_ns, end_ns, "the fault began");
         }
         row.cells.push(Cell {
             kind,
@@ -205,8 +207,12 @@ fn position_of_mic(field: &Field, now_ns: u64) -> Option<i64> {
         .or(field.listeners.first())?;
     let pieces = listener.log().pieces_from(0);
     let piece = pieces.iter().rev().find(|piece| piece.nonzero > 0)?;
-    let since = i64::try_from(now_ns - piece.at_ns).ok()? * RATE / 1_000_000_000;
-    Some(phase(piece.last) + since)
+    Some(phase(piece.last) + frames_in(now_ns.saturating_sub(piece.at_ns)))
+}
+
+/// Frames that the mic plays in so many nanoseconds.
+fn frames_in(ns: u64) -> i64 {
+    i64::try_from(ns / 1000).unwrap_or(i64::MAX / RATE) * RATE / 1_000_000
 }
 
 fn phase(sample: f32) -> i64 {

@@ -10,8 +10,12 @@ use crate::outcome::{Cell, Row};
 use crate::ways::Column;
 use crate::{Report, Table};
 
-/// The part of the file that is not written here.
-const KEPT: &str = "## In a virtual machine";
+/// The file's sections, in their order; the last one is not written here.
+const SECTIONS: [&str; 3] = [
+    "## Faults",
+    "## Ways round the virtual mic",
+    "## In a virtual machine",
+];
 
 const HEAD: &str = "\
 # Reliability
@@ -35,12 +39,21 @@ mute has to silence it; a client that heard nothing is marked *deaf*, one that w
 
 Muted: the gate was muted when it happened, and nothing may be heard until the unmute at the end. Live: sound that the mic
 played after the fault may not be heard before somebody unmutes; where a row says `-`, going on to hear the mic is right.
+
+\"Clock jump\" is what a suspend and resume is to the graph: all programs of the server, the daemon, its supervisor and every app are
+stopped (SIGSTOP) together, the monotonic clock runs on, and all go on (SIGCONT). A real suspend is tried in the virtual machine.
+A step of the wall clock alone is not tried: nothing between the mic and the apps reads that clock.
 ";
 
 const WAYS: &str = "
 ## Ways round the virtual mic
 What an ordinary client of the same user gets of the real mic while TrueMute is muted: samples that were not zero, in at most three
-seconds for each way. Without the guard the ways work, which shows that they are ways.
+seconds for each way. Without the guard the ways work, which shows that they are ways; there nobody listens on after the first sound.
+
+Where the server checks links (1.4.2), it refuses those of the guard. Where it does not (0.3.65), the daemon cuts them and mutes the
+mic itself. The last column for 0.3.65 shows the cut alone: another program undoes the mic's own mute every 20 ms, as any may that
+can set a volume, and a trusted recorder keeps the mic running and shows that there was something to hear. What stands there has
+slipped through before the cut; more tries, on a busy machine, are in [known issues](known-issues.md).
 
 | way |";
 
@@ -50,6 +63,8 @@ pub(crate) fn of(report: &Report) -> String {
         text.push_str("\n**This was a quick run: the long faults were short.**\n");
     }
     if !report.tables.is_empty() {
+        text.push_str(FAULTS);
+        let _ = writeln!(text, "\n{}", report.conditions);
         faults(&mut text, &report.tables);
     }
     if !report.ways.is_empty() {
@@ -59,7 +74,6 @@ pub(crate) fn of(report: &Report) -> String {
 }
 
 fn faults(text: &mut String, tables: &[Table]) {
-    text.push_str(FAULTS);
     for table in tables {
         let _ = write!(text, "\n### {}\n\n| fault |", table.server);
         let kinds: Vec<Kind> = table
@@ -86,7 +100,7 @@ fn ways(text: &mut String, columns: &[Column]) {
         let _ = write!(text, "| {} |", attempt.name);
         for column in columns {
             let got = match column.heard.get(attempt.name) {
-                Some(Ok(heard)) if heard.sound > 0 && column.guarded => {
+                Some(Ok(heard)) if heard.sound > 0 && column.tight => {
                     format!("**{}**", heard.sound)
                 }
                 Some(Ok(heard)) => heard.sound.to_string(),
@@ -133,13 +147,45 @@ fn milliseconds(time: Duration) -> u128 {
     time.as_millis()
 }
 
-/// `text` with the sections of the `old` file that are not written here.
+/// `text` with those sections of the `old` file that it has not.
 pub(crate) fn with_kept_sections(text: &str, old: &str) -> String {
-    let Some(start) = old.find(KEPT) else {
-        return text.to_owned();
-    };
-    let section = &old[start..];
-    let next = section[KEPT.len()..].find("\n## ");
-    let section = next.map_or(section, |next| &section[..KEPT.len() + next + 1]);
-    format!("{text}\n{}\n", section.trim_end())
+    let (head, _) = split(text, "");
+    let mut whole = head.trim_end().to_owned();
+    for title in SECTIONS {
+        let section = split(text, title).1.or(split(old, title).1);
+        if let Some(section) = section {
+            let _ = write!(whole, "\n\n{}", section.trim_end());
+        }
+    }
+    whole.push('\n');
+    whole
+}
+
+/// What stands before the first section, and the section of this title.
+fn split<'a>(text: &'a str, title: &str) -> (&'a str, Option<&'a str>) {
+    const MARK: &str = "\n## ";
+    let head = text.find(MARK).map_or(text, |end| &text[..end]);
+    let section = text.find(&format!("\n{title}\n")).map(|start| {
+        let section = &text[start + 1..];
+        section.find(MARK).map_or(section, |end| &section[..end])
+    });
+    (head, section)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_that_were_not_run_stay() {
+        let old = "# A\nold\n\n## Faults\nf1\n### x\n\n## Ways round the virtual mic\nw1\n\n## In a virtual machine\nv1\n";
+        let new = "# A\nnew\n\n## Ways round the virtual mic\nw2\n";
+        assert_eq!(
+            with_kept_sections(new, old),
+            old.replace("old", "new").replace("w1", "w2")
+        );
+        assert_eq!(with_kept_sections(new, ""), new);
+        let without = "# A\nnew\n";
+        assert_eq!(with_kept_sections(without, old), old.replace("old", "new"));
+    }
 }

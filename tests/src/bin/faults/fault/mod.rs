@@ -1,7 +1,8 @@
-//! The faults: how each is inflicted and, where somebody else would, mended. By what they hit: [`daemon`], [`server`], [`mic`],
-//! [`limits`], [`files`], [`clients`].
+//! The faults: how each is inflicted and, where somebody else would, mended. By what they hit: [`daemon`], [`server`], [`clock`],
+//! [`mic`], [`limits`], [`files`], [`clients`].
 
 mod clients;
+mod clock;
 mod daemon;
 mod files;
 mod limits;
@@ -40,6 +41,7 @@ pub(crate) fn all(storm: Duration, may_mount: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     daemon::add(&mut faults);
     server::add(&mut faults);
+    clock::add(&mut faults);
     mic::add(&mut faults);
     limits::add(&mut faults, may_mount);
     files::add(&mut faults);
