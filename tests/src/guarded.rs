@@ -44,7 +44,7 @@ impl Guarded {
         let server = PrivateServer::start(options(version, guard)?);
         let server = server.unwrap_or_else(|error| panic!("{error}"));
         let mic = PluggedMic::plug(&server, "real-mic", 2000);
-        let daemon = program::start(&server, &config(guard, server.directory()));
+        let daemon = program::start(&server, config(guard));
         Some(Self {
             daemon: Some(daemon),
             mic,
@@ -81,14 +81,12 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
     Some(options)
 }
 
-/// The daemon's own settings: where WirePlumber has the guard it needs none.
-fn config(guard: Guard, directory: &Path) -> String {
+/// The daemon's own settings: where WirePlumber has the guard it needs none. Trusted by their nodes' names are here the programs
+/// that [`dropins`] trusts by their paths.
+fn config(guard: Guard) -> &'static str {
     match guard {
-        Guard::Absent | Guard::Enforced => String::new(),
-        Guard::Cutting => {
-            let trusted = ["bin/pw-record", "bin/pw-loopback"].map(|it| directory.join(it));
-            format!("guard = \"enforce\"\ntrusted_processors = {trusted:?}\n")
-        }
+        Guard::Absent | Guard::Enforced => "",
+        Guard::Cutting => "guard = \"enforce\"\ntrusted_processors = [\"trusted-*\"]\n",
     }
 }
 

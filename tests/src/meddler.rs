@@ -383,19 +383,6 @@ impl Meddler {
         self.set_param(node, ParamType::Props, &Value::Object(object));
     }
 
-    /// Clears a node's mute flag.
-    ///
-    /// # Panics
-    /// As [`Meddler::set_param`].
-    pub fn clear_mute_flag(&self, node: u32) {
-        let object = Object {
-            type_: spa_sys::SPA_TYPE_OBJECT_Props,
-            id: spa_sys::SPA_PARAM_Props,
-            properties: vec![Property::new(spa_sys::SPA_PROP_mute, Value::Bool(false))],
-        };
-        self.set_param(node, ParamType::Props, &Value::Object(object));
-    }
-
     /// [`Meddler::overrule_mute_flag`] of the virtual mic, done when this returns: what the gate lets through is heard. Each
     /// change of the flag brings its effect back, so it has to be called after each mute.
     ///

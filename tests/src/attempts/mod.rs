@@ -6,8 +6,6 @@ mod programs;
 
 use std::time::Duration;
 
-pub use programs::Witness;
-
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::{Recorder, wait_until};

@@ -1,7 +1,7 @@
 //! Attempts with programs that people have.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,7 +74,8 @@ fn run(ground: &Ground<'_>, program: &str, arguments: &[&str]) -> Result<String,
 
 const F32: [&str; 4] = ["--format", "f32", "--channels", "1"];
 
-/// Starts a program that the guard trusts by its path where it is installed: a copy in the server's directory.
+/// Starts a program that the guard trusts where it is installed, by its path, in the server's directory, or by the names of its
+/// nodes.
 fn start_trusted(ground: &Ground<'_>, name: &str, arguments: &[&str]) -> Result<Program, String> {
     let bin = ground.server.directory().join("bin");
     let program = bin.join(name);
@@ -95,45 +96,25 @@ fn start_trusted(ground: &Ground<'_>, name: &str, arguments: &[&str]) -> Result<
     start(command)
 }
 
-/// A trusted program that records the mic.
-pub struct Witness {
-    _program: Program,
-    file: PathBuf,
-}
-
-impl Witness {
-    /// Starts it. Its stream has this name.
-    ///
-    /// # Errors
-    /// There is no such program, or it gets nothing, not even silence.
-    pub fn start(ground: &Ground<'_>, name: &str) -> Result<Self, String> {
-        let file = ground.server.directory().join(format!("{name}.wav"));
-        let named = format!("{{ node.name = {name} }}");
-        let path = file.to_string_lossy();
-        let arguments = ["--target", ground.mic, "-P", &named, &path];
-        let _program = start_trusted(ground, "pw-record", &arguments)?;
-        let witness = Self { _program, file };
-        match wait_until(LIMIT, || witness.heard().samples > 0) {
-            true => Ok(witness),
-            false => Err("the trusted program records nothing".to_owned()),
-        }
-    }
-
-    /// What it heard so far, in units of 32 bits.
-    pub fn heard(&self) -> Heard {
-        heard(&self.file)
-    }
-}
-
 /// What a trusted program gets comes out of its monitor too.
 pub(super) fn trusted_streams_monitor(ground: &Ground<'_>) -> Result<Heard, String> {
-    let _witness = Witness::start(ground, "trusted-stream")?;
+    let file = ground.server.directory().join("trusted.wav");
+    let named = "{ node.name = trusted-stream }";
+    let path = file.to_string_lossy();
+    let arguments = ["--target", ground.mic, "-P", named, &path];
+    let _running = start_trusted(ground, "pw-record", &arguments)?;
+    if !wait_until(LIMIT, || heard(&file).samples > 0) {
+        return Err("the trusted program records nothing".to_owned());
+    }
     native::hears_node(ground, "trusted-stream")
 }
 
 /// A trusted program hands on what it hears of the mic, as an echo canceller does.
 pub(super) fn trusted_processor(ground: &Ground<'_>) -> Result<Heard, String> {
-    let from = format!("{{ target.object = {} }}", ground.mic);
+    let from = format!(
+        "{{ node.name = trusted-processor-in, target.object = {} }}",
+        ground.mic
+    );
     let to = "{ node.name = trusted-processor, node.autoconnect = false }";
     let _running = start_trusted(ground, "pw-loopback", &["-i", &from, "-o", to])?;
     native::hears_node(ground, "trusted-processor")

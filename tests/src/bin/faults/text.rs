@@ -10,17 +10,18 @@ use crate::outcome::{Cell, Row};
 use crate::ways::Column;
 use crate::{Report, Table};
 
-/// The file's sections, in their order; the last one is not written here.
-const SECTIONS: [&str; 3] = [
+/// The file's sections, in their order; the last two are not written here.
+const SECTIONS: [&str; 4] = [
     "## Faults",
     "## Ways round the virtual mic",
+    "## Soak",
     "## In a virtual machine",
 ];
 
 const HEAD: &str = "\
 # Reliability
 
-Written by `cargo xtask faults`; do not edit (except the section \"In a virtual machine\"). To repeat it:
+Written by `cargo xtask faults`; do not edit (except \"Soak\" and \"In a virtual machine\"). To repeat it:
 
     cargo xtask faults --write docs/reliability.md
 ";
@@ -50,10 +51,9 @@ const WAYS: &str = "
 What an ordinary client of the same user gets of the real mic while TrueMute is muted: samples that were not zero, in at most three
 seconds for each way. Without the guard the ways work, which shows that they are ways; there nobody listens on after the first sound.
 
-Where the server checks links (1.4.2), it refuses those of the guard. Where it does not (0.3.65), the daemon cuts them and mutes the
-mic itself. The last column for 0.3.65 shows the cut alone: another program undoes the mic's own mute every 20 ms, as any may that
-can set a volume, and a trusted recorder keeps the mic running and shows that there was something to hear. What stands there has
-slipped through before the cut; more tries, on a busy machine, are in [known issues](known-issues.md).
+Where the server checks links (1.4.2), it refuses those of the guard. Where it does not (0.3.65), the daemon cuts them, and while
+muted it mutes the mic itself: that column shows both together, and is 0 for who is trusted, too. What slips through before a
+cut when the mic itself is not mute is in [known issues](known-issues.md).
 
 | way |";
 

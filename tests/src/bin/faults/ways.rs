@@ -2,20 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use truemute_tests::attempts::{ATTEMPTS, Ground, Heard, TRUSTED_FILTER, Witness};
+use truemute_tests::attempts::{ATTEMPTS, Ground, Heard, TRUSTED_FILTER};
 use truemute_tests::guarded::{Guard, Guarded};
-use truemute_tests::meddler::Meddler;
 use truemute_tests::servers::Version;
 use truemute_tests::stage::each;
 
 /// How long each way is listened to; without the guard only until something is heard.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often the mic's own mute is undone.
-const UNDONE_EVERY: Duration = Duration::from_millis(20);
 
 /// What stands between the ways and the mic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +20,6 @@ enum Fence {
     Refusal,
     /// The daemon cuts links and mutes the mic itself.
     Cut,
-    /// The same, while another program undoes the mic's own mute: what it hears slips through before the cut.
-    CutAlone,
 }
 
 impl Fence {
@@ -34,7 +27,7 @@ impl Fence {
         match self {
             Self::Nothing => Guard::Absent,
             Self::Refusal => Guard::Enforced,
-            Self::Cut | Self::CutAlone => Guard::Cutting,
+            Self::Cut => Guard::Cutting,
         }
     }
 
@@ -43,7 +36,6 @@ impl Fence {
             Self::Nothing => "no guard",
             Self::Refusal => "guard = \"enforce\"",
             Self::Cut => "guard = \"enforce\", which cuts",
-            Self::CutAlone => "the same, the mic's own mute undone",
         }
     }
 }
@@ -72,7 +64,7 @@ pub(crate) fn try_all(versions: &[Version]) -> Vec<Column> {
     for version in versions {
         // Before WirePlumber 0.5 and PipeWire 0.3.77 there is nothing that could refuse a link.
         let fences: &[Fence] = match version {
-            Version::Installed => &[Fence::Nothing, Fence::Cut, Fence::CutAlone],
+            Version::Installed => &[Fence::Nothing, Fence::Cut],
             Version::Debian13 => &[Fence::Nothing, Fence::Refusal],
         };
         columns.extend(fences.iter().filter_map(|fence| column(*version, *fence)));
@@ -94,64 +86,21 @@ fn column(version: Version, fence: Fence) -> Option<Column> {
         patience: PATIENCE,
         to_the_end: fence != Fence::Nothing,
     };
-    // Who hears it shows that there was something to hear, and keeps the mic running: its start leaves time for a cut.
-    let witness = match fence {
-        Fence::CutAlone => Some(Witness::start(&ground, "witness")),
-        _ => None,
-    };
     let heard = Mutex::new(BTreeMap::new());
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        if fence == Fence::CutAlone {
-            scope.spawn(|| undo_mute_of_mic(&ground, &over));
+    each(ATTEMPTS, |attempt| {
+        eprintln!("{server}, {fence:?}: {}", attempt.name);
+        let result = if fence == Fence::Cut && attempt.name == TRUSTED_FILTER {
+            Err("does not lead by the mic".to_owned())
+        } else {
+            attempt.make(&ground)
+        };
+        if let Ok(mut heard) = heard.lock() {
+            heard.insert(attempt.name, result);
         }
-        each(ATTEMPTS, |attempt| {
-            eprintln!("{server}, {fence:?}: {}", attempt.name);
-            let before = heard_by(&witness);
-            let result = match fence {
-                Fence::Cut | Fence::CutAlone if attempt.name == TRUSTED_FILTER => {
-                    Err("does not lead by the mic".to_owned())
-                }
-                _ => attempt.make(&ground),
-            };
-            let result = match &witness {
-                Some(Err(error)) => Err(error.clone()),
-                Some(Ok(witness)) if witness.heard().sound == before => {
-                    Err("there was nothing to hear".to_owned())
-                }
-                _ => result,
-            };
-            if let Ok(mut heard) = heard.lock() {
-                heard.insert(attempt.name, result);
-            }
-        });
-        over.store(true, Ordering::Release);
     });
-    if let Some(Ok(witness)) = &witness {
-        eprintln!(
-            "{server}, {fence:?}: the witness heard {:?}",
-            witness.heard()
-        );
-    }
     Some(Column {
         title: format!("{server}, {}", fence.title()),
-        tight: matches!(fence, Fence::Refusal | Fence::Cut),
+        tight: fence != Fence::Nothing,
         heard: heard.into_inner().unwrap_or_default(),
     })
-}
-
-/// Samples that were not zero.
-fn heard_by(witness: &Option<Result<Witness, String>>) -> u64 {
-    let witness = witness.as_ref().and_then(|it| it.as_ref().ok());
-    witness.map_or(0, |it| it.heard().sound)
-}
-
-/// As any program may that can set a volume.
-fn undo_mute_of_mic(ground: &Ground<'_>, over: &AtomicBool) {
-    let meddler = Meddler::connect(ground.server);
-    while !over.load(Ordering::Acquire) {
-        meddler.clear_mute_flag(ground.mic_node);
-        meddler.look();
-        thread::sleep(UNDONE_EVERY);
-    }
 }
