@@ -223,9 +223,14 @@ impl<'a> Build<'a> {
             // Mach-O keeps what a debugger needs in object files, which nobody gets: it would only name our folders. Names of
             // functions stay, for reports of crashes. (To strip, cargo would call a tool that Debian's Rust does not have.)
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
-            .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "false")
             // Rust's library asks for libiconv, which nothing here calls.
-            .args(["--", "-Clink-arg=-S", "-Clink-arg=-dead_strip_dylibs"])
+            .args([
+                "--",
+                "-Cstrip=none",
+                "-Clink-arg=-S",
+                "-Clink-arg=-dead_strip_dylibs",
+            ])
             .args(link.iter().map(|argument| format!("-Clink-arg={argument}")));
         let ended = run.command(command, LIMIT, |_| {})?;
         if !ended.ok() {
