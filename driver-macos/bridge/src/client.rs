@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long the plug-in may take for anything. It takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the plug-in may take for anything. It takes milliseconds; a backend may take a second for everything.
+const PATIENCE: Duration = Duration::from_millis(900);
 
 /// How often a client that has nothing to say says that.
 const PING: Duration = Duration::from_secs(1);
