@@ -224,7 +224,7 @@ impl RealTime {
             self.verdict = self.check.cycle(own.read(), started_ns);
         }
         self.cycle += 1;
-        let this = CycleFacts {
+        let mut this = CycleFacts {
             started_ns,
             position: self.cycle * u64::from(self.quantum),
             frames: self.quantum,
@@ -247,6 +247,9 @@ impl RealTime {
             }
             *data.chunk_mut().size_mut() = bytes;
             *data.chunk_mut().stride_mut() = 4;
+        } else {
+            // All are in use: clients get the last one again, as from the virtual mic (sample/cycle.rs).
+            this.flagged = true;
         }
         self.delivered = Some(this);
         if let Some(told) = &mut self.told {

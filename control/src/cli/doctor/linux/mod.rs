@@ -1,5 +1,5 @@
 //! What only Linux has: [`graph`] reads the audio server's graph, [`guard`] judges the guard, [`installation`] what was written,
-//! [`real_time`] the daemon's threads; this file judges the graph.
+//! [`mod@real_time`] the daemon's threads; this file judges the graph.
 
 mod graph;
 #[cfg(fuzzing)]
