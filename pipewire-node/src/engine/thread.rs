@@ -223,10 +223,10 @@ impl Stage {
             })
             .error({
                 let inbox = inbox.clone();
-                // An error of object 0 with EPIPE is the end of the connection; others concern one request.
                 move |id, _seq, result, message| {
-                    if id == 0 && result == -libc::EPIPE {
-                        inbox.put(Note::Lost(message.to_owned()));
+                    if ends_connection(id, result) {
+                        let why = std::io::Error::from_raw_os_error(result.wrapping_neg());
+                        inbox.put(Note::Lost(format!("{message} ({why})")));
                     } else {
                         tracing::debug!(id, result, message, "the server reports an error");
                     }
@@ -399,6 +399,15 @@ impl Stage {
     }
 }
 
+/// Whether an error is the end of the connection. After any error in reading or writing, libpipewire gives the socket up and
+/// reports it for object 0; what it gives is the error, EPROTO where descriptors came with a message and this process could
+/// have no more of them (`on_remote_data` and `refill_buffer` in src/modules/module-protocol-native*). Of the server, ENOENT
+/// for that object means only that a request came after its object had gone; what else it reports there refuses us as a whole.
+/// Errors of other objects concern one request.
+fn ends_connection(id: u32, result: i32) -> bool {
+    id == 0 && result != -libc::ENOENT
+}
+
 /// Makes this thread the loop's own already while the start only iterates it: a loop that nobody has entered lets other
 /// threads run its callbacks (spa/support/loop.h, `enter`). It is left when the thread ends.
 fn enter(main_loop: &MainLoopRc) {
@@ -419,4 +428,18 @@ fn remote_name(options: &Options) -> String {
         .clone()
         .or_else(|| std::env::var("PIPEWIRE_REMOTE").ok())
         .unwrap_or_else(|| "pipewire-0".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_connection_ends_it_and_one_of_a_request_does_not() {
+        for lost in [libc::EPIPE, libc::EPROTO, libc::ECONNRESET, libc::ENOMEM] {
+            assert!(ends_connection(0, -lost));
+            assert!(!ends_connection(7, -lost));
+        }
+        assert!(!ends_connection(0, -libc::ENOENT));
+    }
 }
