@@ -1,20 +1,19 @@
 //! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`, the
-//! macOS one in `truemute-macos`; what it
-//! tells on its own ([`truemute_core::observed::Event`]) comes through a channel that is given to it at its start.
+//! macOS one in `truemute-macos`; what it tells on its own ([`Event`]) goes where it is told at its start.
 //! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
 
 mod coreaudio;
 #[cfg(target_os = "linux")]
 mod pipewire;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Settings;
-use crate::daemon::BackendFactory;
 pub use coreaudio::{CoreAudioFactory, Place};
 #[cfg(target_os = "linux")]
 pub use pipewire::{PipewireFactory, muted_mics_path};
-use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
+use truemute_core::observed::{AppSwitched, Applied, Event, MutedApp, Snapshot};
 
 /// What makes virtual mics on this operating system.
 pub(crate) fn of_system(settings: &Settings) -> Box<dyn BackendFactory> {
@@ -43,6 +42,21 @@ pub(crate) fn make_default() -> Result<(), String> {
     #[cfg(target_os = "macos")]
     return truemute_macos::make_default(&truemute_macos::coreaudio::CoreAudio)
         .map_err(|error| error.to_string());
+}
+
+/// Where a backend's events go. It never blocks; any thread but the audio thread may call it.
+pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
+
+/// Makes backends: the real one, or a test's.
+pub trait BackendFactory: Send {
+    /// Starts a backend whose gate is silent until [`Backend::unmute`]. Waits a few seconds at most.
+    fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError>;
+
+    /// Calls `came` from any thread whenever a server may have come. Called once, before the first start. Without it, starts
+    /// are tried from time to time.
+    fn on_arrival(&mut self, came: Box<dyn Fn() + Send>) {
+        drop(came);
+    }
 }
 
 /// A virtual microphone. All methods may be called from any thread but the audio thread; none of them waits longer

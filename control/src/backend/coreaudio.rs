@@ -10,9 +10,8 @@ use truemute_macos::agent::{Agent, Failure, Options};
 use truemute_macos::choice::Wishes;
 use truemute_macos::system::System;
 
-use super::{Backend, BackendError};
+use super::{Backend, BackendError, BackendFactory, EventSink};
 use crate::config::{Counting, Guard, Settings, WhileMuted};
-use crate::daemon::{BackendFactory, EventSink};
 
 /// Where the driver is found.
 #[derive(Clone, Debug)]

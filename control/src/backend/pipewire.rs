@@ -7,9 +7,8 @@ use std::time::Instant;
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 use truemute_pipewire::{self as node, Failure, VirtualMic};
 
-use super::{Backend, BackendError};
+use super::{Backend, BackendError, BackendFactory, EventSink};
 use crate::config::{Counting, Guard, Settings, WhileMuted};
-use crate::daemon::{BackendFactory, EventSink};
 use crate::store;
 
 /// Where the backend writes down which real mics it muted: beside the history. None without a home directory.

@@ -31,9 +31,9 @@ pub use history::{GateChange, History};
 pub use memory::Memory;
 pub use remembered::Remembered;
 pub use state::{ECHO_WINDOW, Want};
-pub use supervisor::{BackendFactory, EventSink};
 pub use watchdog::Watchdog;
 
+use crate::backend::BackendFactory;
 use crate::clock::Stamp;
 use crate::config::{Settings, Start};
 use crate::protocol::{

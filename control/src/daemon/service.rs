@@ -7,8 +7,9 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{BackendFactory, Daemon, History, Memory, Watchdog};
+use super::{Daemon, History, Memory, Watchdog};
 use crate::api::{OwnSocket, Server, SocketError};
+use crate::backend::BackendFactory;
 use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
 use crate::hotkey::Hotkey;
 use crate::system::{self, Sign};

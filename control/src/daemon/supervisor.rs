@@ -11,22 +11,7 @@ use truemute_core::observed::Event;
 use super::actor::Message;
 use super::feed::{Note, Publisher};
 use super::priority::go_first;
-use crate::backend::{Backend, BackendError};
-
-/// Where a backend's events go. It never blocks; any thread but the audio thread may call it.
-pub type EventSink = Box<dyn Fn(Event) + Send + Sync>;
-
-/// Makes backends: the real one, or a test's.
-pub trait BackendFactory: Send {
-    /// Starts a backend whose gate is silent until [`Backend::unmute`]. Waits a few seconds at most.
-    fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError>;
-
-    /// Calls `came` from any thread whenever a server may have come. Called once, before the first start. Without it, starts
-    /// are tried from time to time.
-    fn on_arrival(&mut self, came: Box<dyn Fn() + Send>) {
-        drop(came);
-    }
-}
+use crate::backend::{Backend, BackendError, BackendFactory, EventSink};
 
 /// First pause before another try.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

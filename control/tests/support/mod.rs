@@ -15,11 +15,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tempfile::TempDir;
 use truemute::api::{Client, OwnSocket, Server};
-use truemute::backend::{Backend, BackendError};
+use truemute::backend::{Backend, BackendError, BackendFactory, EventSink};
 use truemute::config::Settings;
-use truemute::daemon::{
-    BackendFactory, Daemon, EventSink, GateChange, History, Memory, Remembered,
-};
+use truemute::daemon::{Daemon, GateChange, History, Memory, Remembered};
 use truemute::protocol::{ErrorObject, GateState, SCHEMA, Stats, Unattributed};
 use truemute_core::observed::{
     Api, AppSwitched, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event,
