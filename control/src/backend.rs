@@ -103,7 +103,7 @@ pub trait Backend: Send + Sync {
     fn description(&self) -> String;
 
     /// Turns the record of single pulls on or off. While on,
-    /// [`Event::Pulls`](truemute_core::observed::Event::Pulls) come.
+    /// [`Event::Pulls`] come.
     fn set_tracing(&self, on: bool);
 }
 
