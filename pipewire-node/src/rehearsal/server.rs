@@ -314,7 +314,14 @@ impl PrivateServer {
         fs::create_dir_all(self.place.file("bin"))
             .map_err(RehearsalError::io("making a directory"))?;
         if !copy.exists() {
-            fs::copy(program, &copy).map_err(RehearsalError::io("copying a program"))?;
+            // By another process: a child that another thread of ours forks meanwhile would inherit the file that we write, and
+            // while anybody has it open for writing it cannot be run ("Text file busy").
+            let status = Command::new("cp").arg(program).arg(&copy).status();
+            let copied = status.and_then(|status| match status.success() {
+                true => Ok(()),
+                false => Err(std::io::Error::other(status.to_string())),
+            });
+            copied.map_err(RehearsalError::io("copying a program"))?;
         }
         Ok(self.own_command(copy))
     }
