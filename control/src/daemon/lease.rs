@@ -154,7 +154,7 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::backend::BackendError;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,7 +162,7 @@ mod tests {
     use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
 
     #[derive(Default)]
-    struct Renewals {
+    pub(in super::super) struct Renewals {
         count: AtomicU64,
         /// How long a renewal takes.
         takes: Mutex<Duration>,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use truemute_core::observed::Event;
 
@@ -101,24 +101,37 @@ struct Starter {
 
 impl Starter {
     fn run(mut self) {
+        let mut pause = self.first_pause;
+        let mut started: Option<Instant> = None;
         while let Ok(order) = self.orders.recv() {
             match order {
                 Order::Restart(old) => drop(old),
                 Order::ServerCame => continue,
                 Order::End => return,
             }
-            let mut pause = self.first_pause;
-            while let Err(error) = self.start_one() {
-                let _ = self.actor.send(Message::StartFailed(error));
-                pause = match self.orders.recv_timeout(pause) {
-                    Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
-                    // It may not listen yet.
-                    Ok(Order::ServerCame) => self.first_pause,
-                    Ok(Order::Restart(_)) | Err(RecvTimeoutError::Timeout) => {
-                        (pause * 2).min(LONGEST_PAUSE)
-                    }
-                };
+            // What is lost as soon as it runs takes the apps with it each time: it is started as what does not start.
+            let mut again = started.is_some_and(|at| at.elapsed() < LONGEST_PAUSE);
+            if !again {
+                pause = self.first_pause;
             }
+            loop {
+                if again {
+                    pause = match self.orders.recv_timeout(pause) {
+                        Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+                        // It may not listen yet.
+                        Ok(Order::ServerCame) => self.first_pause,
+                        Ok(Order::Restart(_)) | Err(RecvTimeoutError::Timeout) => {
+                            (pause * 2).min(LONGEST_PAUSE)
+                        }
+                    };
+                }
+                match self.start_one() {
+                    Ok(()) => break,
+                    Err(error) => drop(self.actor.send(Message::StartFailed(error))),
+                }
+                again = true;
+            }
+            started = Some(Instant::now());
         }
     }
 
@@ -145,7 +158,38 @@ impl Starter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lease::tests::Renewals;
     use super::*;
+
+    /// Starts at once.
+    struct Present;
+
+    impl BackendFactory for Present {
+        fn start(&mut self, _: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
+            Ok(Arc::new(Renewals::default()))
+        }
+    }
+
+    #[test]
+    fn what_is_lost_as_soon_as_it_runs_is_started_after_growing_pauses() {
+        const FIRST: Duration = Duration::from_millis(20);
+        let soon = Duration::from_secs(20);
+        let (actor, told) = channel();
+        let begun = Instant::now();
+        let supervisor =
+            Supervisor::start_with(FIRST, Box::new(Present), actor, Arc::default()).unwrap();
+        for _ in 0..4 {
+            let Ok(Message::Started(_, backend)) = told.recv_timeout(soon) else {
+                panic!("it does not start");
+            };
+            supervisor.restart(Some(backend));
+        }
+        assert!(matches!(
+            told.recv_timeout(soon),
+            Ok(Message::Started(5, _))
+        ));
+        assert!(begun.elapsed() >= FIRST * (1 + 2 + 4 + 8));
+    }
 
     /// Fails, and hands out how it is told that a server came.
     struct Absent(Sender<Box<dyn Fn() + Send>>);
