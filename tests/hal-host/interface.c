@@ -42,6 +42,20 @@ static void check_references(Factory factory) {
     CHECK(query(driver, DRIVER_INTERFACE, &found) == S_OK, "the plug-in is gone after more releases than references");
 }
 
+/* A read that is refused: the host may deliver its buffer all the same, so there must be zeros in it. */
+static void check_refused_read(DriverRef driver, AudioObjectID device, AudioObjectID stream, const char *what, AudioObjectID object) {
+    AudioServerPlugInIOCycleInfo cycle = {.mIOCycleCounter = 1, .mNominalIOBufferFrameSize = 64};
+    float buffer[2 * 64 + 2];
+    memset(buffer, 0xff, sizeof buffer);
+    CHECK((*driver)->DoIOOperation(driver, device, stream, 5, kOperationReadInput, 64, &cycle, buffer, NULL) ==
+              kAudioHardwareBadObjectError, "DoIOOperation of %s %u", what, object);
+    const UInt8 *bytes = (const UInt8 *)buffer;
+    for (unsigned at = 0; at < 64 * 8; at++)
+        if (!CHECK(bytes[at] == 0, "a refused read of %s %u leaves something at byte %u", what, object, at)) break;
+    for (unsigned at = 64 * 8; at < sizeof buffer; at++)
+        if (!CHECK(bytes[at] == 0xff, "a refused read of %s %u writes beyond its frames", what, object)) break;
+}
+
 /* Every method with an object that is not a driver's device, a driver that is none, and no place for answers. */
 static void check_bad_objects(DriverRef driver, AudioObjectID device, AudioObjectID stream) {
     const AudioObjectID bad[] = {0, 99, 0xffffffff};
@@ -50,7 +64,6 @@ static void check_bad_objects(DriverRef driver, AudioObjectID device, AudioObjec
     Float64 sample;
     UInt64 host, seed;
     Boolean will, in_place;
-    float buffer[128];
     for (unsigned at = 0; at < sizeof bad / sizeof bad[0]; at++) {
         AudioObjectID object = bad[at];
         AudioObjectPropertyAddress address = {CODE('c', 'l', 'a', 's'), kScopeGlobal, 0};
@@ -74,10 +87,8 @@ static void check_bad_objects(DriverRef driver, AudioObjectID device, AudioObjec
               "BeginIOOperation of object %u", object);
         CHECK((*driver)->EndIOOperation(driver, object, 5, kOperationReadInput, 64, &cycle) == kAudioHardwareBadObjectError,
               "EndIOOperation of object %u", object);
-        CHECK((*driver)->DoIOOperation(driver, object, stream, 5, kOperationReadInput, 64, &cycle, buffer, NULL) ==
-                  kAudioHardwareBadObjectError, "DoIOOperation of device %u", object);
-        CHECK((*driver)->DoIOOperation(driver, device, object, 5, kOperationReadInput, 64, &cycle, buffer, NULL) ==
-                  kAudioHardwareBadObjectError, "DoIOOperation of stream %u", object);
+        check_refused_read(driver, object, stream, "device", object);
+        check_refused_read(driver, device, object, "stream", object);
         CHECK((*driver)->PerformDeviceConfigurationChange(driver, object, 0, NULL) == kAudioHardwareBadObjectError,
               "a configuration change of object %u", object);
         CHECK((*driver)->AbortDeviceConfigurationChange(driver, object, 0, NULL) == kAudioHardwareBadObjectError,

@@ -79,12 +79,26 @@ fn device_at(driver_ref: DriverRef, object: ObjectId) -> Result<&'static Arc<Dev
 }
 
 /// Runs an entry point, and keeps its panic from the host.
+///
+/// A panic runs the standard library's hook first, which formats, locks stderr and allocates. On a real-time thread that takes
+/// a bug: what a read calls checks every index, every pointer and every sum, and `input.rs` and `seats.rs` compile only
+/// without indexing, unchecked arithmetic, `unwrap`, `expect` and `panic!`. An empty hook would gain nothing, since unwinding
+/// itself allocates and locks, and would lose the message.
 fn run(act: impl FnOnce() -> Result<(), Status>) -> Status {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(Ok(())) => Status::OK,
         Ok(Err(status)) => status,
         Err(_) => Status::UNSPECIFIED,
     }
+}
+
+/// The same for a read: where it fails or panics, the buffer is zeros, for the host may deliver it all the same.
+fn run_read(buffer: &mut [u8], act: impl FnOnce(&mut [u8]) -> Result<(), Status>) -> Status {
+    let status = run(|| act(buffer));
+    if status != Status::OK {
+        buffer.fill(0);
+    }
+    status
 }
 
 /// Writes through a pointer of the host's; an error if it is null.
@@ -455,22 +469,24 @@ unsafe extern "C" fn do_io_operation(
     main_buffer: *mut c_void,
     _secondary_buffer: *mut c_void,
 ) -> Status {
-    run(|| {
-        let device = device_at(this, object)?;
-        if stream != Object::Stream as ObjectId {
-            return Err(Status::BAD_OBJECT);
-        }
-        if operation != READ_INPUT {
-            return Err(Status::UNSUPPORTED);
-        }
-        let buffer = NonNull::new(main_buffer).ok_or(Status::ILLEGAL)?;
-        let bytes = (frames as usize).saturating_mul(FRAME_BYTES);
-        // SAFETY: the header says that the main buffer has so many frames, and that it is ours for the call. The cycle is
-        // null or one.
-        let (buffer, cycle) = unsafe {
-            let buffer = std::slice::from_raw_parts_mut(buffer.as_ptr().cast(), bytes);
-            (buffer, read(cycle))
-        };
+    let device = || match device_at(this, object) {
+        Ok(_) if stream != Object::Stream as ObjectId => Err(Status::BAD_OBJECT),
+        device => device,
+    };
+    if operation != READ_INPUT {
+        return run(|| device().and(Err(Status::UNSUPPORTED)));
+    }
+    let Some(buffer) = NonNull::new(main_buffer) else {
+        return run(|| device().and(Err(Status::ILLEGAL)));
+    };
+    let bytes = (frames as usize).saturating_mul(FRAME_BYTES);
+    // SAFETY: the header says that the main buffer has so many frames, and that it is ours for the call. There is one format,
+    // so they have this size whatever stream the host names.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr().cast(), bytes) };
+    run_read(buffer, |buffer| {
+        let device = device()?;
+        // SAFETY: the host's pointer, null or a cycle.
+        let cycle = unsafe { read(cycle) };
         let sample_time = cycle.ok().map(|cycle| cycle.input_time.sample_time);
         input::read(device, client, frames, sample_time, buffer);
         Ok(())

@@ -289,3 +289,20 @@ fn a_panic_stays_inside() {
     let status = run(|| std::panic::resume_unwind(Box::new(())));
     assert_eq!(status, Status::UNSPECIFIED);
 }
+
+#[test]
+fn a_read_that_fails_or_panics_leaves_zeros() {
+    let mut buffer = [0xff_u8; 64];
+    let status = run_read(&mut buffer, |_| Err(Status::BAD_OBJECT));
+    assert_eq!((status, buffer), (Status::BAD_OBJECT, [0; 64]));
+    let status = run_read(&mut buffer, |buffer| {
+        buffer.fill(0xff);
+        std::panic::resume_unwind(Box::new(()))
+    });
+    assert_eq!((status, buffer), (Status::UNSPECIFIED, [0; 64]));
+    let status = run_read(&mut buffer, |buffer| {
+        buffer.fill(0xff);
+        Ok(())
+    });
+    assert_eq!((status, buffer), (Status::OK, [0xff; 64]));
+}
