@@ -174,6 +174,7 @@ impl Agent {
         let muted = self.client.mute();
         self.shared.wake();
         let muted = muted?;
+        self.shared.route.closed(muted.epoch);
         if !muted.settled {
             return Err(Failure::NotConfirmed {
                 waited_ms: millis(began),
@@ -185,8 +186,9 @@ impl Agent {
     /// Silences the gate. A read that is under way may still be heard.
     pub fn silence(&self) {
         self.shared.route.close();
-        if let Err(error) = self.client.mute() {
-            tracing::warn!("the driver did not confirm a mute: {error}");
+        match self.client.mute() {
+            Ok(muted) => self.shared.route.closed(muted.epoch),
+            Err(error) => tracing::warn!("the driver did not confirm a mute: {error}"),
         }
     }
 
@@ -373,7 +375,7 @@ impl Watcher for Hears {
             }
             message::Event::Clock(anchor) => self.0.route.clock(anchor),
             message::Event::Gate(gate) if !gate.open => {
-                self.0.route.close();
+                self.0.route.closed(gate.epoch);
                 (self.0.events)(Event::LeaseRanOut);
             }
             message::Event::Gate(_) | message::Event::Ended(_) => {}

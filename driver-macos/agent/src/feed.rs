@@ -2,7 +2,7 @@
 //! were captured after the unmute get into the ring, and they carry that unmute's epoch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use truemute_bridge::memory::Outgoing;
 use truemute_bridge::message::{Anchor, Opened};
@@ -18,9 +18,21 @@ pub(crate) struct Route {
     clock: Published<3>,
     /// Epoch, when it opened, and 1 while it is open.
     opening: Published<3>,
-    /// One who publishes at a time: holds the last seed, if there is one.
-    publishing: Mutex<Option<u64>>,
+    /// One who publishes at a time.
+    publishing: Mutex<Newest>,
     heard: Heard,
+}
+
+/// No opening.
+const CLOSED: [u64; 3] = [0, u64::MAX, 0];
+
+/// The newest that the plug-in told. Its replies are heard on the threads that asked, its events on another one, in any order.
+#[derive(Debug, Default)]
+struct Newest {
+    /// The clock's time line, if there is one.
+    seed: Option<u64>,
+    /// The gate's epoch.
+    epoch: u64,
 }
 
 /// What came from the real mic since the last [`Route::begin`].
@@ -45,14 +57,17 @@ pub(crate) struct Hearing {
 }
 
 impl Route {
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        self.publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The plug-in's clock has this time line, by its greeting: of no account once it has told of another one.
     pub(crate) fn greeted(&self, anchor: Anchor) {
-        let mut seed = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if seed.is_none() {
-            *seed = Some(anchor.seed);
+        let mut newest = self.newest();
+        if newest.seed.is_none() {
+            newest.seed = Some(anchor.seed);
             self.clock
                 .publish([anchor.host_ns, anchor.sample, anchor.seed]);
         }
@@ -60,31 +75,34 @@ impl Route {
 
     /// The plug-in's clock has a new time line.
     pub(crate) fn clock(&self, anchor: Anchor) {
-        let mut seed = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *seed = Some(anchor.seed);
+        let mut newest = self.newest();
+        newest.seed = Some(anchor.seed);
         self.clock
             .publish([anchor.host_ns, anchor.sample, anchor.seed]);
     }
 
-    /// Frames that are captured from now on are for this epoch.
+    /// Frames that are captured from now on are for this epoch; unless a newer one is known, for then it is over.
     pub(crate) fn open(&self, opened: Opened) {
-        let _one = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.opening.publish([opened.epoch, opened.opened_ns, 1]);
+        let mut newest = self.newest();
+        if opened.epoch > newest.epoch {
+            newest.epoch = opened.epoch;
+            self.opening.publish([opened.epoch, opened.opened_ns, 1]);
+        }
     }
 
-    /// Nothing goes into the ring any more.
+    /// Nothing goes into the ring any more: the gate is closed in this epoch, unless a newer one is known.
+    pub(crate) fn closed(&self, epoch: u64) {
+        let mut newest = self.newest();
+        if epoch >= newest.epoch {
+            newest.epoch = epoch;
+            self.opening.publish(CLOSED);
+        }
+    }
+
+    /// Nothing goes into the ring any more, before the plug-in has said in which epoch: [`Route::closed`] has to follow if it does.
     pub(crate) fn close(&self) {
-        let _one = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.opening.publish([0, u64::MAX, 0]);
+        let _one = self.newest();
+        self.opening.publish(CLOSED);
     }
 
     /// Whether frames go into the ring.
@@ -219,5 +237,39 @@ impl Sink for Writing<'_> {
 
     fn write(&mut self, frames: &[Frame]) {
         self.ring.write(frames);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(epoch: u64) -> Opened {
+        Opened {
+            epoch,
+            opened_ns: 1,
+        }
+    }
+
+    #[test]
+    fn what_the_plug_in_did_last_holds_in_whatever_order_it_is_heard() {
+        let route = Route::default();
+        // An unmute, and a mute after it whose reply is heard first.
+        route.close();
+        route.closed(2);
+        route.open(opened(1));
+        assert!(!route.is_open());
+        // An unmute, and the notice of the mute before it.
+        route.open(opened(3));
+        route.closed(2);
+        assert!(route.is_open());
+        // A mute that is not answered.
+        route.close();
+        assert!(!route.is_open());
+        route.open(opened(3));
+        assert!(!route.is_open(), "that one is over");
+        route.open(opened(4));
+        route.closed(5);
+        assert!(!route.is_open());
     }
 }
