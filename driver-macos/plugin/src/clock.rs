@@ -20,6 +20,21 @@ pub struct Anchor {
     pub seed: u64,
 }
 
+impl Anchor {
+    /// That of the first time line, at frame 0.
+    pub const fn first(now_ticks: u64) -> Self {
+        Self {
+            ticks: now_ticks,
+            sample: 0,
+            seed: 1,
+        }
+    }
+
+    const fn words(self) -> [u64; 3] {
+        [self.ticks, self.sample, self.seed]
+    }
+}
+
 /// What `GetZeroTimeStamp` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZeroTimeStamp {
@@ -45,7 +60,7 @@ impl Clock {
     /// A first time line, which begins now at frame 0.
     pub fn new(timebase: Timebase, now_ticks: u64) -> Self {
         let anchor = Published::new();
-        anchor.publish([now_ticks, 0, 1]);
+        anchor.publish(Anchor::first(now_ticks).words());
         Self { timebase, anchor }
     }
 
@@ -69,7 +84,7 @@ impl Clock {
             sample: periods.saturating_mul(PERIOD),
             seed: old.seed.wrapping_add(1),
         };
-        self.anchor.publish([new.ticks, new.sample, new.seed]);
+        self.anchor.publish(new.words());
         Some(new)
     }
 

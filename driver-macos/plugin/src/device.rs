@@ -7,14 +7,19 @@ use crate::clock::{self, Clock, ZeroTimeStamp};
 use crate::diag::{self, Requests};
 use crate::host_clock::HostClock;
 use crate::properties::Moment;
+use crate::sleep::Sleep;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use truemute_bridge::memory::Incoming;
 use truemute_bridge::message::{self, Anchor, Snapshot};
 use truemute_bridge::peer::AllowedUser;
 use truemute_bridge::server::Server;
 use truemute_core::gate::Gate;
+
+/// How often the bridge lets a thread go on that is just changing the clock. Then it tells the last anchor again, and the new one
+/// at its next look.
+const PATIENCE: u32 = 1000;
 
 /// The device. Any thread.
 #[derive(Debug)]
@@ -22,6 +27,9 @@ pub struct Device {
     instance: u64,
     host: HostClock,
     clock: Clock,
+    /// The anchor that the bridge was told last.
+    told: Mutex<clock::Anchor>,
+    sleep: Sleep,
     gate: Gate,
     clients: Clients,
     requests: Requests,
@@ -33,11 +41,17 @@ pub struct Device {
 impl Device {
     /// A device that is muted, with nobody there, on a time line that begins now.
     pub fn new() -> Self {
-        let host = HostClock::system();
+        Self::on(HostClock::system())
+    }
+
+    fn on(host: HostClock) -> Self {
+        let now = host.look();
         Self {
             // The standard library seeds its hash maps from the system's random numbers.
             instance: RandomState::new().build_hasher().finish(),
-            clock: Clock::new(host.timebase(), host.ticks()),
+            clock: Clock::new(host.timebase(), now.ticks),
+            told: Mutex::new(clock::Anchor::first(now.ticks)),
+            sleep: Sleep::new(host.timebase().nanoseconds(now.asleep)),
             host,
             gate: Gate::new(),
             clients: Clients::new(),
@@ -91,9 +105,14 @@ impl Device {
         self.instance
     }
 
-    /// Now, in nanoseconds of the host's clock. Real-time safe.
+    /// Now, in nanoseconds of the host's clock. Every read and the bridge ask this before they look at the gate: if the
+    /// machine slept, the gate is muted first ([`Sleep`]). Real-time safe.
     pub fn now_ns(&self) -> u64 {
-        self.host.now_ns()
+        let now = self.host.look();
+        let timebase = self.host.timebase();
+        self.sleep
+            .look(timebase.nanoseconds(now.asleep), &self.gate);
+        timebase.nanoseconds(now.ticks)
     }
 
     /// A client left: its running ends with it.
@@ -155,17 +174,20 @@ impl truemute_bridge::device::Device for Device {
     }
 
     fn clock(&self) -> Anchor {
-        loop {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..PATIENCE {
             if let Some(anchor) = self.clock.anchor() {
-                return Anchor {
-                    host_ns: self.host.timebase().nanoseconds(anchor.ticks),
-                    sample: anchor.sample,
-                    seed: anchor.seed,
-                    rate: clock::RATE,
-                };
+                *told = anchor;
+                break;
             }
             // A control thread is changing it, and goes on sooner if we let it.
             std::thread::yield_now();
+        }
+        Anchor {
+            host_ns: self.host.timebase().nanoseconds(told.ticks),
+            sample: told.sample,
+            seed: told.seed,
+            rate: clock::RATE,
         }
     }
 
@@ -211,5 +233,57 @@ fn told(counted: Counted) -> message::Client {
         running,
         last_read_ns: counts.as_ref().and_then(|counts| counts.last_pull_ns),
         counts: counts.as_ref().map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host_clock::Look;
+    use crate::sleep::LONGEST_SLEEP_NS;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ASLEEP: Cell<u64> = const { Cell::new(7) };
+    }
+
+    /// A machine that sleeps as long as the test says, and on which no other time passes.
+    fn device() -> Device {
+        Device::on(HostClock::made_up(|| Look {
+            ticks: 1000,
+            asleep: ASLEEP.get(),
+        }))
+    }
+
+    fn sleep(nanoseconds: u64) {
+        ASLEEP.set(ASLEEP.get() + nanoseconds);
+    }
+
+    #[test]
+    fn after_a_sleep_the_next_read_finds_the_gate_muted() {
+        let device = device();
+        let mut read = || {
+            crate::input::read(&device, 1, 8, Some(0.0), &mut [0; 64]);
+            device.gate().state().1
+        };
+        device.gate().unmute(1000);
+        assert!(read());
+        sleep(LONGEST_SLEEP_NS);
+        assert!(read());
+        sleep(1);
+        assert!(!read());
+        device.gate().unmute(1000);
+        assert!(read(), "one sleep, one mute");
+    }
+
+    #[test]
+    fn after_a_sleep_the_next_tick_of_the_bridge_mutes() {
+        let device = device();
+        device.gate().unmute(1000);
+        sleep(3_600_000_000_000);
+        assert!(device.gate().state().1);
+        let bridge: &dyn truemute_bridge::device::Device = &device;
+        assert_eq!(bridge.now_ns(), 1000, "the host's clock stood still");
+        assert!(!device.gate().state().1);
     }
 }

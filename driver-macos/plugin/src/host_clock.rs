@@ -1,5 +1,6 @@
-//! The host's clock, in its own ticks and in nanoseconds: `mach_absolute_time` on macOS, `CLOCK_MONOTONIC` elsewhere.
-//! The device's time line over it is in `clock.rs`.
+//! The host's clock, in its own ticks and in nanoseconds: `mach_absolute_time` on macOS, `CLOCK_MONOTONIC` elsewhere. It stands
+//! still while the machine sleeps; how long it stood tells a second clock that does not. The device's time line is in `clock.rs`,
+//! what a sleep means for the gate in `sleep.rs`.
 
 /// How the host's clock counts: one tick is `numerator` / `denominator` nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,16 @@ const fn scale(value: u64, times: u64, by: u64) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
     timebase: Timebase,
+    look: fn() -> Look,
+}
+
+/// A look at both clocks, in ticks of the same timebase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The host's clock.
+    pub ticks: u64,
+    /// How long it has stood still since the machine started; never too much, so that what is missing shows at the next look.
+    pub asleep: u64,
 }
 
 #[cfg(target_vendor = "apple")]
@@ -79,12 +90,19 @@ mod system {
 
     unsafe extern "C" {
         fn mach_absolute_time() -> u64;
+        /// Since macOS 10.12; `mach/mach_time.h` says that it goes on in sleep, and counts the same ticks.
+        fn mach_continuous_time() -> u64;
         fn mach_timebase_info(info: *mut Info) -> i32;
     }
 
     pub(super) fn ticks() -> u64 {
         // SAFETY: it takes nothing and always succeeds.
         unsafe { mach_absolute_time() }
+    }
+
+    pub(super) fn ticks_with_sleep() -> u64 {
+        // SAFETY: as above.
+        unsafe { mach_continuous_time() }
     }
 
     pub(super) fn timebase() -> Timebase {
@@ -101,7 +119,15 @@ mod system {
     use rustix::time::{ClockId, clock_gettime};
 
     pub(super) fn ticks() -> u64 {
-        let now = clock_gettime(ClockId::Monotonic);
+        nanoseconds(ClockId::Monotonic)
+    }
+
+    pub(super) fn ticks_with_sleep() -> u64 {
+        nanoseconds(ClockId::Boottime)
+    }
+
+    fn nanoseconds(clock: ClockId) -> u64 {
+        let now = clock_gettime(clock);
         now.tv_sec
             .cast_unsigned()
             .wrapping_mul(1_000_000_000)
@@ -118,6 +144,24 @@ impl HostClock {
     pub fn system() -> Self {
         Self {
             timebase: system::timebase(),
+            look: || {
+                // In this order, an interruption in between makes the sleep look shorter, never longer.
+                let with_sleep = system::ticks_with_sleep();
+                let ticks = system::ticks();
+                Look {
+                    ticks,
+                    asleep: with_sleep.saturating_sub(ticks),
+                }
+            },
+        }
+    }
+
+    /// A clock that counts nanoseconds and says what it is told to.
+    #[cfg(test)]
+    pub(crate) fn made_up(look: fn() -> Look) -> Self {
+        Self {
+            timebase: Timebase::NANOSECONDS,
+            look,
         }
     }
 
@@ -128,12 +172,12 @@ impl HostClock {
 
     /// Now, in ticks. Real-time safe.
     pub fn ticks(&self) -> u64 {
-        system::ticks()
+        self.look().ticks
     }
 
-    /// Now, in nanoseconds. Real-time safe.
-    pub fn now_ns(&self) -> u64 {
-        self.timebase.nanoseconds(self.ticks())
+    /// Now, on both clocks. Real-time safe: two looks at a clock.
+    pub fn look(&self) -> Look {
+        (self.look)()
     }
 }
 
@@ -173,5 +217,18 @@ mod tests {
     fn a_timebase_that_is_nonsense_counts_as_nanoseconds() {
         assert_eq!(Timebase::new(0, 3), Timebase::NANOSECONDS);
         assert_eq!(Timebase::new(125, 0), Timebase::NANOSECONDS);
+    }
+
+    #[test]
+    fn the_systems_clocks_go_on_and_without_a_sleep_they_stay_together() {
+        let clock = HostClock::system();
+        let first = clock.look();
+        let second = clock.look();
+        assert!(second.ticks >= first.ticks, "{first:?} {second:?}");
+        let second_of = clock.timebase().ticks_of_frames(1, 1);
+        assert!(
+            first.asleep.abs_diff(second.asleep) < second_of,
+            "{first:?} {second:?}"
+        );
     }
 }

@@ -25,6 +25,7 @@ pub mod host_clock;
 pub mod input;
 pub mod properties;
 pub mod seats;
+pub mod sleep;
 pub mod table;
 mod try_cell;
 

@@ -13,11 +13,15 @@
 
 use crate::atomic::{AtomicU64, Ordering, yield_now};
 use crate::try_cell::TryCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot, SlotWriter, Tally};
 
 /// Clients that are counted one by one. Every process that opens the device is one, some at their launch, whether or not
 /// they ever record. What more of them read is unattributed. Under loom one, so that each client comes to the same seat.
 pub const MOST: usize = if cfg!(loom) { 1 } else { 256 };
+
+/// How often a look at a seat lets a thread go on that is just counting there, before it says what it saw last.
+const PATIENCE: u32 = if cfg!(loom) { 2 } else { 100 };
 
 /// The seats.
 #[derive(Debug)]
@@ -36,6 +40,14 @@ struct Seat {
     ledger: Ledger<1>,
     /// Host and header promise one IO thread for each client; the flag holds even if there are two.
     writer: TryCell<Option<SlotWriter>>,
+    /// What was last seen of its client's counts. Not for the IO threads.
+    seen: Mutex<Option<SlotSnapshot>>,
+}
+
+impl Seat {
+    fn seen(&self) -> MutexGuard<'_, Option<SlotSnapshot>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 const fn key(arrival: u64, id: u32) -> u64 {
@@ -64,6 +76,7 @@ impl Seats {
         let seat = |_| Seat {
             ledger: Ledger::new(0),
             writer: TryCell::new(None),
+            seen: Mutex::new(None),
         };
         Self {
             keys: (0..MOST).map(|_| AtomicU64::new(0)).collect(),
@@ -119,6 +132,8 @@ impl Seats {
         seat.writer.with(|writer| {
             *writer = seat.ledger.claim(arrival);
         });
+        // Nobody counts yet: a look is never in anybody's way.
+        *seat.seen() = seat.ledger.snapshot(0).ok();
         its_key.store(key(arrival, id), Ordering::Release);
         Some(at)
     }
@@ -135,17 +150,23 @@ impl Seats {
         seat.ledger.release(writer)
     }
 
-    /// The counts of a seat that is taken. Any thread but an IO thread, while nobody gives it up.
+    /// The counts of a seat that is taken. Any thread but an IO thread, while nobody gives it up. Waits a bounded time for an IO
+    /// thread that was interrupted while it counted; if that does not go on, these are the counts of the look before.
     pub fn counts(&self, at: usize) -> Option<SlotSnapshot> {
         let (_, seat) = self.at(at)?;
-        loop {
+        let mut seen = seat.seen();
+        for _ in 0..PATIENCE {
             match seat.ledger.snapshot(0) {
-                Ok(counts) => return Some(counts),
+                Ok(counts) => {
+                    *seen = Some(counts);
+                    break;
+                }
                 Err(NoSnapshot::Free) => return None,
-                // The IO thread was interrupted while it counted: it goes on sooner if we let it.
+                // It goes on sooner if we let it.
                 Err(NoSnapshot::Busy) => yield_now(),
             }
         }
+        seen.clone()
     }
 
     /// The reads that were counted for nobody.
