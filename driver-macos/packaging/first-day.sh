@@ -49,6 +49,10 @@ counts() {
     run "$program" doctor
 }
 
+printf '%s\n' "What is collected from here on (system_profiler, the system's log, status) holds names of apps, devices and users, and the" \
+    "UIDs of devices, which often are serial numbers. It all goes into $facts, which nobody gets unless you send it."
+wait_for "Go on if that is right with you; else press Control-C."
+
 part "1. This Mac"
 run sw_vers
 run uname -m
@@ -91,12 +95,15 @@ run launchctl print "gui/$(id -u)/org.truemute.daemon"
 run tail -n 50 "$HOME/Library/Logs/TrueMute.log"
 
 part "6. The permission for the microphone"
+fact "TrueMute captures the real mic only while it is unmuted and an app records from TrueMute Microphone: so first an app."
+wait_for "Open QuickTime Player, File, New Audio Recording, choose TrueMute Microphone with the arrow, and start it."
 run "$program" unmute
 ask "Did macOS ask whether TrueMute may use the microphone, with TrueMute's name in it? (y/n/-)"
 wait_for "Allow it if it asks."
 run "$program" unmute
 run "$program" status
 ask "Is there an orange dot in the menu bar now? (y/n)"
+wait_for "Stop the recording, and quit QuickTime Player."
 
 part "7. Is the sound right?"
 wait_for "In System Settings, Sound, Input: choose TrueMute Microphone and speak."
@@ -158,7 +165,8 @@ part "11. Who records from the real mic itself?"
 wait_for "In QuickTime Player start a recording from the built-in microphone."
 run "$program" status
 run "$program" doctor
-fact "Hog mode: set guard = \"enforce\" in ~/.config/truemute/config.toml for this, and remove it afterwards."
+fact "Hog mode: set hold_device = true in ~/.config/truemute/config.toml for this, and remove it afterwards."
+fact "TrueMute takes no mic that has an output, too (a headset often has): choose a microphone without one."
 wait_for "Add that line, while QuickTime records."
 run launchctl kickstart -k "gui/$(id -u)/org.truemute.daemon"
 sleep 5
@@ -183,14 +191,23 @@ run "$program" status
 wait_for "Press ctrl+alt+m once in another program."
 run "$program" status
 ask "Has the gate changed? (y/n)"
+wait_for "Start a recording from TrueMute Microphone in QuickTime Player."
+run "$program" unmute
 wait_for "Let the Mac sleep for a minute (Apple menu, Sleep), and wake it."
 run "$program" status
+ask "Is it muted now, as it must be after a sleep? (y/n)"
 ask "Does a recording from TrueMute Microphone have sound after \`truemute unmute\`, without crackling? (y/n)"
 
 part "14. What the logs say"
-run log show --last 40m --style compact --predicate "$log_predicate"
-run tail -n 200 "$HOME/Library/Logs/TrueMute.log"
-run sh -c "ls -t ~/Library/Logs/DiagnosticReports /Library/Logs/DiagnosticReports | grep -i -e coreaudio -e truemute"
+fact "The logs and the facts hold names of apps, devices and users, and serial numbers of devices. They stay on this Mac until you send them."
+ask "Collect the logs into $facts? (y/n)"
+if [ "$answer" != y ]; then
+    fact "The logs were not collected."
+else
+    run log show --last 40m --style compact --predicate "$log_predicate"
+    run tail -n 200 "$HOME/Library/Logs/TrueMute.log"
+    run sh -c "ls -t ~/Library/Logs/DiagnosticReports /Library/Logs/DiagnosticReports | grep -i -e coreaudio -e truemute"
+fi
 
 fact ""
 fact "The facts are in $facts. Read them for what should not leave this Mac, then send them with a report."
