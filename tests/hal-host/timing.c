@@ -1,4 +1,4 @@
-/* How long a read takes, beside copying and clearing as many bytes and beside looking at the clock, which every read does once. They
+/* How long a read takes, beside copying and clearing as many bytes and beside one look at a clock, of which a read takes two. They
  * take turns in rounds, so that whatever else the machine does hits all of them. */
 #include <stdio.h>
 #include <string.h>

@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn after_a_sleep_the_next_read_finds_the_gate_muted() {
         let device = device();
-        let mut read = || {
+        let read = || {
             crate::input::read(&device, 1, 8, Some(0.0), &mut [0; 64]);
             device.gate().state().1
         };
