@@ -57,7 +57,7 @@ impl Plugin {
     pub fn start(folder: &Path) -> Plugin {
         let device = Arc::new(Device::new());
         let user = rustix::process::getuid().as_raw();
-        device.open_bridge(folder, Box::new(move || Some(user)));
+        device.open_bridge(folder, Box::new(move || Ok(Some(user))));
         Plugin {
             device,
             next_client: AtomicU32::new(1),

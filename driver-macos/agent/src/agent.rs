@@ -198,12 +198,12 @@ impl Agent {
     /// The plug-in does not answer.
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let began = Instant::now();
-        let before = self.live_pulls(&self.client.snapshot(false)?);
+        let before = self.live_pulls(&self.client.snapshot(None)?);
         let opened = self.client.unmute()?;
         self.shared.route.open(opened);
         self.shared.wake();
         while began.elapsed() < FIRST_SOUND && self.shared.running.load(Ordering::Relaxed) > 0 {
-            let look = self.client.snapshot(false)?;
+            let look = self.client.snapshot(None)?;
             if self.live_pulls(&look) > before {
                 return Ok(self.applied(look.at_ns, began));
             }
@@ -257,13 +257,15 @@ impl Agent {
         answered
     }
 
-    /// One look at everything.
+    /// One look at everything. Whoever asks has recorded what came of the last one.
     ///
     /// # Errors
     /// The plug-in does not answer.
     pub fn snapshot(&self) -> Result<Snapshot, Failure> {
         let mut clients = lock(&self.shared.clients);
-        let look = self.client.snapshot(true)?;
+        let recorded = clients.recorded();
+        let look = self.client.snapshot(Some(recorded.clone()))?;
+        clients.acknowledged(&recorded, look.look);
         let now = self.shared.now();
         // The plug-in's clock is the host's, and its look a moment old.
         clients.look(look.clients, &*self.shared.system, now);

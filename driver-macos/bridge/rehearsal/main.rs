@@ -60,7 +60,7 @@ struct Heard {
 /// Serves, reads, and answers each line of its input with what it heard.
 fn plugin(folder: &Path, user: u32) {
     let (mic, incoming) = (Arc::new(Mic::default()), Arc::new(Incoming::new()));
-    let allowed = Box::new(move || Some(user));
+    let allowed = Box::new(move || Ok(Some(user)));
     let server = Server::start(folder, allowed, mic.clone(), incoming.clone()).unwrap();
     until("a socket", || server.report().path);
     let heard = Arc::new(Mutex::new(Heard::default()));

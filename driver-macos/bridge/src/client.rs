@@ -3,7 +3,7 @@
 use crate::memory::Outgoing;
 use crate::message::{
     Event, FromAgent, FromPlugin, GateState, LARGEST_FROM_AGENT, LARGEST_FROM_PLUGIN, Muted,
-    Opened, Refused, Reply, Request, Snapshot, VERSION, Welcome, decode, encode,
+    Opened, Recorded, Refused, Reply, Request, Snapshot, VERSION, Welcome, decode, encode,
 };
 use crate::peer;
 use crate::place::paths;
@@ -224,12 +224,13 @@ impl Client {
         }
     }
 
-    /// Who reads, and how much. With `take_gone`, those who left are given out for the last time.
+    /// Who reads, and how much: for the record, with what is on it already; with nothing, only to look. Those who left are in
+    /// each snapshot until they are among the `recorded` ones.
     ///
     /// # Errors
     /// The connection is gone, or the plug-in does not answer.
-    pub fn snapshot(&self, take_gone: bool) -> Result<Snapshot, ClientError> {
-        match self.link.ask(Request::Snapshot { take_gone })? {
+    pub fn snapshot(&self, recorded: Option<Recorded>) -> Result<Snapshot, ClientError> {
+        match self.link.ask(Request::Snapshot(recorded))? {
             Reply::Snapshot(snapshot) => Ok(snapshot),
             _ => Err(ClientError::NotUnderstood),
         }
@@ -375,7 +376,10 @@ fn find(folder: &Path, trusted: &[u32]) -> Result<Wire, ClientError> {
         let system = |error: Errno| ClientError::System("connect", error.raw_os_error());
         let user = peer::user(&socket).map_err(system)?;
         if trusted.contains(&user) {
-            return Wire::new(socket, LARGEST_FROM_PLUGIN).map_err(system);
+            return Wire::new(socket, LARGEST_FROM_PLUGIN).map_err(|error| match error {
+                Errno::CONNRESET => ClientError::Ended,
+                error => system(error),
+            });
         }
         impostor.get_or_insert(ClientError::Impostor(path, user));
     }
@@ -384,7 +388,7 @@ fn find(folder: &Path, trusted: &[u32]) -> Result<Wire, ClientError> {
 }
 
 /// Without waiting: a plug-in that hangs does not accept.
-fn connect_to(path: &Path) -> Result<UnixStream, Errno> {
+pub(crate) fn connect_to(path: &Path) -> Result<UnixStream, Errno> {
     let descriptor = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&descriptor, true)?;
@@ -404,7 +408,7 @@ fn greeting(wire: &mut Wire) -> Result<FromPlugin, ClientError> {
             return Err(ClientError::TimedOut);
         }
         wait(&mut [PollFd::new(&*wire, PollFlags::IN)], left)?;
-        wire.receive()?;
+        wire.receive_with_descriptor()?;
     }
 }
 

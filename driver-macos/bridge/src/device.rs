@@ -1,6 +1,6 @@
 //! What the bridge needs of the plug-in that it serves.
 
-use crate::message::{Anchor, Snapshot};
+use crate::message::{Anchor, Recorded, Snapshot};
 use truemute_core::gate::Gate;
 
 /// The virtual mic, as the plug-in has it in its own memory. Called on the bridge's thread, never on an audio thread;
@@ -21,8 +21,8 @@ pub trait Device: Send + Sync {
     /// A number that differs after each start of the plug-in.
     fn instance(&self) -> u64;
 
-    /// Who reads, and how much; with `take_gone`, those who left are given out for the last time.
-    fn snapshot(&self, take_gone: bool) -> Snapshot;
+    /// Who reads, and how much. Those who left are in it until they are among the `recorded` ones.
+    fn snapshot(&self, recorded: Option<&Recorded>) -> Snapshot;
 
     /// What the plug-in knows about itself, as text for people.
     fn diag(&self) -> String;

@@ -1,5 +1,7 @@
-//! The socket that the plug-in listens at: had at the first path that can be had, and again if somebody removes it.
+//! The socket that the plug-in listens at: had at the first path that can be had and at which no other plug-in answers, and
+//! again if somebody removes it.
 
+use crate::client::connect_to;
 use crate::place::paths;
 use rustix::fs::{Mode, chmod, lstat, unlink};
 use rustix::io::Errno;
@@ -30,7 +32,7 @@ impl Listening {
     }
 }
 
-/// Another server that starts takes the path for itself: then it is no longer ours to remove.
+/// Another server may have found that nobody answered, and taken the path for itself: then it is not ours to remove.
 impl Drop for Listening {
     fn drop(&mut self) {
         if self.is_there() {
@@ -109,6 +111,10 @@ impl Listener {
 }
 
 fn bind(path: &Path) -> Result<Listening, Errno> {
+    // Another plug-in, say of a helper that is being replaced, would lose its agent. One that hangs does not accept: AGAIN.
+    if matches!(connect_to(path), Ok(_) | Err(Errno::AGAIN)) {
+        return Err(Errno::ADDRINUSE);
+    }
     // What an earlier plug-in left. In a folder with the sticky bit nobody else's file can be removed.
     match unlink(path) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -131,4 +137,34 @@ fn bind(path: &Path) -> Result<Listening, Errno> {
 
 fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_where_another_one_answers_is_left_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path: Vec<_> = paths(folder.path()).collect();
+        // Left by one that was killed.
+        drop(UnixListener::bind(&path[0]).unwrap());
+        let (mut first, mut second) = (Listener::new(folder.path()), Listener::new(folder.path()));
+        assert!(first.listen() && second.listen());
+        assert_eq!(
+            (first.path(), second.path()),
+            (Some(&*path[0]), Some(&*path[1]))
+        );
+        let in_use = Errno::ADDRINUSE.raw_os_error();
+        assert_eq!(second.failed(), [(path[0].clone(), in_use)]);
+        // Somebody removes its socket.
+        unlink(&path[1]).unwrap();
+        second.looked = None;
+        assert!(second.listen());
+        assert_eq!(
+            (first.path(), second.path()),
+            (Some(&*path[0]), Some(&*path[1]))
+        );
+        assert!(first.listening.as_ref().is_some_and(Listening::is_there));
+    }
 }

@@ -9,8 +9,11 @@ use truemute_core::observed::Counts;
 /// Version of these messages and of the ring. Both sides must have the same: they are installed together.
 pub const VERSION: u32 = 1;
 
-/// Bytes of the largest message that the agent may send.
-pub const LARGEST_FROM_AGENT: usize = 64;
+/// Bytes of the largest message that the agent may send: a request for a snapshot with [`MOST_RECORDED`] numbers.
+pub const LARGEST_FROM_AGENT: usize = 4096;
+
+/// Clients that left, at most, in one [`Recorded`].
+pub const MOST_RECORDED: usize = 256;
 
 /// Bytes of the largest message that the plug-in sends: a snapshot of all clients, or its diagnosis.
 pub const LARGEST_FROM_PLUGIN: usize = 1 << 20;
@@ -33,7 +36,7 @@ pub enum FromAgent {
 }
 
 /// What the agent wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Silence, from now on.
     Mute,
@@ -41,15 +44,21 @@ pub enum Request {
     Unmute,
     /// The agent still answers for "live".
     RenewLease,
-    /// Who reads, and how much.
-    Snapshot {
-        /// Whether clients that left are given out for the last time.
-        take_gone: bool,
-    },
+    /// Who reads, and how much: for the record, with what is on it already; with nothing, only to look.
+    Snapshot(Option<Recorded>),
     /// What the plug-in knows about itself.
     Diag,
     /// Nothing: the agent is there.
     Ping,
+}
+
+/// What the agent has on record, which the plug-in need not keep for it any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// [`Snapshot::look`] of the last snapshot that it got; 0 if it has had none.
+    pub look: u64,
+    /// Arrivals of clients that left, and whose last reads are on record: at most [`MOST_RECORDED`].
+    pub gone: Vec<u64>,
 }
 
 /// What the plug-in sends.
@@ -200,13 +209,16 @@ pub struct Opened {
 pub struct Snapshot {
     /// [`Welcome::instance`].
     pub instance: u64,
+    /// Number of this snapshot among those for the record, from 1; 0 if it is none of them.
+    pub look: u64,
     /// The moment, in nanoseconds of the host's clock.
     pub at_ns: u64,
-    /// Clients that are there, and those that left and were not taken yet.
+    /// Clients that are there, and those that left and are not known to be on record.
     pub clients: Vec<Client>,
-    /// Reads that no client in the list made.
+    /// Reads that no client made which is in the list or on record.
     pub unattributed: Tally,
-    /// Clients that left and whose counts were given up for newer ones: their reads are in `unattributed`.
+    /// Clients that left and whose counts were given up for newer ones: what is not on record of their reads is in
+    /// `unattributed`.
     pub forgotten: u64,
 }
 

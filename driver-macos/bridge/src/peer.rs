@@ -3,15 +3,18 @@
 use rustix::io;
 use std::os::unix::net::UnixStream;
 
-/// Says which user may connect now; nobody may if it is none. Called on the bridge's thread, each time somebody connects
-/// and twice a second while somebody is connected.
-pub type AllowedUser = Box<dyn Fn() -> Option<u32> + Send>;
+/// Says which user may connect now; nobody may if it is none, or if the system does not tell. Called on the bridge's thread,
+/// each time somebody connects and twice a second while somebody is connected.
+pub type AllowedUser = Box<dyn Fn() -> io::Result<Option<u32>> + Send>;
 
 /// The user who owns the console. At the login window that is root, so root counts as nobody.
+///
+/// # Errors
+/// The system does not tell whose `/dev/console` is.
 #[cfg(target_vendor = "apple")]
-pub fn console_user() -> Option<u32> {
-    let uid = rustix::fs::stat("/dev/console").ok()?.st_uid;
-    (uid != 0).then_some(uid)
+pub fn console_user() -> io::Result<Option<u32>> {
+    let uid = rustix::fs::stat("/dev/console")?.st_uid;
+    Ok((uid != 0).then_some(uid))
 }
 
 /// The user as whom the process at the other end ran when it connected, as the kernel says.

@@ -28,8 +28,14 @@ const MOST_IN_A_SECOND: u32 = 2000;
 /// How often it is looked at who is at the console.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Bytes around the text of a reply, at most: kinds, the request's number and a length.
+const LARGEST_ENVELOPE: usize = 16;
+
 /// How long a mute waits for reads that are under way. They take microseconds.
 const SETTLING: Duration = Duration::from_millis(100);
+
+/// What failed, if the system does not say who is at the console.
+pub(crate) const CONSOLE_USER: &str = "user at the console";
 
 /// What becomes of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +77,12 @@ struct Told {
     running: u32,
     clock: Anchor,
     gate: GateState,
+}
+
+/// As much of a text as fits a message.
+fn fitting(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LARGEST_FROM_PLUGIN - LARGEST_ENVELOPE));
+    text
 }
 
 fn gate_state(device: &dyn Device) -> GateState {
@@ -179,7 +191,8 @@ impl Producer {
         }
         if now.duration_since(self.looked) > LOOK {
             self.looked = now;
-            if allowed() != Some(self.user) {
+            let allowed = allowed().map_err(|error| Verdict::Failed(CONSOLE_USER, error))?;
+            if allowed != Some(self.user) {
                 return Err(Verdict::Dropped(Refused::User { uid: self.user }));
             }
         }
@@ -237,8 +250,8 @@ impl Producer {
             Request::RenewLease => Reply::Lease {
                 gate: self.renew_lease(device),
             },
-            Request::Snapshot { take_gone } => Reply::Snapshot(device.snapshot(take_gone)),
-            Request::Diag => Reply::Diag(device.diag()),
+            Request::Snapshot(recorded) => Reply::Snapshot(device.snapshot(recorded.as_ref())),
+            Request::Diag => Reply::Diag(fitting(device.diag())),
             Request::Ping => Reply::Pong,
         }
     }

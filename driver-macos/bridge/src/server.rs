@@ -6,7 +6,7 @@ use crate::listener::Listener;
 use crate::memory::Incoming;
 use crate::message::{FromPlugin, LARGEST_FROM_PLUGIN, Refused, encode};
 use crate::peer::{self, AllowedUser};
-use crate::producer::{Producer, Verdict};
+use crate::producer::{CONSOLE_USER, Producer, Verdict};
 use crate::wire::{self, Wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -27,6 +27,9 @@ const IDLE_TICK: Duration = Duration::from_secs(5);
 /// Refusals that are remembered.
 const MOST_REFUSALS: usize = 32;
 
+/// Errors of the system that are remembered.
+const MOST_ERRORS: usize = 8;
+
 /// What a [`Server`] went through, for the plug-in's diagnosis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -43,8 +46,9 @@ pub struct Report {
     pub refused: VecDeque<(u32, Refused, u64)>,
     /// All of them.
     pub refusals: u64,
-    /// The last error of the system that was none of the above: what was tried, and its number.
-    pub error: Option<(&'static str, i32)>,
+    /// The last errors of the system that were none of the above, the oldest first: what was tried, and its number. One that comes
+    /// again and again is in it once.
+    pub errors: VecDeque<(&'static str, i32)>,
 }
 
 /// The plug-in's end of the bridge. Dropping it ends the connection and the thread, and removes the socket.
@@ -224,13 +228,19 @@ impl Serving {
             Ok(user) => user,
             Err(error) => return self.note("peer credentials", error),
         };
-        let why = if (self.allowed)() != Some(user) {
+        let allowed = (self.allowed)().unwrap_or_else(|error| {
+            self.note(CONSOLE_USER, error);
+            None
+        });
+        let why = if allowed != Some(user) {
             Refused::User { uid: user }
         } else if self.producer.is_some() {
             Refused::Busy
         } else {
             match Producer::new(socket, user) {
                 Ok(producer) => self.producer = Some(producer),
+                // It has hung up already.
+                Err(Errno::CONNRESET) => {}
                 Err(error) => self.note("socket", error),
             }
             return;
@@ -255,6 +265,12 @@ impl Serving {
     }
 
     fn note(&self, what: &'static str, error: Errno) {
-        self.shared.report().error = Some((what, error.raw_os_error()));
+        let error = (what, error.raw_os_error());
+        let mut report = self.shared.report();
+        report.errors.retain(|earlier| *earlier != error);
+        report.errors.push_back(error);
+        if report.errors.len() > MOST_ERRORS {
+            report.errors.pop_front();
+        }
     }
 }

@@ -36,6 +36,13 @@ const QUIET: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const QUIET: SendFlags = SendFlags::empty();
 
+/// A program that is started meanwhile does not inherit a descriptor that comes.
+#[cfg(not(target_vendor = "apple"))]
+const CLOSE_ON_EXEC: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// There it is said of the descriptor, when it has come.
+#[cfg(target_vendor = "apple")]
+const CLOSE_ON_EXEC: RecvFlags = RecvFlags::empty();
+
 /// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -50,9 +57,14 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// CONNRESET if the peer has hung up already.
     pub(crate) fn new(socket: UnixStream, largest_incoming: usize) -> io::Result<Self> {
+        // XNU takes no option for a socket whose peer is gone (`sosetoptlock` in `bsd/kern/uipc_socket.c`).
         #[cfg(target_vendor = "apple")]
-        rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
+        rustix::net::sockopt::set_socket_nosigpipe(&socket, true).map_err(|error| match error {
+            Errno::INVAL => Errno::CONNRESET,
+            error => error,
+        })?;
         socket
             .set_nonblocking(true)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
@@ -77,7 +89,17 @@ impl Wire {
     }
 
     /// Reads what is there, at most [`PIECE`] bytes; false if nothing is. Call [`Wire::next`] until it has nothing, then again.
+    ///
+    /// Without room for descriptors: where there is some, XNU opens all that came before it drops those that do not fit, so a
+    /// peer could use up the process's.
     pub(crate) fn receive(&mut self) -> Result<bool, Broken> {
+        let mut piece = [0; PIECE];
+        let received = recv(&self.socket, &mut piece, RecvFlags::empty()).map(|(bytes, _)| bytes);
+        self.keep(&piece, received)
+    }
+
+    /// The same, with room for one descriptor: only for a peer that is trusted with one.
+    pub(crate) fn receive_with_descriptor(&mut self) -> Result<bool, Broken> {
         let mut piece = [0; PIECE];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -85,20 +107,28 @@ impl Wire {
             &self.socket,
             &mut [IoSliceMut::new(&mut piece)],
             &mut control,
-            RecvFlags::empty(),
+            CLOSE_ON_EXEC,
         );
         // Descriptors that nobody wants are closed here.
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                 self.descriptor = descriptors.last().or(self.descriptor.take());
+                #[cfg(target_vendor = "apple")]
+                if let Some(descriptor) = &self.descriptor {
+                    io::fcntl_setfd(descriptor, io::FdFlags::CLOEXEC).map_err(Broken::System)?;
+                }
             }
         }
+        self.keep(&piece, received.map(|received| received.bytes))
+    }
+
+    fn keep(&mut self, piece: &[u8], received: io::Result<usize>) -> Result<bool, Broken> {
         match received {
-            Ok(received) if received.bytes == 0 => Err(Broken::Ended),
-            Ok(received) => {
+            Ok(0) => Err(Broken::Ended),
+            Ok(bytes) => {
                 self.incoming.drain(..self.taken);
                 self.taken = 0;
-                self.incoming.extend(piece.iter().take(received.bytes));
+                self.incoming.extend(piece.iter().take(bytes));
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(false),
@@ -161,9 +191,7 @@ impl Wire {
 
     /// The descriptor that came last.
     pub(crate) fn take_descriptor(&mut self) -> io::Result<OwnedFd> {
-        let descriptor = self.descriptor.take().ok_or(Errno::BADF)?;
-        io::fcntl_setfd(&descriptor, io::FdFlags::CLOEXEC)?;
-        Ok(descriptor)
+        self.descriptor.take().ok_or(Errno::BADF)
     }
 }
 

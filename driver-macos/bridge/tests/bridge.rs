@@ -30,7 +30,7 @@ fn stage() -> Stage {
     let (mic, incoming) = (Arc::new(Mic::default()), Arc::new(Incoming::new()));
     let server = Server::start(
         folder.path(),
-        Box::new(move || Some(user)),
+        Box::new(move || Ok(Some(user))),
         mic.clone(),
         incoming.clone(),
     )
@@ -116,7 +116,7 @@ fn frames_pass_between_an_unmute_and_a_mute() {
         stage.read(1000),
         (Decision::Silent(SilentReason::Muted), silence)
     );
-    assert_eq!(client.snapshot(false).unwrap().forgotten, 3);
+    assert_eq!(client.snapshot(None).unwrap().forgotten, 3);
     assert!(client.diag().unwrap().starts_with("all is well"));
 }
 

@@ -5,10 +5,17 @@ use crate::seats::Seats;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use truemute_bridge::message::Recorded;
 use truemute_core::ledger::{Pull, SlotSnapshot, Tally};
 
-/// Clients whose counts are kept after they left, until somebody takes them.
+/// Clients whose counts are kept after they left, until they are on record.
 const MOST_GONE: usize = 256;
+
+/// Clients without a seat that are told of, those who came first: all are told of in one message of the bridge.
+const MOST_STANDING: usize = 256;
+
+/// Bytes of a bundle id that are kept. Apple gives no limit; a file's name has this one.
+const LONGEST_BUNDLE: usize = 255;
 
 /// A client as the host introduced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +26,7 @@ pub struct Client {
     pub id: u32,
     /// Its process, as the host says.
     pub pid: i32,
-    /// The bundle id of its process, as the host says; many processes have none.
+    /// The bundle id of its process, as the host says, cut at 255 bytes; many processes have none.
     pub bundle: Option<String>,
 }
 
@@ -37,11 +44,14 @@ pub struct Counted {
 /// Everybody, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Everybody {
-    /// Clients that are there, then those that left and were not taken yet.
+    /// Number of this look among those for the record, from 1; 0 if it is none of them.
+    pub look: u64,
+    /// Clients that are there, then those that left and are not known to be on record.
     pub clients: Vec<Counted>,
-    /// Reads that no client in the list made.
+    /// Reads that no client made which is in the list or on record.
     pub unattributed: Tally,
-    /// Clients that left and whose counts were given up for newer ones: their reads are in `unattributed`.
+    /// Clients that left and whose counts were given up for newer ones: what is not on record of their reads is in
+    /// `unattributed`.
     pub forgotten: u64,
 }
 
@@ -59,9 +69,11 @@ struct Register {
     arrivals: u64,
     present: Vec<Present>,
     running: BTreeSet<u32>,
-    gone: VecDeque<Counted>,
+    gone: VecDeque<Gone>,
+    /// Looks for the record.
+    looks: u64,
     forgotten: u64,
-    /// Reads of those that were forgotten.
+    /// Reads of those that were forgotten, without those that are on record.
     forgotten_reads: Tally,
 }
 
@@ -69,6 +81,22 @@ struct Register {
 struct Present {
     client: Client,
     seat: Option<usize>,
+    booked: Booked,
+}
+
+#[derive(Debug)]
+struct Gone {
+    counted: Counted,
+    booked: Booked,
+}
+
+/// What an agent has of a client's reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Booked {
+    /// In the last look for the record, which it may not have got.
+    told: Tally,
+    /// In the last look that it got.
+    recorded: Tally,
 }
 
 impl Clients {
@@ -87,6 +115,10 @@ impl Clients {
         let mut register = self.register();
         self.leave(&mut register, id);
         register.arrivals += 1;
+        let bundle = bundle.map(|mut bundle| {
+            bundle.truncate(bundle.floor_char_boundary(LONGEST_BUNDLE));
+            bundle
+        });
         let client = Client {
             arrival: register.arrivals,
             id,
@@ -94,10 +126,14 @@ impl Clients {
             bundle,
         };
         let seat = self.seats.take(client.arrival, client.id);
-        register.present.push(Present { client, seat });
+        register.present.push(Present {
+            client,
+            seat,
+            booked: Booked::default(),
+        });
     }
 
-    /// A client has left. Its running ends with it; its counts stay until they are taken.
+    /// A client has left. Its running ends with it; its counts stay until they are on record.
     pub fn remove(&self, id: u32) {
         let mut register = self.register();
         self.leave(&mut register, id);
@@ -132,20 +168,25 @@ impl Clients {
         let Some(at) = register.present.iter().position(|it| it.client.id == id) else {
             return;
         };
-        let Present { client, seat } = register.present.swap_remove(at);
+        let Present {
+            client,
+            seat,
+            booked,
+        } = register.present.swap_remove(at);
         let counts = seat.and_then(|seat| self.seats.give_up(seat));
-        register.gone.push_back(Counted {
+        let counted = Counted {
             client,
             running: None,
             counts,
-        });
+        };
+        register.gone.push_back(Gone { counted, booked });
         if register.gone.len() > MOST_GONE
             && let Some(oldest) = register.gone.pop_front()
         {
             register.forgotten += 1;
-            for tally in oldest.counts.iter().flat_map(|it| [it.live, it.muted]) {
-                add(&mut register.forgotten_reads, tally);
-            }
+            let reads = total(oldest.counted.counts.as_ref());
+            let unknown = without(reads, oldest.booked.recorded);
+            add(&mut register.forgotten_reads, unknown);
         }
     }
 
@@ -159,28 +200,88 @@ impl Clients {
         self.running.store(count, Ordering::Relaxed);
     }
 
-    /// Everybody who is there, and those who left; with `take_gone`, they are given out for the last time.
-    pub fn everybody(&self, take_gone: bool) -> Everybody {
+    /// Everybody who is there, and those who left: for the record, with what is on it already; with nothing, only to look.
+    /// Those who left are given out until they are among the `recorded` ones.
+    pub fn everybody(&self, recorded: Option<&Recorded>) -> Everybody {
         let mut register = self.register();
-        let here = register.present.iter().map(|present| Counted {
-            client: present.client.clone(),
-            running: Some(register.running.contains(&present.client.id)),
-            counts: present.seat.and_then(|seat| self.seats.counts(seat)),
-        });
-        let mut clients: Vec<_> = here.collect();
-        clients.sort_by_key(|counted| counted.client.arrival);
-        if take_gone {
-            clients.extend(register.gone.drain(..));
-        } else {
-            clients.extend(register.gone.iter().cloned());
+        if let Some(recorded) = recorded {
+            register.settle(recorded);
+        }
+        let Register {
+            present,
+            running,
+            gone,
+            ..
+        } = &mut *register;
+        present.sort_by_key(|present| present.client.arrival);
+        let mut clients = Vec::new();
+        let mut standing = 0;
+        for Present {
+            client,
+            seat,
+            booked,
+        } in present
+        {
+            standing += usize::from(seat.is_none());
+            if seat.is_none() && standing > MOST_STANDING {
+                continue;
+            }
+            let counts = seat.and_then(|seat| self.seats.counts(seat));
+            if recorded.is_some() {
+                booked.told = total(counts.as_ref());
+            }
+            clients.push(Counted {
+                client: client.clone(),
+                running: Some(running.contains(&client.id)),
+                counts,
+            });
+        }
+        for Gone { counted, booked } in gone {
+            if recorded.is_some() {
+                booked.told = total(counted.counts.as_ref());
+            }
+            clients.push(counted.clone());
         }
         let mut unattributed = self.seats.unattributed();
         add(&mut unattributed, register.forgotten_reads);
         Everybody {
+            look: recorded.map_or(0, |_| register.looks),
             clients,
             unattributed,
             forgotten: register.forgotten,
         }
+    }
+}
+
+impl Register {
+    /// Begins a look for the record, and lets go of what is on it.
+    fn settle(&mut self, recorded: &Recorded) {
+        if recorded.look == self.looks {
+            let present = self.present.iter_mut().map(|it| &mut it.booked);
+            let gone = self.gone.iter_mut().map(|it| &mut it.booked);
+            present
+                .chain(gone)
+                .for_each(|booked| booked.recorded = booked.told);
+        }
+        self.looks += 1;
+        self.gone
+            .retain(|gone| !recorded.gone.contains(&gone.counted.client.arrival));
+    }
+}
+
+fn total(counts: Option<&SlotSnapshot>) -> Tally {
+    let mut total = Tally::default();
+    for tally in counts.iter().flat_map(|it| [it.live, it.muted]) {
+        add(&mut total, tally);
+    }
+    total
+}
+
+fn without(all: Tally, known: Tally) -> Tally {
+    Tally {
+        pulls: all.pulls.saturating_sub(known.pulls),
+        frames: all.frames.saturating_sub(known.frames),
+        nanoseconds: all.nanoseconds.saturating_sub(known.nanoseconds),
     }
 }
 
@@ -206,7 +307,7 @@ mod tests {
     }
 
     fn pulls(clients: &Clients, id: u32) -> Vec<(u64, u64)> {
-        let everybody = clients.everybody(false).clients;
+        let everybody = clients.everybody(None).clients;
         let its = everybody.iter().filter(|it| it.client.id == id);
         its.filter_map(|it| it.counts.as_ref())
             .map(|counts| (counts.live.pulls, counts.muted.frames))
@@ -223,7 +324,7 @@ mod tests {
         clients.record(9, pull(30, false));
         assert_eq!(pulls(&clients, 5), [(1, 0)]);
         assert_eq!(pulls(&clients, 5 + MOST as u32), [(0, 20)]);
-        let everybody = clients.everybody(false);
+        let everybody = clients.everybody(None);
         assert_eq!(everybody.unattributed.frames, 30);
         assert_eq!(
             everybody.clients[0].client.bundle.as_deref(),
@@ -241,7 +342,7 @@ mod tests {
         clients.add(5, 200, None);
         clients.record(5, pull(20, false));
         clients.add(5, 300, None);
-        let everybody = clients.everybody(true);
+        let everybody = clients.everybody(Some(&Recorded::default()));
         let seen: Vec<_> = everybody
             .clients
             .iter()
@@ -252,11 +353,15 @@ mod tests {
             [(3, 300, Some(false)), (1, 100, None), (2, 200, None)]
         );
         assert_eq!(everybody.unattributed.frames, 1);
-        assert_eq!(
-            clients.everybody(false).clients.len(),
-            1,
-            "the gone were taken"
-        );
+        let again = clients.everybody(Some(&Recorded::default()));
+        assert_eq!(again.clients.len(), 3, "the first look may have got lost");
+        let recorded = Recorded {
+            look: again.look,
+            gone: vec![1],
+        };
+        let rest = clients.everybody(Some(&recorded)).clients;
+        let rest: Vec<_> = rest.iter().map(|it| it.client.arrival).collect();
+        assert_eq!(rest, [3, 2]);
     }
 
     #[test]
@@ -287,7 +392,7 @@ mod tests {
             clients.add(id, 1, None);
             clients.record(id, pull(1, false));
         }
-        let everybody = clients.everybody(false);
+        let everybody = clients.everybody(None);
         assert_eq!(everybody.unattributed.frames, 1);
         assert_eq!(
             everybody
@@ -300,7 +405,7 @@ mod tests {
         clients.remove(0);
         clients.add(1000, 1, None);
         clients.record(1000, pull(1, false));
-        assert_eq!(clients.everybody(false).unattributed.frames, 1);
+        assert_eq!(clients.everybody(None).unattributed.frames, 1);
     }
 
     #[test]
@@ -311,12 +416,98 @@ mod tests {
             clients.record(id, pull(1, id % 2 == 0));
             clients.remove(id);
         }
-        let everybody = clients.everybody(true);
+        let everybody = clients.everybody(None);
         assert_eq!(
             (everybody.clients.len(), everybody.forgotten),
             (MOST_GONE, 3)
         );
         assert_eq!(everybody.unattributed.pulls, 3);
+    }
+
+    /// One client that somebody looks at before it leaves and is forgotten: its reads, and those that are unattributed then.
+    fn forgotten_after_a_look(got: bool) -> (u64, u64) {
+        let clients = Clients::new();
+        clients.add(1, 1, None);
+        clients.record(1, pull(1, false));
+        clients.record(1, pull(1, true));
+        let look = clients.everybody(Some(&Recorded::default())).look;
+        if got {
+            let gone = Vec::new();
+            clients.everybody(Some(&Recorded { look, gone }));
+        }
+        clients.record(1, pull(1, false));
+        clients.remove(1);
+        for id in 0..MOST_GONE as u32 {
+            clients.add(id, 1, None);
+            clients.remove(id);
+        }
+        let everybody = clients.everybody(None);
+        assert!(everybody.clients.iter().all(|it| it.client.arrival != 1));
+        (everybody.forgotten, everybody.unattributed.pulls)
+    }
+
+    #[test]
+    fn what_is_on_record_of_a_forgotten_client_is_not_counted_again() {
+        assert_eq!(forgotten_after_a_look(true), (1, 1));
+        assert_eq!(forgotten_after_a_look(false), (1, 3));
+    }
+
+    #[test]
+    fn everybody_at_their_longest_fits_one_message() {
+        use truemute_bridge::message::{
+            Client, FromPlugin, LARGEST_FROM_PLUGIN, Reply, Snapshot, encode,
+        };
+        use truemute_core::observed::{Counts, Intervals};
+        let clients = Clients::new();
+        let longest = "\u{e4}".repeat(10_000);
+        let (many, gone) = (MOST + MOST_STANDING, MOST_GONE);
+        for id in 0..(many + gone + 9) as u32 {
+            clients.add(id, 1, Some(longest.clone()));
+        }
+        for id in 0..gone as u32 + 9 {
+            clients.remove(id);
+            clients.add(id, 1, Some(longest.clone()));
+        }
+        let everybody = clients.everybody(None);
+        assert_eq!(everybody.clients.len(), many + gone);
+        let tally = Tally {
+            pulls: u64::MAX,
+            frames: u64::MAX,
+            nanoseconds: u64::MAX,
+        };
+        let intervals = Intervals {
+            p50_us: u64::MAX,
+            p99_us: u64::MAX,
+            max_us: u64::MAX,
+        };
+        let worst = |it: Counted| Client {
+            arrival: u64::MAX,
+            id: u32::MAX,
+            pid: i32::MIN,
+            bundle: it.client.bundle,
+            running: Some(true),
+            counts: Some(Counts {
+                live: tally,
+                muted: tally,
+                xruns: u64::MAX,
+                lost: u64::MAX,
+                intervals,
+            }),
+            last_read_ns: Some(u64::MAX),
+        };
+        let snapshot = Snapshot {
+            instance: u64::MAX,
+            look: u64::MAX,
+            at_ns: u64::MAX,
+            clients: everybody.clients.into_iter().map(worst).collect(),
+            unattributed: tally,
+            forgotten: u64::MAX,
+        };
+        let reply = FromPlugin::Reply {
+            id: u32::MAX,
+            reply: Reply::Snapshot(snapshot),
+        };
+        assert!(encode(&reply, LARGEST_FROM_PLUGIN).is_ok());
     }
 
     #[test]
@@ -331,12 +522,12 @@ mod tests {
             for round in 0..20 {
                 clients.add(3, round, None);
                 clients.add(3 + MOST as u32, round, None);
-                clients.everybody(false);
+                clients.everybody(None);
                 clients.remove(3);
                 clients.remove(3 + MOST as u32);
             }
         });
-        let everybody = clients.everybody(true);
+        let everybody = clients.everybody(None);
         let counted: u64 = everybody
             .clients
             .iter()

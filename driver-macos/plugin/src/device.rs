@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use truemute_bridge::memory::Incoming;
-use truemute_bridge::message::{self, Anchor, Snapshot};
+use truemute_bridge::message::{self, Anchor, Recorded, Snapshot};
 use truemute_bridge::peer::AllowedUser;
 use truemute_bridge::server::Server;
 use truemute_core::gate::Gate;
@@ -199,14 +199,16 @@ impl truemute_bridge::device::Device for Device {
         self.instance
     }
 
-    fn snapshot(&self, take_gone: bool) -> Snapshot {
+    fn snapshot(&self, recorded: Option<&Recorded>) -> Snapshot {
         let Everybody {
+            look,
             clients,
             unattributed,
             forgotten,
-        } = self.clients.everybody(take_gone);
+        } = self.clients.everybody(recorded);
         Snapshot {
             instance: self.instance,
+            look,
             at_ns: self.now_ns(),
             clients: clients.into_iter().map(told).collect(),
             unattributed,

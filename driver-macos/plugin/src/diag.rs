@@ -149,7 +149,8 @@ pub fn diagnosis(device: &Device) -> Item {
         clients,
         unattributed,
         forgotten,
-    } = device.clients().everybody(false);
+        ..
+    } = device.clients().everybody(None);
     let anchor = device.clock().anchor();
     let clock = anchor.map(|anchor| {
         Item::Entries(vec![
@@ -198,8 +199,15 @@ fn bridge(device: &Device) -> Item {
             ("at_ns", Item::number(*at_ns)),
         ])
     });
+    let errors = report.errors.iter().map(|(what, errno)| {
+        Item::Entries(vec![
+            ("what", Item::text(what)),
+            ("errno", Item::number(*errno)),
+        ])
+    });
     let mut entries = vec![
         ("failed", Item::List(failed.collect())),
+        ("errors", Item::List(errors.collect())),
         ("producers", Item::number(report.producers)),
         ("refusals", Item::number(report.refusals)),
         ("refused", Item::List(refused.collect())),
@@ -209,10 +217,6 @@ fn bridge(device: &Device) -> Item {
     }
     if let Some(user) = report.producer {
         entries.push(("producer", Item::number(user)));
-    }
-    if let Some((what, errno)) = report.error {
-        entries.push(("error", Item::text(what)));
-        entries.push(("errno", Item::number(errno)));
     }
     Item::Entries(entries)
 }

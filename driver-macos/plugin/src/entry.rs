@@ -199,7 +199,7 @@ fn peers() -> (PathBuf, AllowedUser) {
 #[cfg(not(target_vendor = "apple"))]
 fn peers() -> (PathBuf, AllowedUser) {
     let user = rustix::process::geteuid().as_raw();
-    (std::env::temp_dir(), Box::new(move || Some(user)))
+    (std::env::temp_dir(), Box::new(move || Ok(Some(user))))
 }
 
 unsafe extern "C" fn create_device(

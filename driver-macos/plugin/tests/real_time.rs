@@ -39,7 +39,7 @@ fn reads_and_the_clock_do_not_allocate() {
     });
     assert_eq!(muted.count_total, 0, "{muted:?}");
 
-    device.open_bridge(folder.path(), Box::new(move || Some(user)));
+    device.open_bridge(folder.path(), Box::new(move || Ok(Some(user))));
     let connected = std::iter::repeat_with(|| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         Client::connect(folder.path(), &[user], Box::new(Deaf))

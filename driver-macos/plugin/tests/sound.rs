@@ -33,7 +33,7 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let user = rustix::process::geteuid().as_raw();
         let device = Arc::new(Device::new());
-        device.open_bridge(folder.path(), Box::new(move || Some(user)));
+        device.open_bridge(folder.path(), Box::new(move || Ok(Some(user))));
         Self {
             folder,
             device,
@@ -57,7 +57,7 @@ impl Stage {
 
     /// Pulls and frames of one client, live and muted.
     fn counts(&self, id: u32) -> [(u64, u64); 2] {
-        let everybody = self.device.clients().everybody(false).clients;
+        let everybody = self.device.clients().everybody(None).clients;
         let its = everybody.iter().find(|it| it.client.id == id);
         let counts = its.and_then(|it| it.counts.as_ref()).expect("it came");
         [counts.live, counts.muted].map(|tally| (tally.pulls, tally.frames))
@@ -123,7 +123,7 @@ fn clients_hear_the_same_while_live_and_zeros_otherwise_and_both_are_counted() {
     assert!(client.mute().expect("the device answers").settled);
     assert_eq!(stage.read(1, position as f64), silence);
 
-    let snapshot = client.snapshot(false).expect("the device answers");
+    let snapshot = client.snapshot(None).expect("the device answers");
     assert_eq!(snapshot.instance, stage.device.instance());
     let told = snapshot
         .clients

@@ -144,7 +144,7 @@ impl Set {
     }
 
     fn assert_counted(&self) {
-        let snapshot = self.client.snapshot(false).expect("the plug-in answers");
+        let snapshot = self.client.snapshot(None).expect("the plug-in answers");
         let client = snapshot.clients.iter().find(|it| it.id == READER);
         let client = client.unwrap_or_else(|| panic!("{snapshot:?}"));
         let counts = client.counts.as_ref().expect("it is counted");

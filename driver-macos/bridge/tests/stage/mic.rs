@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use truemute_bridge::device::Device;
-use truemute_bridge::message::{Anchor, Snapshot};
+use truemute_bridge::message::{Anchor, Recorded, Snapshot};
 use truemute_core::gate::Gate;
 use truemute_core::ledger::Tally;
 
@@ -46,9 +46,10 @@ impl Device for Mic {
         7
     }
 
-    fn snapshot(&self, _take_gone: bool) -> Snapshot {
+    fn snapshot(&self, _recorded: Option<&Recorded>) -> Snapshot {
         Snapshot {
             instance: 7,
+            look: 0,
             at_ns: now_ns(),
             clients: Vec::new(),
             unattributed: Tally::default(),

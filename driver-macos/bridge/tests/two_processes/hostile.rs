@@ -95,6 +95,44 @@ fn a_former_producer_is_not_heard() {
     });
 }
 
+/// What an agent sends besides bytes takes nothing of the process that the plug-in is in.
+#[test]
+fn descriptors_that_nobody_wants_do_not_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plugin = Other::plugin(folder.path());
+    let (mut raw, memory) = Raw::producer(folder.path());
+    let open = format!("/proc/{}/fd", plugin.child.id());
+    let open = || std::fs::read_dir(&open).unwrap().count();
+    let reply = |raw: &mut Raw| {
+        until("a reply", || match raw.message().expect("a message") {
+            FromPlugin::Reply { reply, .. } => Some(reply),
+            _ => None,
+        })
+    };
+    let ping = request(Request::Ping);
+    // Once it answers, it has closed its own descriptor of the ring.
+    raw.send(&ping);
+    assert_eq!(reply(&mut raw), Reply::Pong);
+    let before = open();
+    for _ in 0..3 {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [memory.as_fd(), memory.as_fd()];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        sendmsg(
+            &raw.0,
+            &[IoSlice::new(&ping)],
+            &mut control,
+            SendFlags::empty(),
+        )
+        .unwrap();
+        assert_eq!(reply(&mut raw), Reply::Pong);
+        assert_eq!(open(), before);
+    }
+    drop((raw, memory));
+    goes_on(&mut plugin, &folder);
+}
+
 /// What is no conversation ends it at once, and says why.
 #[test]
 fn nonsense_ends_the_connection() {
@@ -104,7 +142,7 @@ fn nonsense_ends_the_connection() {
     let cases: [(&[u8], Refused); 7] = [
         (&[0, 0, 0, 0], Refused::NotAMessage),
         (&[0xff; 4], Refused::NotAMessage),
-        (&[65, 0, 0, 0], Refused::NotAMessage),
+        (&[1, 16, 0, 0], Refused::NotAMessage),
         (&[2, 0, 0, 0, 0xff, 0xff], Refused::NotAMessage),
         (&[3, 0, 0, 0, 0, 1, 0], Refused::NotAMessage),
         (&request(Request::Unmute), Refused::NotAMessage),

@@ -270,7 +270,7 @@ fn a_read_of_a_muted_device_is_zeros_and_is_counted() {
         .get()
         .expect("it is created")
         .clients()
-        .everybody(false);
+        .everybody(None);
     let counted = everybody
         .clients
         .iter()
