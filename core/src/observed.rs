@@ -317,8 +317,7 @@ record! {
         pub real_mic: RealMic,
         /// The virtual mic.
         pub virtual_mic: VirtualMic,
-        /// Clients that are connected, and those that left since the last snapshot that was taken with
-        /// `take_gone` (their state is `Gone`).
+        /// Clients that are connected, and those that left and were not forgotten yet (their state is `Gone`).
         pub clients: Vec<Client>,
         /// Who gets a real mic's sound past the gate now, and those that ended since the last snapshot after which they were
         /// forgotten (their state is `Gone`).
