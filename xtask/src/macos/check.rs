@@ -326,9 +326,11 @@ fn signature(bundle: &Bundle, entitled: bool) -> Result<()> {
                 signature.vouches_for(Slot::Entitlements, entitlements)?,
                 "its entitlements are not as signed"
             );
+            let der = signature.blob(Slot::EntitlementsDer);
+            let der = der.context("its entitlements in DER are missing")?;
             ensure!(
-                signature.blob(Slot::EntitlementsDer).is_some(),
-                "its entitlements in DER are missing"
+                signature.vouches_for(Slot::EntitlementsDer, der)?,
+                "its entitlements in DER are not as signed"
             );
         }
     }
