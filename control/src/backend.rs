@@ -137,7 +137,7 @@ pub enum BackendError {
     },
     /// The audio thread did not confirm in time. For mute: the gate is silent all the same, for new deliveries read it.
     #[error(
-        "The audio thread did not confirm within {waited_ms} ms. Look at the load of the machine and of its audio server."
+        "The audio thread did not confirm within {waited_ms} ms. Look at the machine's load; on Linux, pw-top shows the audio server's."
     )]
     NotConfirmed {
         /// How long the backend waited.

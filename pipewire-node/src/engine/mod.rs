@@ -122,7 +122,7 @@ pub enum Failure {
     },
     /// The audio thread did not confirm in time. A mute holds all the same for every delivery that begins.
     #[error(
-        "The audio thread did not confirm within {waited_ms} ms. Look at the load of the machine and of its audio server."
+        "The audio thread did not confirm within {waited_ms} ms. Look at the machine's load; on Linux, pw-top shows the audio server's."
     )]
     NotConfirmed {
         /// How long it was waited for.
