@@ -69,6 +69,7 @@ pub mod gate;
 pub mod histogram;
 mod in_flight;
 pub mod ledger;
+pub mod local_ring;
 #[cfg(feature = "std")]
 pub mod observed;
 pub mod published;

@@ -19,7 +19,7 @@ pub const FRAME_BYTES: usize = 8;
 pub const RATE: u64 = 48_000;
 
 /// Nanoseconds of three frames, which are a whole number of them.
-const THREE_FRAMES_NS: u64 = 3 * 1_000_000_000 / RATE;
+pub(crate) const THREE_FRAMES_NS: u64 = 3 * 1_000_000_000 / RATE;
 
 /// The shared memory itself: all atomics, so that any bytes in it are valid, zero bytes are an empty ring, and a peer that
 /// writes at any time is no data race. Readers only load, relaxed, and order by fences: the memory may be mapped read-only.
@@ -59,6 +59,16 @@ pub enum Absent {
     Changing,
     /// No frames can be there: an enormous position, more frames than the ring holds, or a part of a frame.
     NoPlace,
+}
+
+impl Absent {
+    /// What the gate is told of it.
+    pub(crate) const fn source(self) -> Source {
+        match self {
+            Self::Changing | Self::NoPlace => Source::Unhealthy,
+            Self::OtherEpoch | Self::NotYet | Self::TooOld => Source::Missing,
+        }
+    }
 }
 
 /// Frames that are there, or were when [`SharedRing::find`] looked.
@@ -107,8 +117,7 @@ impl SharedRing {
             Ok(passage) => Source::Block {
                 began_ns: passage.began_ns,
             },
-            Err(Absent::Changing | Absent::NoPlace) => Source::Unhealthy,
-            Err(Absent::OtherEpoch | Absent::NotYet | Absent::TooOld) => Source::Missing,
+            Err(absent) => absent.source(),
         };
         let delivery = gate.begin(now_ns, source);
         // A command may have come after the search: then what was found is of a former epoch, whatever its time says.

@@ -5,6 +5,7 @@
 use core::panic::PanicInfo;
 use truemute_core::gate::{Decision, Gate, SilentReason, Source};
 use truemute_core::ledger::{Ledger, Pull};
+use truemute_core::local_ring::LocalRing;
 use truemute_core::shared_ring::{RingWriter, SharedRing};
 
 unsafe extern "C" {
@@ -93,4 +94,17 @@ pub extern "C" fn write(epoch: u64, position: u64, began_ns: u64, frame: u64, fr
     let mut writer = RingWriter::new();
     writer.begin(&RING, epoch, position, began_ns);
     writer.write(&RING, core::iter::repeat_n(frame, frames));
+}
+
+/// # Safety
+/// `buffer` has to point to `bytes` bytes that nobody else uses during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn local(now_ns: u64, position: u64, buffer: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller vouches for pointer and length.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, bytes) };
+    let mut ring = LocalRing::<1024>::new();
+    ring.feed(now_ns, position, now_ns, buffer.as_chunks().0);
+    let live = matches!(ring.deliver(&GATE, now_ns, now_ns, buffer), Decision::Live(_));
+    ring.clear();
+    live
 }

@@ -46,8 +46,8 @@ pub const FRAME_BYTES: usize = 8;
 
 /// Frames in one [`Request::Feed`] at most: 100 ms.
 pub const MOST_FRAMES: usize = 4800;
-/// So far behind and ahead of the driver's clock a frame may lie when it is fed, in frames: 341 ms. Others are refused.
-pub const REACH: u64 = 16_384;
+/// So far behind and ahead of the driver's clock all frames of a feed must lie, in frames: 250 ms. Others are refused.
+pub const REACH: u64 = 12_000;
 /// A lease that is not renewed for so long has run out, which is a mute. In nanoseconds.
 pub const LEASE_NS: u64 = 250_000_000;
 /// When the last feed is so long ago, the source counts as missing, whatever the ring still has. In nanoseconds.
