@@ -1,5 +1,5 @@
 //! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`, the
-//! macOS one in `truemute-macos`; what it tells on its own ([`Event`]) goes where it is told at its start.
+//! macOS one in `truemute-agent` over `truemute-macos`; what it tells on its own ([`Event`]) goes where it is told at its start.
 //! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
 
 mod coreaudio;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Settings;
-pub use coreaudio::{CoreAudioFactory, Place};
+pub use coreaudio::CoreAudioFactory;
 #[cfg(target_os = "linux")]
 pub use pipewire::{PipewireFactory, muted_mics_path};
 use truemute_core::observed::{AppSwitched, Applied, Event, MutedApp, Snapshot};
@@ -28,7 +28,7 @@ pub(crate) fn of_system(settings: &Settings) -> Box<dyn BackendFactory> {
 pub(crate) const OF_SYSTEM: [&str; 2] = ["pipewire", truemute_pipewire::VIRTUAL_MIC];
 /// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
 #[cfg(target_os = "macos")]
-pub(crate) const OF_SYSTEM: [&str; 2] = ["coreaudio", truemute_macos::system::VIRTUAL_MIC];
+pub(crate) const OF_SYSTEM: [&str; 2] = ["coreaudio", truemute_macos::VIRTUAL_MIC];
 
 /// Makes the virtual mic this user's default input.
 ///
@@ -40,7 +40,7 @@ pub(crate) fn make_default() -> Result<(), String> {
         format!("The default input was not changed: {why}. Choose TrueMute Microphone in the desktop's sound settings.")
     });
     #[cfg(target_os = "macos")]
-    return truemute_macos::make_default(&truemute_macos::coreaudio::CoreAudio)
+    return truemute_agent::make_default(&truemute_macos::coreaudio::CoreAudio)
         .map_err(|error| error.to_string());
 }
 

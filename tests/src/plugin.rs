@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use truemute_agent::simulated::{RAMP, now_ns};
 use truemute_bridge::message::Anchor;
 use truemute_hal::device::Device;
 use truemute_hal::input;
-use truemute_macos::simulated::{RAMP, now_ns};
 
 /// Frames that Core Audio stays behind the clock: the device's safety offset (`driver-macos/plugin/properties.tsv`).
 const SAFETY_OFFSET: u64 = 1024;

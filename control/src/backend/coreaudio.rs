@@ -1,30 +1,23 @@
-//! The macOS backend, as the daemon uses it: `truemute-macos` behind [`Backend`], started with the configuration. It also runs
+//! The macOS backend, as the daemon uses it: the agent over `truemute-macos`, behind [`Backend`], started with the configuration. It also runs
 //! elsewhere, on a made-up system, for tests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use truemute_agent::agent::{Agent, Failure, Options};
+use truemute_agent::choice::Wishes;
+use truemute_agent::system::System;
 use truemute_core::observed::{AppSwitched, Applied, MutedApp, Snapshot};
-use truemute_macos::agent::{Agent, Failure, Options};
-use truemute_macos::choice::Wishes;
-use truemute_macos::system::System;
+use truemute_macos::PlugIn;
 
 use super::{Backend, BackendError, BackendFactory, EventSink};
 use crate::config::{Counting, Guard, Settings, WhileMuted};
 
-/// Where the driver is found.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The folder with its socket.
-    pub folder: PathBuf,
-    /// The users that it may run as.
-    pub users: Vec<u32>,
-}
-
 /// Connects to the virtual mic that TrueMute.driver makes inside Core Audio.
 pub struct CoreAudioFactory {
     options: Options,
+    driver: PlugIn,
     system: Arc<dyn System>,
     unsupported: Vec<String>,
 }
@@ -35,14 +28,12 @@ impl CoreAudioFactory {
     pub fn new(
         settings: &Settings,
         system: Arc<dyn System>,
-        place: Place,
+        driver: PlugIn,
         last_default: Option<&Path>,
     ) -> Self {
         let config = &settings.config;
         Self {
             options: Options {
-                folder: place.folder,
-                trusted_users: place.users,
                 wishes: Wishes {
                     wanted: config.real_mic.clone(),
                     allowed: settings.allowed_real_mics.clone(),
@@ -53,6 +44,7 @@ impl CoreAudioFactory {
                 hog: config.hold_device,
                 last_default: last_default.map(Path::to_owned),
             },
+            driver,
             system,
             unsupported: unsupported(settings),
         }
@@ -61,14 +53,14 @@ impl CoreAudioFactory {
     /// On this Mac.
     #[cfg(target_os = "macos")]
     pub fn of_system(settings: &Settings) -> Self {
-        let place = Place {
+        let driver = PlugIn {
             folder: truemute_macos::FOLDER.into(),
             users: truemute_macos::TRUSTED_USERS.into(),
         };
         let state = crate::store::state_directory();
         let last_default = state.map(|state| state.join("last-default-input"));
         let system = Arc::new(truemute_macos::coreaudio::CoreAudio);
-        Self::new(settings, system, place, last_default.as_deref())
+        Self::new(settings, system, driver, last_default.as_deref())
     }
 }
 
@@ -101,7 +93,12 @@ fn unsupported(settings: &Settings) -> Vec<String> {
 
 impl BackendFactory for CoreAudioFactory {
     fn start(&mut self, events: EventSink) -> Result<Arc<dyn Backend>, BackendError> {
-        let agent = Agent::start(self.options.clone(), self.system.clone(), events.into())?;
+        let agent = Agent::start(
+            self.options.clone(),
+            &self.driver,
+            self.system.clone(),
+            events.into(),
+        )?;
         Ok(Arc::new(Running {
             agent,
             unsupported: self.unsupported.clone(),
@@ -201,13 +198,13 @@ mod tests {
     #[test]
     fn failures_keep_both_sentences() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
+        let driver = PlugIn {
             folder: folder.path().into(),
             users: Vec::new(),
         };
-        let system = Arc::new(truemute_macos::simulated::Simulated::new(Vec::new()));
+        let system = Arc::new(truemute_agent::simulated::Simulated::new(Vec::new()));
         let settings = Settings::default();
-        let mut factory = CoreAudioFactory::new(&settings, system, place, None);
+        let mut factory = CoreAudioFactory::new(&settings, system, driver, None);
         let absent = factory.start(Box::new(|_| {})).err().unwrap().to_string();
         assert!(
             absent.contains("is not there") && absent.contains("Install it"),

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use truemute_bridge::message::{self, MOST_RECORDED, Recorded};
 use truemute_core::observed::{Api, Client, ClientState, CountedBy, Counts, Purpose};
 
-use crate::bypass::{When, identity, name};
-use crate::system::System;
+use truemute_agent::bypass::{identity, name};
+use truemute_agent::driver::When;
+use truemute_agent::system::System;
 
 /// The clients of one instance of the plug-in, by their arrival.
 #[derive(Debug, Default)]
@@ -120,7 +121,7 @@ fn first_sight(told: &message::Client, system: &dyn System, now: When) -> Client
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::Simulated;
+    use truemute_agent::simulated::Simulated;
 
     fn told(arrival: u64, running: Option<bool>) -> message::Client {
         message::Client {

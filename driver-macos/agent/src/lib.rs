@@ -1,22 +1,27 @@
 //! TrueMute's agent on macOS. The gate, the counts and the clock of the virtual mic live in the HAL plug-in, inside Core
-//! Audio's own process; the agent captures the real mic, brings its frames to the plug-in's clock and writes them into the
-//! ring that both share. When it dies, the plug-in writes zeros.
-//!
-//! What it needs of the operating system is [`system::System`]. `coreaudio` is the real one, on macOS only; [`simulated`]
-//! stands in for it everywhere, so that all else here runs and is tested on Linux.
+//! Audio's own process. What the agent does is `truemute-agent`'s; here are the two things that it needs: Core Audio
+//! (`coreaudio`, on macOS only), and the plug-in behind its bridge ([`PlugIn`]), which runs and is tested on Linux too.
 
-pub mod agent;
-mod bypass;
-pub mod choice;
 mod clients;
 #[cfg(target_os = "macos")]
 pub mod coreaudio;
-mod feed;
-mod keeper;
-mod make_default;
-pub mod simulated;
-pub mod system;
+mod plug_in;
 
-pub use make_default::make_default;
+use truemute_agent::system::Names;
+use truemute_core::observed::Api;
+
+pub use plug_in::PlugIn;
 pub use truemute_bridge::client::TRUSTED as TRUSTED_USERS;
 pub use truemute_bridge::place::FOLDER;
+
+/// The UID of TrueMute's own device, as the plug-in publishes it (`driver-macos/plugin/properties.tsv`).
+pub const VIRTUAL_MIC: &str = "org.truemute.microphone";
+
+/// What macOS and its places are called.
+pub const NAMES: Names = Names {
+    system: "macOS",
+    microphone_settings: "System Settings, Privacy & Security, Microphone",
+    sound_settings: "System Settings, Sound",
+    virtual_mic: VIRTUAL_MIC,
+    api: Api::CoreAudio,
+};

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use truemute_agent::agent::{Agent, Options};
+use truemute_agent::choice::Wishes;
+use truemute_agent::simulated::{Mic, Simulated, VIRTUAL_MIC, now_ns};
+use truemute_agent::system::{Permission, Recorder, System as _};
 use truemute_core::observed::{Applied, ClientState, Event, MicState, Snapshot};
-use truemute_macos::agent::{Agent, Options};
-use truemute_macos::choice::Wishes;
-use truemute_macos::simulated::{Mic, Simulated, now_ns};
-use truemute_macos::system::{Permission, Recorder, System as _, VIRTUAL_MIC};
+use truemute_macos::{NAMES, PlugIn};
 use truemute_tests::plugin::{Plugin, Read, Reader, Runs, check_ramp};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,16 +34,20 @@ impl Rig {
     fn with(mics: Vec<Mic>, alter: impl FnOnce(&mut Options)) -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let plugin = Plugin::start(folder.path());
-        let system = Simulated::new(mics);
-        system.plug(Mic::new(VIRTUAL_MIC));
+        let system = Simulated::like(NAMES, mics);
+        system.plug(Mic::virtual_mic());
         let mut options = options(&folder);
         alter(&mut options);
+        let driver = PlugIn {
+            folder: folder.path().into(),
+            users: vec![rustix::process::getuid().as_raw()],
+        };
         let events = Arc::new(Mutex::new(Vec::new()));
         let told = events.clone();
         let agent = wait_for("the driver's socket", || {
             let told = told.clone();
             let events = Arc::new(move |event| told.lock().unwrap().push(event));
-            Agent::start(options.clone(), Arc::new(system.clone()), events).ok()
+            Agent::start(options.clone(), &driver, Arc::new(system.clone()), events).ok()
         });
         let agent = Arc::new(agent);
         let (renews, ended) = (
@@ -95,8 +100,6 @@ impl Drop for Rig {
 
 fn options(folder: &tempfile::TempDir) -> Options {
     Options {
-        folder: folder.path().into(),
-        trusted_users: vec![rustix::process::getuid().as_raw()],
         wishes: Wishes::default(),
         hold: false,
         report_bypasses: true,
@@ -360,7 +363,7 @@ fn who_records_past_truemute_is_found_also_when_nobody_tells() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let spy = Recorder {
         pid: 1,
-        bundle_id: Some("org.example.spy".into()),
+        label: Some("org.example.spy".into()),
         inputs: vec!["mic".into()],
     };
     rig.system.set_recorders_silently(Some(vec![spy]));
@@ -385,7 +388,7 @@ fn who_records_past_truemute_is_found_also_when_nobody_tells() {
         let warnings = rig.agent.snapshot().unwrap().warnings;
         warnings
             .iter()
-            .any(|warning| warning.contains("14.2"))
+            .any(|warning| warning.contains("To see who records"))
             .then_some(())
     });
 }

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use truemute::api::Client;
-use truemute::backend::{CoreAudioFactory, Place};
+use truemute::backend::CoreAudioFactory;
 use truemute::daemon::service;
 use truemute::protocol::{Answer, By, Call, GateState, StatsParams, Status, Switched};
 use truemute::store;
+use truemute_agent::simulated::{Mic, Simulated, now_ns};
 use truemute_core::observed::{ClientState, MicState};
-use truemute_macos::simulated::{Mic, Simulated, now_ns};
-use truemute_macos::system::VIRTUAL_MIC;
+use truemute_macos::PlugIn;
 use truemute_tests::plugin::{Plugin, Read, Runs, check_ramp};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -84,13 +84,13 @@ fn daemon() {
         socket: folder.join("run/api.sock"),
         memory: folder.join("gate.json"),
     };
-    let place = Place {
+    let driver = PlugIn {
         folder: folder.clone(),
         users: vec![rustix::process::getuid().as_raw()],
     };
     let last_default = folder.join("last-default");
     let history = folder.join("history.sqlite");
-    let system = Simulated::new(vec![Mic::new("mic"), Mic::new(VIRTUAL_MIC)]);
+    let system = Simulated::new(vec![Mic::new("mic"), Mic::virtual_mic()]);
     service::run(
         &options,
         |settings| {
@@ -98,7 +98,7 @@ fn daemon() {
             Box::new(CoreAudioFactory::new(
                 settings,
                 system,
-                place,
+                driver,
                 Some(&last_default),
             ))
         },

@@ -15,10 +15,12 @@ use objc2_core_audio::{
     kAudioObjectPropertyScopeInput,
 };
 use objc2_core_audio_types::AudioTimeStampFlags;
+use truemute_agent::system::{
+    Block, Capture, CaptureEvent, CaptureFormat, OnBlock, OnEvent, SystemError,
+};
 
 use super::devices;
 use super::hal::{self, Address, Listener};
-use crate::system::{Block, Capture, CaptureEvent, CaptureFormat, OnBlock, OnEvent, SystemError};
 
 /// An input of Core Audio.
 pub(super) struct HalCapture {

@@ -10,9 +10,10 @@ use objc2_core_audio::{
     kAudioObjectPropertyScopeOutput,
 };
 use objc2_core_audio_types::{AudioBuffer, AudioBufferList};
+use truemute_agent::system::{Input, Role, SystemError};
 
 use super::hal::{self, Address, SYSTEM};
-use crate::system::{Input, SystemError};
+use crate::VIRTUAL_MIC;
 
 /// All inputs.
 pub(super) fn inputs() -> Result<Vec<Input>, SystemError> {
@@ -29,9 +30,18 @@ fn input(device: AudioObjectID) -> Result<Option<Input>, SystemError> {
     if channels(device, kAudioObjectPropertyScopeInput)? == 0 {
         return Ok(None);
     }
+    // Only aggregates have it.
     let parts = Address::global(kAudioAggregateDevicePropertyFullSubDeviceList);
+    let parts = hal::texts(device, parts).unwrap_or_default();
+    let uid = uid(device)?;
+    let role = match uid.as_str() {
+        VIRTUAL_MIC => Role::VirtualMic,
+        _ if parts.iter().any(|part| part == VIRTUAL_MIC) => Role::HearsVirtualMic,
+        _ => Role::RealMic,
+    };
     Ok(Some(Input {
-        uid: uid(device)?,
+        uid,
+        role,
         name: hal::text(device, Address::global(kAudioObjectPropertyName)).unwrap_or_default(),
         has_output: channels(device, kAudioObjectPropertyScopeOutput).unwrap_or(0) > 0,
         rate: hal::get::<f64>(
@@ -40,8 +50,6 @@ fn input(device: AudioObjectID) -> Result<Option<Input>, SystemError> {
         )
         .unwrap_or(0.0)
         .round() as u32,
-        // Only aggregates have it.
-        parts: hal::texts(device, parts).unwrap_or_default(),
     }))
 }
 

@@ -14,8 +14,7 @@ use objc2_core_audio::{
     kAudioObjectPropertyScopeGlobal, kAudioObjectPropertyScopeInput, kAudioObjectSystemObject,
 };
 use objc2_core_foundation::{CFArray, CFRetained, CFString};
-
-use crate::system::SystemError;
+use truemute_agent::system::SystemError;
 
 /// The object that stands for the whole system.
 pub(super) const SYSTEM: AudioObjectID = kAudioObjectSystemObject as AudioObjectID;

@@ -14,8 +14,9 @@ use objc2_core_audio::{
     kAudioHardwarePropertyDefaultInputDevice, kAudioHardwarePropertyDevices,
     kAudioHardwarePropertyProcessObjectList,
 };
+use truemute_agent::system::{Capture, Input, Names, Permission, Recorder, System, SystemError};
 
-use crate::system::{Capture, Input, Permission, Recorder, System, SystemError};
+use crate::NAMES;
 use hal::{Address, Listener, SYSTEM};
 
 /// Core Audio.
@@ -23,6 +24,10 @@ use hal::{Address, Listener, SYSTEM};
 pub struct CoreAudio;
 
 impl System for CoreAudio {
+    fn names(&self) -> Names {
+        NAMES
+    }
+
     fn now_ns(&self) -> u64 {
         hal::now_ns()
     }

@@ -3,8 +3,7 @@
 
 use block2::RcBlock;
 use objc2_av_foundation::{AVAuthorizationStatus, AVCaptureDevice, AVMediaTypeAudio};
-
-use crate::system::Permission;
+use truemute_agent::system::Permission;
 
 /// What the user answered.
 pub(super) fn status() -> Permission {

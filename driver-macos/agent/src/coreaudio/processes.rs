@@ -8,16 +8,16 @@ use objc2_core_audio::{
     AudioObjectID, kAudioHardwarePropertyProcessObjectList, kAudioProcessPropertyBundleID,
     kAudioProcessPropertyDevices, kAudioProcessPropertyIsRunningInput, kAudioProcessPropertyPID,
 };
+use truemute_agent::system::{Recorder, SystemError};
 
 use super::devices;
 use super::hal::{self, Address, SYSTEM};
-use crate::system::{Recorder, SystemError};
 
 /// All processes that record.
 pub(super) fn recorders() -> Result<Vec<Recorder>, SystemError> {
     let address = Address::global(kAudioHardwarePropertyProcessObjectList);
     let Ok(processes) = hal::list::<AudioObjectID>(SYSTEM, address) else {
-        return Err(SystemError::TooOld("To see who records", "14.2"));
+        return Err(SystemError::TooOld("To see who records", "macOS 14.2"));
     };
     // A process can go while it is asked: then it does not record.
     Ok(processes
@@ -44,7 +44,7 @@ fn recorder(process: AudioObjectID) -> Result<Option<Recorder>, SystemError> {
     let bundle = hal::text(process, Address::global(kAudioProcessPropertyBundleID));
     Ok(Some(Recorder {
         pid,
-        bundle_id: bundle.ok().filter(|bundle| !bundle.is_empty()),
+        label: bundle.ok().filter(|bundle| !bundle.is_empty()),
         inputs: devices
             .into_iter()
             .filter_map(|device| devices::uid(device).ok())

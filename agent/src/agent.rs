@@ -1,4 +1,4 @@
-//! The agent: one connection to the plug-in, one thread that captures when there is reason to, and what both know, in the words
+//! The agent: one connection to the driver, one thread that captures when there is reason to, and what both know, in the words
 //! of every backend. What the thread decides is in `keeper.rs`.
 
 use std::path::PathBuf;
@@ -8,16 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
-use truemute_bridge::message::{self, Welcome};
 use truemute_core::observed::{Applied, Event, MicState, RealMic, Snapshot, VirtualMic};
 
-use crate::bypass::{Bypasses, When};
+use crate::bypass::Bypasses;
 use crate::choice::Wishes;
-use crate::clients::Clients;
+use crate::driver::{Connect, Connected, Driver, DriverError, Hears, Notice, When};
 use crate::feed::Route;
 use crate::keeper::{Keeper, Note};
-use crate::system::{System, VIRTUAL_MIC};
+use crate::system::System;
 
 /// How long an unmute waits for the first sound that a client gets.
 const FIRST_SOUND: Duration = Duration::from_millis(900);
@@ -25,10 +23,6 @@ const FIRST_SOUND: Duration = Duration::from_millis(900);
 /// How the agent works.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the plug-in's socket is.
-    pub folder: PathBuf,
-    /// The users that the plug-in may run as.
-    pub trusted_users: Vec<u32>,
     /// Which real mics to capture.
     pub wishes: Wishes,
     /// Whether the real mic is captured on while muted, and its sound dropped: unmuting is quicker, the indicator stays on.
@@ -37,7 +31,7 @@ pub struct Options {
     pub report_bypasses: bool,
     /// Executables that may: paths, in which a trailing `*` stands for any ending.
     pub trusted_processors: Vec<String>,
-    /// Whether to have the real mic for ourselves while muted (hog mode), if it has no output.
+    /// Whether to have the real mic for ourselves while muted (hog mode, exclusive mode), if it has no output.
     pub hog: bool,
     /// The file that remembers the last default input that was not TrueMute.
     pub last_default: Option<PathBuf>,
@@ -47,9 +41,9 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The plug-in does not answer, or not as it should.
+    /// The driver does not answer, or not as it should.
     #[error(transparent)]
-    Driver(#[from] ClientError),
+    Driver(#[from] DriverError),
     /// A read hangs: a delivery from before the mute may still end with sound.
     #[error(
         "A read of the virtual mic did not end within {waited_ms} ms. Restart the machine if it goes on."
@@ -66,11 +60,11 @@ pub enum Failure {
 /// Where events go. Never called on an audio thread.
 pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// The macOS backend. All methods may be called from any thread but an audio thread. Dropping it ends the capture and hangs
-/// up, on which the plug-in is silent.
+/// The agent. All methods may be called from any thread but an audio thread. Dropping it ends the capture and hangs
+/// up, on which the driver is silent.
 pub struct Agent {
     shared: Arc<Shared>,
-    client: Client,
+    driver: Box<dyn Driver>,
     instance: u64,
     keeper: Option<JoinHandle<()>>,
     _watch: Option<Box<dyn Send + Sync>>,
@@ -82,12 +76,11 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) route: Arc<Route>,
     pub(crate) events: Events,
-    /// Clients that run IO, as the plug-in told last.
+    /// Clients that run IO, as the driver told last.
     pub(crate) running: AtomicU32,
     /// The keeper has had its turn since it was asked.
     pub(crate) answered: AtomicBool,
     pub(crate) bypasses: Mutex<Bypasses>,
-    clients: Mutex<Clients>,
     told: Mutex<Told>,
     notes: Sender<Note>,
 }
@@ -100,12 +93,13 @@ pub(crate) struct Told {
 }
 
 impl Agent {
-    /// Connects to the plug-in. The gate is muted.
+    /// Connects to the driver. The gate is muted.
     ///
     /// # Errors
-    /// There is no plug-in, or it refuses.
+    /// There is no driver, or it refuses.
     pub fn start(
         options: Options,
+        driver: &dyn Connect,
         system: Arc<dyn System>,
         events: Events,
     ) -> Result<Agent, Failure> {
@@ -118,7 +112,6 @@ impl Agent {
             running: AtomicU32::new(0),
             answered: AtomicBool::new(true),
             bypasses: Mutex::default(),
-            clients: Mutex::default(),
             told: Mutex::new(Told {
                 real_mic: missing(),
                 warnings: Vec::new(),
@@ -127,17 +120,17 @@ impl Agent {
         });
         shared.route.close();
         let Connected {
-            client,
-            welcome,
+            driver,
             ring,
-        } = Client::connect(
-            &shared.options.folder,
-            &shared.options.trusted_users,
-            Box::new(Hears(shared.clone())),
-        )?;
-        shared.greeted(&welcome);
-        let ring = Arc::new(Mutex::new(ring));
-        let mut keeper = Keeper::new(shared.clone(), ring);
+            instance,
+            clock,
+            running,
+            pacing,
+        } = driver.connect(shared.clone())?;
+        shared.route.greeted(clock);
+        // It tells of changes only, and may have told of one already.
+        shared.running.fetch_max(running, Ordering::Relaxed);
+        let mut keeper = Keeper::new(shared.clone(), ring, pacing);
         // So that the first look at the agent finds it as it is.
         keeper.turn();
         let keeper = std::thread::Builder::new()
@@ -157,8 +150,8 @@ impl Agent {
         }
         Ok(Agent {
             shared,
-            client,
-            instance: welcome.instance,
+            driver,
+            instance,
             keeper: Some(keeper),
             _watch: watch.ok(),
         })
@@ -167,11 +160,11 @@ impl Agent {
     /// Silences the gate, and returns when no read from before is under way. The capture stops soon after.
     ///
     /// # Errors
-    /// The plug-in does not answer, or a read hangs.
+    /// The driver does not answer, or a read hangs.
     pub fn mute(&self) -> Result<Applied, Failure> {
         let began = Instant::now();
         self.shared.route.close();
-        let muted = self.client.mute();
+        let muted = self.driver.mute();
         self.shared.wake();
         let muted = muted?;
         self.shared.route.closed(muted.epoch);
@@ -186,7 +179,7 @@ impl Agent {
     /// Silences the gate. A read that is under way may still be heard.
     pub fn silence(&self) {
         self.shared.route.close();
-        match self.client.mute() {
+        match self.driver.mute() {
             Ok(muted) => self.shared.route.closed(muted.epoch),
             Err(error) => tracing::warn!("the driver did not confirm a mute: {error}"),
         }
@@ -195,17 +188,17 @@ impl Agent {
     /// Opens the gate, starts the capture, and returns when a client got sound; or when none did within 0.9 s, or none is there.
     ///
     /// # Errors
-    /// The plug-in does not answer.
+    /// The driver does not answer.
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let began = Instant::now();
-        let before = self.live_pulls(&self.client.snapshot(None)?);
-        let opened = self.client.unmute()?;
+        let before = self.driver.progress()?.live_pulls;
+        let opened = self.driver.unmute()?;
         self.shared.route.open(opened);
         self.shared.wake();
         while began.elapsed() < FIRST_SOUND && self.shared.running.load(Ordering::Relaxed) > 0 {
-            let look = self.client.snapshot(None)?;
-            if self.live_pulls(&look) > before {
-                return Ok(self.applied(look.at_ns, began));
+            let progress = self.driver.progress()?;
+            if progress.live_pulls > before {
+                return Ok(self.applied(progress.at_ns, began));
             }
             // Nothing tells of the first read with sound, and reads are milliseconds apart.
             std::thread::sleep(Duration::from_millis(5));
@@ -213,15 +206,6 @@ impl Agent {
         Ok(Applied::Idle {
             took_us: micros(began),
         })
-    }
-
-    fn live_pulls(&self, look: &message::Snapshot) -> u64 {
-        let counts = look
-            .clients
-            .iter()
-            .filter_map(|client| client.counts.as_ref());
-        let pulls: u64 = counts.map(|counts| counts.live.pulls).sum();
-        pulls
     }
 
     /// In force at a moment of the host's clock: nobody has read any frame that is at or after the clock's position then.
@@ -239,13 +223,13 @@ impl Agent {
         }
     }
 
-    /// Proof that somebody answered for "live" at `answered`. The plug-in's lease lasts 250 ms from when it hears of it; who was
+    /// Proof that somebody answered for "live" at `answered`. The driver's lease lasts 250 ms from when it hears of it; who was
     /// held up for a fifth of that proves nothing.
     pub fn renew_lease(&self, answered: Instant) {
         if answered.elapsed() > Duration::from_millis(50) {
             return;
         }
-        if let Err(error) = self.client.renew_lease() {
+        if let Err(error) = self.driver.renew_lease() {
             tracing::debug!("the lease was not renewed: {error}");
         }
     }
@@ -260,18 +244,14 @@ impl Agent {
     /// One look at everything. Whoever asks has recorded what came of the last one.
     ///
     /// # Errors
-    /// The plug-in does not answer.
+    /// The driver does not answer.
     pub fn snapshot(&self) -> Result<Snapshot, Failure> {
-        let mut clients = lock(&self.shared.clients);
-        let recorded = clients.recorded();
-        let look = self.client.snapshot(Some(recorded.clone()))?;
-        clients.acknowledged(&recorded, look.look);
+        let system = &*self.shared.system;
         let now = self.shared.now();
-        // The plug-in's clock is the host's, and its look a moment old.
-        clients.look(look.clients, &*self.shared.system, now);
-        let clients = clients.all();
+        let look = self.driver.look(system, now)?;
         let told = lock(&self.shared.told).clone();
-        let quantum = clients
+        let quantum = look
+            .clients
             .iter()
             .filter(|client| client.last_pull_ns.is_some())
             .max_by_key(|client| client.last_pull_ns)
@@ -286,32 +266,32 @@ impl Agent {
             at_ns: now.wall_ns,
             real_mic: told.real_mic,
             virtual_mic: VirtualMic {
-                name: VIRTUAL_MIC.into(),
+                name: system.names().virtual_mic.into(),
                 rate: truemute_feeder::RATE,
                 channels: 2,
                 quantum: u32::try_from(quantum).unwrap_or(u32::MAX),
             },
-            clients,
+            clients: look.clients,
             bypasses: lock(&self.shared.bypasses).all(),
             muted_apps: Vec::new(),
             unattributed: look.unattributed,
-            warnings: told.warnings,
+            warnings: told.warnings.into_iter().chain(look.warnings).collect(),
             running: self.shared.running.load(Ordering::Relaxed) > 0,
         })
     }
 
     /// The caller has recorded the final counts of these clients and bypasses.
     pub fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
-        lock(&self.shared.clients).forget(clients);
+        self.driver.forget(clients);
         lock(&self.shared.bypasses).forget(bypasses);
     }
 
-    /// What the plug-in knows about itself, as text for people.
+    /// What the driver knows about itself, as text for people.
     ///
     /// # Errors
-    /// The plug-in does not answer.
+    /// The driver does not answer.
     pub fn diag(&self) -> Result<String, Failure> {
-        Ok(self.client.diag()?)
+        Ok(self.driver.diag()?)
     }
 }
 
@@ -325,12 +305,6 @@ impl Drop for Agent {
 }
 
 impl Shared {
-    fn greeted(&self, welcome: &Welcome) {
-        self.route.greeted(welcome.anchor);
-        // It tells of changes only, and may have told of one already.
-        self.running.fetch_max(welcome.running, Ordering::Relaxed);
-    }
-
     /// Asks the keeper for a turn.
     pub(crate) fn wake(&self) {
         // It is gone only while all ends.
@@ -365,30 +339,27 @@ impl Shared {
     }
 }
 
-/// What the plug-in tells on its own.
-struct Hears(Arc<Shared>);
-
-impl Watcher for Hears {
-    fn event(&mut self, event: message::Event) {
-        match event {
-            message::Event::Running(clients) => {
-                self.0.running.store(clients, Ordering::Relaxed);
-                (self.0.events)(Event::Changed);
+impl Hears for Shared {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Running(clients) => {
+                self.running.store(clients, Ordering::Relaxed);
+                (self.events)(Event::Changed);
             }
-            message::Event::Clock(anchor) => self.0.route.clock(anchor),
-            message::Event::Gate(gate) if !gate.open => {
-                self.0.route.closed(gate.epoch);
-                (self.0.events)(Event::LeaseRanOut);
+            Notice::Clock(clock) => self.route.clock(clock),
+            Notice::LeaseRanOut(epoch) => {
+                self.route.closed(epoch);
+                (self.events)(Event::LeaseRanOut);
             }
-            message::Event::Gate(_) | message::Event::Ended(_) => {}
+            Notice::Changed => {}
         }
-        self.0.wake();
+        self.wake();
     }
 
-    fn lost(&mut self, why: ClientError) {
-        self.0.route.close();
-        (self.0.events)(Event::ServerLost(why.to_string()));
-        self.0.wake();
+    fn lost(&self, why: DriverError) {
+        self.route.close();
+        (self.events)(Event::ServerLost(why.to_string()));
+        self.wake();
     }
 }
 

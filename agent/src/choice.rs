@@ -49,26 +49,26 @@ fn matches(pattern: &str, uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::VIRTUAL_MIC;
+    use crate::system::Role;
 
-    fn input(uid: &str, parts: &[&str]) -> Input {
+    fn input(uid: &str, role: Role) -> Input {
         Input {
             uid: uid.into(),
             name: uid.into(),
+            role,
             has_output: false,
             rate: 48_000,
-            parts: parts.iter().map(|&part| part.to_owned()).collect(),
         }
     }
 
     #[test]
     fn the_first_wish_that_is_there_then_the_default_then_any() {
         let inputs = [
-            input(VIRTUAL_MIC, &[]),
-            input("loop", &["usb-1", VIRTUAL_MIC]),
-            input("built-in", &[]),
-            input("usb-1", &[]),
-            input("usb-2", &[]),
+            input("ours", Role::VirtualMic),
+            input("loop", Role::HearsVirtualMic),
+            input("built-in", Role::RealMic),
+            input("usb-1", Role::RealMic),
+            input("usb-2", Role::RealMic),
         ];
         for (wanted, allowed, default, chosen) in [
             (&["gone", "usb-*"][..], None, None, Some("usb-1")),
@@ -78,9 +78,9 @@ mod tests {
             (&[], None, Some("gone"), Some("built-in")),
             // Never ourselves, by whatever name.
             (
-                &[VIRTUAL_MIC, "loop", "org.*"],
+                &["ours", "loop", "ou*"],
                 None,
-                Some(VIRTUAL_MIC),
+                Some("ours"),
                 Some("built-in"),
             ),
             (&[], None, Some("loop"), Some("built-in")),

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use truemute_core::observed::Api;
 
 use crate::system::{
-    Block, Capture, CaptureEvent, CaptureFormat, Input, OnBlock, OnEvent, Permission, Recorder,
-    System, SystemError,
+    Block, Capture, CaptureEvent, CaptureFormat, Input, Names, OnBlock, OnEvent, Permission,
+    Recorder, Role, System, SystemError,
 };
 
 /// The ramp begins anew after so many frames: all its values are exact.
@@ -26,6 +27,9 @@ pub fn ramp(number: u64) -> f32 {
     // Both are below 2^24, where every whole number is a float.
     (number % RAMP) as f32 / RAMP as f32
 }
+
+/// The UID of [`Mic::virtual_mic`].
+pub const VIRTUAL_MIC: &str = "truemute";
 
 /// An input.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,9 +53,9 @@ impl Mic {
             input: Input {
                 uid: uid.into(),
                 name: format!("{uid} (simulated)"),
+                role: Role::RealMic,
                 has_output: false,
                 rate: 48_000,
-                parts: Vec::new(),
             },
             format: CaptureFormat {
                 rate: 48_000,
@@ -64,11 +68,19 @@ impl Mic {
             silent: false,
         }
     }
+
+    /// TrueMute's own device, as the system lists it.
+    pub fn virtual_mic() -> Mic {
+        let mut mic = Mic::new(VIRTUAL_MIC);
+        mic.input.role = Role::VirtualMic;
+        mic
+    }
 }
 
 /// The made-up system. Clones are the same one.
 #[derive(Clone)]
 pub struct Simulated {
+    names: Names,
     state: Arc<Mutex<State>>,
 }
 
@@ -92,6 +104,20 @@ struct State {
 impl Simulated {
     /// A system with these inputs, of which the first is the default, and with permission.
     pub fn new(mics: Vec<Mic>) -> Simulated {
+        Simulated::like(
+            Names {
+                system: "The simulation",
+                microphone_settings: "its Microphone Settings",
+                sound_settings: "its Sound Settings",
+                virtual_mic: VIRTUAL_MIC,
+                api: Api::Unknown,
+            },
+            mics,
+        )
+    }
+
+    /// The same, that is called as another system.
+    pub fn like(names: Names, mics: Vec<Mic>) -> Simulated {
         let default = mics.first().map(|mic| mic.input.uid.clone());
         let state = State {
             mics,
@@ -100,6 +126,7 @@ impl Simulated {
             ..State::default()
         };
         Simulated {
+            names,
             state: Arc::new(Mutex::new(state)),
         }
     }
@@ -189,6 +216,10 @@ impl Simulated {
 }
 
 impl System for Simulated {
+    fn names(&self) -> Names {
+        self.names
+    }
+
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -235,7 +266,7 @@ impl System for Simulated {
 
     fn recorders(&self) -> Result<Vec<Recorder>, SystemError> {
         let recorders = self.lock().recorders.clone();
-        recorders.ok_or(SystemError::TooOld("To see who records", "14.2"))
+        recorders.ok_or(SystemError::TooOld("To see who records", "another version"))
     }
 
     fn executable(&self, pid: u32) -> Option<PathBuf> {

@@ -1,11 +1,36 @@
-//! What the agent needs of the operating system's audio: inputs, captures, permission, and who records. Two implement it:
-//! `coreaudio` and [`crate::simulated`]. What is done with it is decided elsewhere.
+//! What the agent needs of the operating system's audio: inputs, captures, permission, and who records. Each system's backend
+//! crate implements it, and [`crate::simulated`]. What is done with it is decided elsewhere.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The UID of TrueMute's own device, as the plug-in publishes it (`driver-macos/plugin/properties.tsv`).
-pub const VIRTUAL_MIC: &str = "org.truemute.microphone";
+use truemute_core::observed::Api;
+
+/// What people and records call the system and its places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The system.
+    pub system: &'static str,
+    /// Where its users allow programs to hear microphones.
+    pub microphone_settings: &'static str,
+    /// Where its users choose the default input.
+    pub sound_settings: &'static str,
+    /// The virtual mic, as a snapshot names it.
+    pub virtual_mic: &'static str,
+    /// Through what apps record.
+    pub api: Api,
+}
+
+/// What an input is to TrueMute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A real mic.
+    RealMic,
+    /// TrueMute's own device.
+    VirtualMic,
+    /// A device that is made of others, TrueMute's own among them.
+    HearsVirtualMic,
+}
 
 /// A device with an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,28 +39,28 @@ pub struct Input {
     pub uid: String,
     /// Name for people.
     pub name: String,
+    /// What it is to TrueMute.
+    pub role: Role,
     /// Whether it also plays: hog mode would take that from everybody.
     pub has_output: bool,
     /// Its present sample rate in Hz.
     pub rate: u32,
-    /// The UIDs of the devices that it is made of; empty if it is no aggregate.
-    pub parts: Vec<String>,
 }
 
 impl Input {
     /// Whether it is TrueMute's own device, or hears it.
     pub fn is_ours(&self) -> bool {
-        self.uid == VIRTUAL_MIC || self.parts.iter().any(|part| part == VIRTUAL_MIC)
+        self.role != Role::RealMic
     }
 }
 
 /// A process that records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorder {
-    /// Its process id, as Core Audio knows it.
+    /// Its process id, as the audio system knows it.
     pub pid: u32,
-    /// Its bundle identifier, if it has one.
-    pub bundle_id: Option<String>,
+    /// Its bundle identifier or the like, if it has one.
+    pub label: Option<String>,
     /// UIDs of the inputs that it records from.
     pub inputs: Vec<String>,
 }
@@ -105,7 +130,10 @@ pub trait Capture: Send {
 
 /// The operating system's audio. Any thread but an audio thread may use it.
 pub trait System: Send + Sync {
-    /// The host's monotonic clock, in nanoseconds: that of the plug-in and of time stamps.
+    /// What it and its places are called.
+    fn names(&self) -> Names;
+
+    /// The host's monotonic clock, in nanoseconds: that of the driver and of time stamps.
     fn now_ns(&self) -> u64;
 
     /// All inputs, TrueMute's own included.
@@ -141,7 +169,7 @@ pub trait System: Send + Sync {
     /// All processes that record now, our own included.
     ///
     /// # Errors
-    /// The system cannot tell (before macOS 14.2), or does not answer.
+    /// The system cannot tell, or does not answer.
     fn recorders(&self) -> Result<Vec<Recorder>, SystemError>;
 
     /// The executable of a process of this user.
@@ -157,7 +185,7 @@ pub trait System: Send + Sync {
         changed: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Box<dyn Send + Sync>, SystemError>;
 
-    /// Takes an input for this process alone (hog mode), or gives it back.
+    /// Takes an input for this process alone (hog mode, exclusive mode), or gives it back.
     ///
     /// # Errors
     /// There is no such input, another process has it, or the system refuses it.
@@ -171,23 +199,23 @@ pub enum SystemError {
     /// There is no such device.
     #[error("There is no input {0:?}. Connect it, or choose another one.")]
     NoDevice(String),
-    /// This system has no such function.
-    #[error("{0} needs macOS {1}. Update macOS.")]
+    /// This system has no such function; the first one that has it.
+    #[error("{0} needs {1} or later. Update the system.")]
     TooOld(&'static str, &'static str),
     /// Another process has the device for itself.
-    #[error("The process {1} has {0:?} for itself (hog mode). Close it.")]
+    #[error("The process {1} has {0:?} for itself. Close it.")]
     Taken(String, i32),
     /// The system was asked to change the default, and did not.
+    #[error("The system keeps another default input. Choose TrueMute Microphone in {0}.")]
+    NotDefault(&'static str),
+    /// The audio system says no.
     #[error(
-        "macOS keeps another default input. Choose TrueMute Microphone in System Settings, Sound."
+        "The audio system refused {what} (status {status}). If it goes on, restart the machine."
     )]
-    NotDefault,
-    /// Core Audio says no.
-    #[error("Core Audio refused {what} (status {status}). If it goes on, restart the machine.")]
     Refused {
         /// What it refused.
         what: String,
-        /// Its status; a four-character code in many cases.
+        /// Its status; on macOS a four-character code in many cases.
         status: i32,
     },
 }

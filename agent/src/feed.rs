@@ -4,17 +4,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use truemute_bridge::memory::Outgoing;
-use truemute_bridge::message::{Anchor, Opened};
 use truemute_core::published::Published;
 use truemute_feeder::{self as feeder, Feeder, Flow, Frame, Sink, Timeline};
 
+use crate::driver::{Opened, Ring};
 use crate::system::Block;
 
 /// What the audio thread is told, and what it tells. Nobody waits for anybody here.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
-    /// The plug-in's clock: host time, sample, seed.
+    /// The driver's clock: host time, sample, seed.
     clock: Published<3>,
     /// Epoch, when it opened, and 1 while it is open.
     opening: Published<3>,
@@ -26,7 +25,7 @@ pub(crate) struct Route {
 /// No opening.
 const CLOSED: [u64; 3] = [0, u64::MAX, 0];
 
-/// The newest that the plug-in told. Its replies are heard on the threads that asked, its events on another one, in any order.
+/// The newest that the driver told. Its replies are heard on the threads that asked, its events on another one, in any order.
 #[derive(Debug, Default)]
 struct Newest {
     /// The clock's time line, if there is one.
@@ -63,22 +62,22 @@ impl Route {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The plug-in's clock has this time line, by its greeting: of no account once it has told of another one.
-    pub(crate) fn greeted(&self, anchor: Anchor) {
+    /// The driver's clock has this time line, by its greeting: of no account once it has told of another one.
+    pub(crate) fn greeted(&self, clock: Timeline) {
         let mut newest = self.newest();
         if newest.seed.is_none() {
-            newest.seed = Some(anchor.seed);
+            newest.seed = Some(clock.seed);
             self.clock
-                .publish([anchor.host_ns, anchor.sample, anchor.seed]);
+                .publish([clock.host_ns, clock.position, clock.seed]);
         }
     }
 
-    /// The plug-in's clock has a new time line.
-    pub(crate) fn clock(&self, anchor: Anchor) {
+    /// The driver's clock has a new time line.
+    pub(crate) fn clock(&self, clock: Timeline) {
         let mut newest = self.newest();
-        newest.seed = Some(anchor.seed);
+        newest.seed = Some(clock.seed);
         self.clock
-            .publish([anchor.host_ns, anchor.sample, anchor.seed]);
+            .publish([clock.host_ns, clock.position, clock.seed]);
     }
 
     /// Frames that are captured from now on are for this epoch; unless a newer one is known, for then it is over.
@@ -99,7 +98,7 @@ impl Route {
         }
     }
 
-    /// Nothing goes into the ring any more, before the plug-in has said in which epoch: [`Route::closed`] has to follow if it does.
+    /// Nothing goes into the ring any more, before the driver has said in which epoch: [`Route::closed`] has to follow if it does.
     pub(crate) fn close(&self) {
         let _one = self.newest();
         self.opening.publish(CLOSED);
@@ -110,7 +109,7 @@ impl Route {
         self.opening.read().is_some_and(|[_, _, open]| open == 1)
     }
 
-    /// Where the plug-in's clock stands; nothing before its greeting.
+    /// Where the driver's clock stands; nothing before its greeting.
     pub(crate) fn timeline(&self) -> Option<Timeline> {
         let [host_ns, position, seed] = self.clock.read()?;
         (host_ns > 0).then_some(Timeline {
@@ -149,7 +148,7 @@ impl Route {
 pub(crate) struct Feed {
     route: Arc<Route>,
     /// Only one capture runs at a time; the lock is tried, never waited for.
-    ring: Arc<Mutex<Outgoing>>,
+    ring: Arc<Mutex<Box<dyn Ring>>>,
     feeder: Feeder,
     channels: usize,
     latency_ns: u64,
@@ -159,7 +158,7 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(
         route: Arc<Route>,
-        ring: Arc<Mutex<Outgoing>>,
+        ring: Arc<Mutex<Box<dyn Ring>>>,
         feeder: Feeder,
         channels: u32,
         latency_ns: u64,
@@ -194,7 +193,7 @@ impl Feed {
             self.epoch = epoch;
         }
         let mut writing = Writing {
-            ring: &mut ring,
+            ring: &mut **ring,
             epoch,
             latency_ns: self.latency_ns,
         };
@@ -224,7 +223,7 @@ impl Feed {
 }
 
 struct Writing<'r> {
-    ring: &'r mut Outgoing,
+    ring: &'r mut dyn Ring,
     epoch: u64,
     latency_ns: u64,
 }
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_plug_in_did_last_holds_in_whatever_order_it_is_heard() {
+    fn what_the_driver_did_last_holds_in_whatever_order_it_is_heard() {
         let route = Route::default();
         // An unmute, and a mute after it whose reply is heard first.
         route.close();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::system::{System, SystemError, VIRTUAL_MIC};
+use crate::system::{Role, System, SystemError};
 
 /// The system changes the default some time after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -12,11 +12,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// There is no such device, or the system keeps another default.
 pub fn make_default(system: &dyn System) -> Result<(), SystemError> {
-    system.set_default_input(VIRTUAL_MIC)?;
+    let inputs = system.inputs()?;
+    let ours = inputs.iter().find(|input| input.role == Role::VirtualMic);
+    let absent = || SystemError::NoDevice("TrueMute Microphone".into());
+    let ours = &ours.ok_or_else(absent)?.uid;
+    system.set_default_input(ours)?;
     let began = Instant::now();
-    while system.default_input()?.as_deref() != Some(VIRTUAL_MIC) {
+    while system.default_input()?.as_ref() != Some(ours) {
         if began.elapsed() > PATIENCE {
-            return Err(SystemError::NotDefault);
+            return Err(SystemError::NotDefault(system.names().sound_settings));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -26,16 +30,16 @@ pub fn make_default(system: &dyn System) -> Result<(), SystemError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{Mic, Simulated};
+    use crate::simulated::{Mic, Simulated, VIRTUAL_MIC};
 
     #[test]
     fn it_is_the_default_afterwards_or_an_error() {
         let system = Simulated::new(vec![Mic::new("mic")]);
         assert_eq!(
             make_default(&system),
-            Err(SystemError::NoDevice(VIRTUAL_MIC.into()))
+            Err(SystemError::NoDevice("TrueMute Microphone".into()))
         );
-        system.plug(Mic::new(VIRTUAL_MIC));
+        system.plug(Mic::virtual_mic());
         assert_eq!(make_default(&system), Ok(()));
         assert_eq!(system.default_input(), Ok(Some(VIRTUAL_MIC.into())));
     }

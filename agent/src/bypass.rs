@@ -6,6 +6,7 @@ use truemute_core::observed::{
     Api, Bypass, ClientState, Countermeasure, Identity, Puller, Purpose,
 };
 
+use crate::driver::When;
 use crate::system::{Input, Recorder, System};
 
 /// All bypasses, those that ended included until they are forgotten.
@@ -22,13 +23,6 @@ struct Seen {
     /// When it was last seen, by the host's clock.
     looked_ns: u64,
     bypass: Bypass,
-}
-
-/// When a look was taken.
-#[derive(Clone, Copy)]
-pub(crate) struct When {
-    pub(crate) host_ns: u64,
-    pub(crate) wall_ns: u64,
 }
 
 impl Bypasses {
@@ -87,7 +81,13 @@ impl Bypasses {
                 uid: input.uid.clone(),
                 rate: input.rate,
                 looked_ns: now.host_ns,
-                bypass: bypass(self.last_id, recorder, input, executable, now.wall_ns),
+                bypass: bypass(
+                    self.last_id,
+                    recorder,
+                    input,
+                    (executable, system.names().api),
+                    now.wall_ns,
+                ),
             });
             changed = true;
         }
@@ -119,12 +119,12 @@ fn bypass(
     id: u64,
     recorder: &Recorder,
     input: &Input,
-    executable: Option<PathBuf>,
+    (executable, api): (Option<PathBuf>, Api),
     wall_ns: u64,
 ) -> Bypass {
     let app = name(
         executable.as_deref(),
-        recorder.bundle_id.as_deref(),
+        recorder.label.as_deref(),
         recorder.pid,
     );
     Bypass {
@@ -134,11 +134,11 @@ fn bypass(
             name: app.clone(),
         }),
         app,
-        stream: recorder.bundle_id.clone().unwrap_or_default(),
+        stream: recorder.label.clone().unwrap_or_default(),
         pid: Some(recorder.pid),
         identity: identity(executable.as_ref()),
         executable,
-        api: Api::CoreAudio,
+        api,
         purpose: Purpose::Recording,
         state: ClientState::Running,
         real_mic: input.uid.clone(),
@@ -153,19 +153,19 @@ fn bypass(
     }
 }
 
-/// The pid is Core Audio's word for its own peer, and the executable is the kernel's for the pid.
-pub(crate) fn identity(executable: Option<&PathBuf>) -> Identity {
+/// The pid is the audio system's word for its own peer, and the executable is the kernel's for the pid.
+pub fn identity(executable: Option<&PathBuf>) -> Identity {
     match executable {
         Some(_) => Identity::Verified,
         None => Identity::Claimed,
     }
 }
 
-/// The name for people: the executable's, or else the bundle's.
-pub(crate) fn name(executable: Option<&std::path::Path>, bundle: Option<&str>, pid: u32) -> String {
+/// The name for people: the executable's, or else the label's.
+pub fn name(executable: Option<&std::path::Path>, label: Option<&str>, pid: u32) -> String {
     let file = executable.and_then(|path| path.file_name());
     let file = file.map(|name| name.to_string_lossy().into_owned());
-    file.or_else(|| bundle.map(str::to_owned))
+    file.or_else(|| label.map(str::to_owned))
         .unwrap_or_else(|| format!("process {pid}"))
 }
 
@@ -182,8 +182,7 @@ fn is_trusted(trusted: &[String], executable: &std::path::Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{Mic, Simulated};
-    use crate::system::VIRTUAL_MIC;
+    use crate::simulated::{Mic, Simulated, VIRTUAL_MIC};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -197,14 +196,14 @@ mod tests {
     fn recorder(pid: u32, inputs: &[&str]) -> Recorder {
         Recorder {
             pid,
-            bundle_id: None,
+            label: None,
             inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
         }
     }
 
     #[test]
     fn an_account_from_coming_to_going() {
-        let system = Simulated::new(vec![Mic::new("mic"), Mic::new(VIRTUAL_MIC)]);
+        let system = Simulated::new(vec![Mic::new("mic"), Mic::virtual_mic()]);
         system.set_executable(70_001, "/Applications/Spy.app/Contents/MacOS/Spy".into());
         system.set_executable(70_002, "/opt/effects/bin/effects".into());
         let inputs = system.inputs().unwrap();

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use truemute_bridge::memory::Outgoing;
 use truemute_core::observed::{MicState, RealMic};
 use truemute_feeder::{Feeder, Format, Pacing};
 
 use crate::agent::{Shared, Told, lock, missing};
 use crate::choice::choose;
+use crate::driver::Ring;
 use crate::feed::Feed;
-use crate::system::{Capture, Input, Permission, SystemError};
+use crate::system::{Capture, Input, Permission, Role, SystemError};
 
 /// Time between two turns that nobody asked for: the system's own notices get lost.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,7 +36,8 @@ pub(crate) enum Note {
 /// The thread's state.
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
-    ring: Arc<Mutex<Outgoing>>,
+    ring: Arc<Mutex<Box<dyn Ring>>>,
+    pacing: Pacing,
     capture: Option<Running>,
     hogged: Option<String>,
     last_default: Option<String>,
@@ -56,12 +57,13 @@ struct Running {
 }
 
 impl Keeper {
-    pub(crate) fn new(shared: Arc<Shared>, ring: Arc<Mutex<Outgoing>>) -> Keeper {
+    pub(crate) fn new(shared: Arc<Shared>, ring: Box<dyn Ring>, pacing: Pacing) -> Keeper {
         let file = shared.options.last_default.as_ref();
         let last_default = file.and_then(|file| std::fs::read_to_string(file).ok());
         Keeper {
             shared,
-            ring,
+            ring: Arc::new(Mutex::new(ring)),
+            pacing,
             capture: None,
             hogged: None,
             last_default: last_default.map(|uid| uid.trim().to_owned()),
@@ -92,10 +94,7 @@ impl Keeper {
             Vec::new()
         });
         self.follow_default(&inputs);
-        if !inputs
-            .iter()
-            .any(|input| input.uid == crate::system::VIRTUAL_MIC)
-        {
+        if !inputs.iter().any(|input| input.role == Role::VirtualMic) {
             warnings.push(
                 "The driver answers, but the system does not list TrueMute Microphone: apps cannot select it. Restart the machine.".into(),
             );
@@ -159,9 +158,10 @@ impl Keeper {
             self.heard = None;
         }
         if permission == Permission::Denied {
+            let names = self.shared.system.names();
             warnings.push(format!(
-                "macOS does not let TrueMute hear {}. Allow it in System Settings, Privacy & Security, Microphone, and start TrueMute again.",
-                mic.name
+                "{} does not let TrueMute hear {}. Allow it in {}, and start TrueMute again.",
+                names.system, mic.name, names.microphone_settings
             ));
             return told(MicState::Denied);
         }
@@ -172,9 +172,10 @@ impl Keeper {
             if !std::mem::replace(&mut self.asked, true) {
                 self.shared.system.ask_permission();
             }
-            warnings.push(
-                "macOS waits for an answer whether TrueMute may hear the microphone. Answer its question.".into(),
-            );
+            warnings.push(format!(
+                "{} waits for an answer whether TrueMute may hear the microphone. Answer its question.",
+                self.shared.system.names().system
+            ));
         }
         if self.capture.is_none()
             && let Err(why) = self.start(mic)
@@ -240,7 +241,7 @@ impl Keeper {
             channels: format.channels,
             largest_block: format.largest_block,
         };
-        let feeder = Feeder::new(feeder, Pacing::default()).map_err(|error| error.to_string())?;
+        let feeder = Feeder::new(feeder, self.pacing).map_err(|error| error.to_string())?;
         let route = self.shared.route.clone();
         route.begin();
         let mut feed = Feed::new(

@@ -1,0 +1,157 @@
+//! The HAL plug-in as the agent's driver: `truemute-bridge`'s connection, in the agent's words.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use truemute_agent::driver::{
+    Connect, Connected, Driver, DriverError, Hears, Look, Muted, Notice, Opened, Progress, Ring,
+    When,
+};
+use truemute_agent::system::System;
+use truemute_bridge::client::{Client, ClientError, Watcher};
+use truemute_bridge::memory::Outgoing;
+use truemute_bridge::message::{Anchor, Event};
+use truemute_feeder::{Frame, Pacing, Timeline};
+
+use crate::clients::Clients;
+
+/// Where the plug-in is found.
+#[derive(Clone, Debug)]
+pub struct PlugIn {
+    /// The folder with its socket.
+    pub folder: PathBuf,
+    /// The users that it may run as.
+    pub users: Vec<u32>,
+}
+
+impl Connect for PlugIn {
+    fn connect(&self, hears: Arc<dyn Hears>) -> Result<Connected, DriverError> {
+        let connected = Client::connect(&self.folder, &self.users, Box::new(Ears(hears)));
+        let connected = connected.map_err(DriverError::new)?;
+        Ok(Connected {
+            driver: Box::new(Connection {
+                client: connected.client,
+                clients: Mutex::default(),
+            }),
+            ring: Box::new(SharedRing(connected.ring)),
+            instance: connected.welcome.instance,
+            clock: timeline(connected.welcome.anchor),
+            running: connected.welcome.running,
+            pacing: Pacing::default(),
+        })
+    }
+}
+
+struct Connection {
+    client: Client,
+    clients: Mutex<Clients>,
+}
+
+impl Connection {
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Driver for Connection {
+    fn mute(&self) -> Result<Muted, DriverError> {
+        let muted = self.client.mute().map_err(DriverError::new)?;
+        Ok(Muted {
+            epoch: muted.epoch,
+            settled: muted.settled,
+            done_ns: muted.done_ns,
+        })
+    }
+
+    fn unmute(&self) -> Result<Opened, DriverError> {
+        let opened = self.client.unmute().map_err(DriverError::new)?;
+        Ok(Opened {
+            epoch: opened.epoch,
+            opened_ns: opened.opened_ns,
+        })
+    }
+
+    fn renew_lease(&self) -> Result<(), DriverError> {
+        self.client
+            .renew_lease()
+            .map(drop)
+            .map_err(DriverError::new)
+    }
+
+    fn progress(&self) -> Result<Progress, DriverError> {
+        let look = self.client.snapshot(None).map_err(DriverError::new)?;
+        let counts = look
+            .clients
+            .iter()
+            .filter_map(|client| client.counts.as_ref());
+        Ok(Progress {
+            at_ns: look.at_ns,
+            live_pulls: counts.map(|counts| counts.live.pulls).sum(),
+        })
+    }
+
+    fn look(&self, system: &dyn System, now: When) -> Result<Look, DriverError> {
+        let mut clients = self.clients();
+        let recorded = clients.recorded();
+        let look = self
+            .client
+            .snapshot(Some(recorded.clone()))
+            .map_err(DriverError::new)?;
+        clients.acknowledged(&recorded, look.look);
+        // The plug-in's clock is the host's, and its look a moment old.
+        clients.look(look.clients, system, now);
+        Ok(Look {
+            instance: look.instance,
+            clients: clients.all(),
+            unattributed: look.unattributed,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn forget(&self, gone: &[u64]) {
+        self.clients().forget(gone);
+    }
+
+    fn diag(&self) -> Result<String, DriverError> {
+        self.client.diag().map_err(DriverError::new)
+    }
+}
+
+/// The memory that plug-in and agent share.
+struct SharedRing(Outgoing);
+
+impl Ring for SharedRing {
+    fn begin(&mut self, epoch: u64, position: u64, began_ns: u64) {
+        self.0.begin(epoch, position, began_ns);
+    }
+
+    fn write(&mut self, frames: &[Frame]) {
+        self.0.write(frames);
+    }
+}
+
+/// What the plug-in tells on its own.
+struct Ears(Arc<dyn Hears>);
+
+impl Watcher for Ears {
+    fn event(&mut self, event: Event) {
+        self.0.notice(match event {
+            Event::Running(clients) => Notice::Running(clients),
+            Event::Clock(anchor) => Notice::Clock(timeline(anchor)),
+            Event::Gate(gate) if !gate.open => Notice::LeaseRanOut(gate.epoch),
+            Event::Gate(_) | Event::Ended(_) => Notice::Changed,
+        });
+    }
+
+    fn lost(&mut self, why: ClientError) {
+        self.0.lost(DriverError::new(why));
+    }
+}
+
+fn timeline(anchor: Anchor) -> Timeline {
+    Timeline {
+        host_ns: anchor.host_ns,
+        position: anchor.sample,
+        seed: anchor.seed,
+    }
+}
