@@ -24,7 +24,7 @@ run() {
     printf '\n$ %s\n' "$*" | tee -a "$facts"
     "$@" > "$facts.out" 2>&1
     ended=$?
-    head -n 400 "$facts.out" | tee -a "$facts"
+    head -n 1000 "$facts.out" | tee -a "$facts"
     rm -f "$facts.out"
     fact "[ended with $ended]"
     return "$ended"
@@ -43,10 +43,10 @@ wait_for() {
 # What the driver knows of its clients, twice, ten seconds apart: the difference is the rate of each.
 counts() {
     run "$program" stats --json
-    run "$program" doctor
+    run "$program" doctor --json
     sleep 10
     run "$program" stats --json
-    run "$program" doctor
+    run "$program" doctor --json
 }
 
 printf '%s\n' "What is collected from here on (system_profiler, the system's log, status) holds names of apps, devices and users, and the" \
@@ -91,6 +91,8 @@ run sh -c "sudo lsof -U 2>/dev/null | grep -i truemute"
 run "$program" status
 run "$program" status --json
 run "$program" doctor
+fact "What the driver tells about itself, through Core Audio (no socket is needed for it), under \"driver\":"
+run "$program" doctor --json
 run launchctl print "gui/$(id -u)/org.truemute.daemon"
 run tail -n 50 "$HOME/Library/Logs/TrueMute.log"
 
@@ -132,7 +134,7 @@ counts
 wait_for "Quit QuickTime Player."
 fact "QuickTime GONE:"
 run "$program" clients
-run "$program" doctor
+run "$program" doctor --json
 run log show --last 5m --style compact --predicate "$log_predicate"
 
 part "10. Muted, the daemon killed, the audio server killed: what do recorders get?"

@@ -250,44 +250,51 @@ void CFDictionarySetValue(CFTypeRef dictionary, CFTypeRef key, CFTypeRef value) 
 }
 CFIndex CFDictionaryGetCount(CFTypeRef dictionary) { return (CFIndex)look_for(dictionary, DICTIONARY)->count / 2; }
 
-static void write_json(FILE *out, CFTypeRef reference) {
-    Object *object = look(reference);
-    switch (object->kind) {
-    case STRING:
-    case UUID:
-    case DATA:
-        fputc('"', out);
-        for (size_t at = 0; at < object->length; at++) {
-            UInt8 byte = (UInt8)object->bytes[at];
-            if (object->kind != STRING) fprintf(out, "%02x", byte);
-            else if (byte == '"' || byte == '\\' || byte < 0x20) fprintf(out, "\\u%04x", byte);
-            else fputc(byte, out);
-        }
-        fputc('"', out);
-        break;
-    case NUMBER:
-        if (object->is_float) fprintf(out, "%.17g", object->real);
-        else fprintf(out, "%lld", (long long)object->whole);
-        break;
-    case BOOLEAN: fputs(object->whole ? "true" : "false", out); break;
-    case ARRAY:
-    case DICTIONARY:
-        fputc(object->kind == ARRAY ? '[' : '{', out);
-        for (size_t at = 0; at < object->count; at++) {
-            Boolean is_value = object->kind == DICTIONARY && at % 2 == 1;
-            if (at > 0) fputc(is_value ? ':' : ',', out);
-            write_json(out, object->members[at]);
-        }
-        fputc(object->kind == ARRAY ? ']' : '}', out);
-        break;
+/* Quotes and backslashes as references too, so that the whole can stand in a string of JSON. */
+static void write_text(FILE *out, const Object *object) {
+    for (size_t at = 0; at < object->length; at++) {
+        UInt8 byte = (UInt8)object->bytes[at];
+        if (strchr("<>&\"'\\", byte) != NULL || byte < 0x20) fprintf(out, "&#%u;", byte);
+        else fputc(byte, out);
     }
 }
 
-char *foundation_json(CFTypeRef object) {
+/* The elements of Apple's PropertyList-1.0.dtd. */
+static void write_xml(FILE *out, CFTypeRef reference) {
+    Object *object = look(reference);
+    switch (object->kind) {
+    case STRING:
+        fputs("<string>", out), write_text(out, object), fputs("</string>", out);
+        break;
+    case NUMBER:
+        if (object->is_float) fprintf(out, "<real>%.17g</real>", object->real);
+        else fprintf(out, "<integer>%lld</integer>", (long long)object->whole);
+        break;
+    case BOOLEAN: fputs(object->whole ? "<true/>" : "<false/>", out); break;
+    case ARRAY:
+        fputs("<array>", out);
+        for (size_t at = 0; at < object->count; at++) write_xml(out, object->members[at]);
+        fputs("</array>", out);
+        break;
+    case DICTIONARY:
+        fputs("<dict>", out);
+        for (size_t at = 0; at < object->count; at += 2) {
+            fputs("<key>", out), write_text(out, look_for(object->members[at], STRING)), fputs("</key>", out);
+            write_xml(out, object->members[at + 1]);
+        }
+        fputs("</dict>", out);
+        break;
+    default: stop("this is in no property list", reference);
+    }
+}
+
+char *foundation_property_list(CFTypeRef object) {
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
-    write_json(out, object);
+    fputs("<?xml version='1.0' encoding='UTF-8'?><plist version='1.0'>", out);
+    write_xml(out, object);
+    fputs("</plist>", out);
     fclose(out);
     return text;
 }

@@ -45,7 +45,8 @@ CFUUIDBytes CFUUIDGetUUIDBytes(CFTypeRef uuid);
 
 /* How many objects are alive, those that are never let go of left out. */
 long foundation_live(void);
-/* The object as JSON, into memory that the caller frees. */
-char *foundation_json(CFTypeRef object);
+/* The object as a property list in XML, as CFPropertyListCreateData writes it but in one line, into memory that the caller
+ * frees. */
+char *foundation_property_list(CFTypeRef object);
 
 #endif

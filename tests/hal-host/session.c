@@ -8,7 +8,7 @@
  *     stamp ID                            -> sample, host_ns, seed, now_ns
  *     read ID FROM FRAMES TIMES [STEP]    -> TIMES reads of FRAMES frames, from sample time FROM on in steps of STEP
  *     time CLIENTS FROM ROUNDS           -> nanoseconds of a read, of memcpy, memset and the clock, and rounds that were live
- *     diag                                -> the property list of the custom property
+ *     diag                                -> plist: the custom property, as XML
  *     quit */
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,8 +120,8 @@ static void answer_diag(void) {
         answer_status(status);
         return;
     }
-    char *text = foundation_json(found);
-    printf("%s\n", text);
+    char *text = foundation_property_list(found);
+    printf("{\"plist\":\"%s\"}\n", text);
     free(text);
     CFRelease(found);
 }

@@ -5,6 +5,7 @@
 mod clients;
 #[cfg(target_os = "macos")]
 pub mod coreaudio;
+pub mod diagnosis;
 mod plug_in;
 
 use truemute_agent::system::Names;

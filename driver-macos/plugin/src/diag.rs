@@ -151,23 +151,14 @@ pub fn diagnosis(device: &Device) -> Item {
         forgotten,
         ..
     } = device.clients().everybody(None);
-    let anchor = device.clock().anchor();
-    let clock = anchor.map(|anchor| {
-        Item::Entries(vec![
-            ("seed", Item::number(anchor.seed)),
-            ("ticks", Item::number(anchor.ticks)),
-            ("sample", Item::number(anchor.sample)),
-        ])
-    });
     let unanswered = device.requests().all();
-    Item::Entries(vec![
+    let mut entries = vec![
         ("version", Item::text(env!("CARGO_PKG_VERSION"))),
         ("instance", Item::text(device.instance())),
         ("now_ns", Item::number(device.now_ns())),
         ("gate_open", Item::number(open)),
         ("gate_epoch", Item::number(epoch.get())),
         ("running", Item::number(device.clients().running())),
-        ("clock", clock.unwrap_or_else(|| Item::text("changing"))),
         ("clients", Item::List(clients.iter().map(client).collect())),
         ("unattributed", tally(&unattributed)),
         ("forgotten_clients", Item::number(forgotten)),
@@ -176,14 +167,29 @@ pub fn diagnosis(device: &Device) -> Item {
             "unanswered",
             Item::List(unanswered.iter().map(request).collect()),
         ),
-    ])
+    ];
+    // Not while a control thread is just changing it.
+    if let Some(anchor) = device.clock().anchor() {
+        let anchor = vec![
+            ("seed", Item::number(anchor.seed)),
+            ("ticks", Item::number(anchor.ticks)),
+            ("sample", Item::number(anchor.sample)),
+        ];
+        entries.push(("clock", Item::Entries(anchor)));
+    }
+    Item::Entries(entries)
 }
 
 /// Each step that it takes until an agent can connect, and who did not get in.
 fn bridge(device: &Device) -> Item {
     let report = match device.bridge() {
-        None => return Item::text("not started"),
-        Some(Err(errno)) => return Item::Entries(vec![("errno", Item::number(*errno))]),
+        None => return Item::Entries(vec![("started", Item::number(false))]),
+        Some(Err(errno)) => {
+            return Item::Entries(vec![
+                ("started", Item::number(false)),
+                ("errno", Item::number(*errno)),
+            ]);
+        }
         Some(Ok(server)) => server.report(),
     };
     let failed = report.failed.iter().map(|(path, errno)| {
@@ -206,6 +212,7 @@ fn bridge(device: &Device) -> Item {
         ])
     });
     let mut entries = vec![
+        ("started", Item::number(true)),
         ("failed", Item::List(failed.collect())),
         ("errors", Item::List(errors.collect())),
         ("producers", Item::number(report.producers)),

@@ -1,9 +1,11 @@
 //! Sound through the real plug-in: fed through the bridge by this process, read by the host in another one, which looks at
 //! every frame. The left sample tells where a frame belongs, the right one which stretch of feeding it comes from.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::getuid;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
@@ -13,6 +15,7 @@ use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
 use truemute_bridge::memory::Outgoing;
 use truemute_bridge::message::{Event, Opened};
 use truemute_core::shared_ring::FRAMES;
+use truemute_macos::diagnosis::Diagnosis;
 use truemute_tests::hal_host::Session;
 
 /// The client that reads.
@@ -307,22 +310,62 @@ fn nobody_answers_for_live_and_it_is_silent() {
     assert!(host.finish());
 }
 
+/// What a client of the HAL gets as the custom property, read as `truemute doctor` reads it.
+fn diagnosis(host: &mut Session) -> Diagnosis {
+    let told = host.order("diag");
+    let list = told["plist"].as_str().expect("a property list");
+    Diagnosis::from_property_list(list.as_bytes()).unwrap_or_else(|error| panic!("{error}: {list}"))
+}
+
 #[test]
-fn the_agent_hears_who_starts_and_the_diagnosis_says_who_read() {
+fn the_diagnosis_says_who_reads_and_who_is_connected() {
     let mut set = Set::new();
+    // Names are other programs' words: any characters may be in them.
+    assert_eq!(set.host.order("add 8 77 <a&'b\"\\>")["status"], 0);
     set.read(0, 3, 0);
-    let diag = set.host.order("diag");
-    let text = diag.to_string();
-    assert!(text.contains("org.example.app"), "{text}");
-    assert!(
-        text.contains(set.folder.path().to_str().expect("a path in UTF-8")),
-        "{text}"
-    );
-    assert!(
-        set.client
-            .diag()
-            .expect("the plug-in answers")
-            .contains("org.example.app")
-    );
+    let told = diagnosis(&mut set.host);
+    assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!((told.gate_open, told.running), (0, 1));
+    assert!(told.clock.is_some());
+    let [reader, other] = &told.clients[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((reader.id, reader.pid, reader.running), (READER, 1234, 1));
+    assert_eq!(reader.bundle_id.as_deref(), Some("org.example.app"));
+    let muted = reader.muted.expect("it is counted");
+    assert_eq!((muted.reads, muted.frames), (3, 3 * BLOCK as i64));
+    assert_eq!(other.bundle_id.as_deref(), Some("<a&'b\"\\>"));
+    let path = told.bridge.path.expect("it listens");
+    assert!(Path::new(&path).starts_with(set.folder.path()), "{path}");
+    assert_eq!(told.bridge.producer, Some(getuid().as_raw()));
+    assert_eq!((told.bridge.started, told.bridge.producers), (1, 1));
+    let over_the_bridge = set.client.diag().expect("the plug-in answers");
+    assert!(over_the_bridge.contains("org.example.app"));
     assert!(set.host.finish());
+}
+
+#[test]
+fn a_socket_that_does_not_come_up_is_in_the_diagnosis() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let absent = folder.path().join("absent");
+    let mut host = Session::start(&absent);
+    let began = Instant::now();
+    let failed = loop {
+        let told = diagnosis(&mut host);
+        assert_eq!((told.bridge.path, told.bridge.started), (None, 1));
+        if !told.bridge.failed.is_empty() {
+            break told.bridge.failed;
+        }
+        assert!(began.elapsed() < LIMIT, "nothing is said to have failed");
+    };
+    let expected = Errno::NOENT.raw_os_error();
+    assert!(
+        failed.iter().all(|place| place.errno == expected),
+        "{failed:?}"
+    );
+    assert!(
+        Path::new(&failed[0].path).starts_with(&absent),
+        "{failed:?}"
+    );
+    assert!(host.finish());
 }

@@ -1,22 +1,37 @@
-//! What only macOS has: the driver's place, and the LaunchAgent. Whether Core Audio has loaded the driver is in the daemon's word.
+//! What only macOS has: the driver's place, what the driver tells about itself, and the LaunchAgent.
 
+use truemute_macos::coreaudio;
+use truemute_macos::diagnosis::Diagnosis;
+
+use super::driver;
 use super::facts::Facts;
 use super::{bad, bad_sentences, doubtful, good};
 use crate::install::{self, AgentFile, Installed};
 use crate::report::Finding;
 
 /// What was found, before it is judged.
-pub(super) struct Installation(Result<Installed, String>);
+pub(super) struct Installation {
+    files: Result<Installed, String>,
+    driver: Result<Diagnosis, String>,
+}
 
 impl Installation {
-    /// Looks at the disk and asks launchd.
+    /// Looks at the disk, and asks launchd and the driver, the latter through Core Audio: also where its socket does not come up.
     pub(super) fn gather(_: &Facts) -> Self {
-        Self(install::inspect().map_err(|error| error.to_string()))
+        Self {
+            files: install::inspect().map_err(|error| error.to_string()),
+            driver: coreaudio::diagnosis(),
+        }
+    }
+
+    /// What the driver tells about itself.
+    pub(super) fn driver(&self) -> Option<&Diagnosis> {
+        self.driver.as_ref().ok()
     }
 
     /// What was written, and whether the daemon is started.
     pub(super) fn of_files(&self) -> Vec<Finding> {
-        let installed = match &self.0 {
+        let installed = match &self.files {
             Ok(installed) => installed,
             Err(why) => return vec![bad_sentences(why)],
         };
@@ -58,8 +73,8 @@ impl Installation {
         None
     }
 
-    /// What apps find.
+    /// What the driver says.
     pub(super) fn of_audio(&self, _: &Facts) -> Vec<Finding> {
-        Vec::new()
+        driver::judge(&self.driver)
     }
 }

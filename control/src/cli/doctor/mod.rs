@@ -1,6 +1,8 @@
 //! `truemute doctor`: looks at the installation from outside and says what is wrong and what to do. [`facts`] gathers what every
 //! system has, this file judges it, and an [`Installation`] judges what only one system has. Nothing here changes anything.
 
+#[cfg(any(target_os = "macos", test))]
+mod driver;
 mod facts;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use truemute_core::observed::MicState;
+use truemute_macos::diagnosis::Diagnosis;
 
 use super::{Failure, output};
 use crate::api::SocketError;
@@ -34,6 +37,7 @@ pub(super) fn run(socket: Result<PathBuf, SocketError>, json: bool) -> Result<()
         output::json(&Findings {
             schema: SCHEMA,
             findings: &findings,
+            driver: installed.driver(),
         })?;
     } else {
         output::text(&report::findings(&findings, &Page::of_stdout()))?;
@@ -54,6 +58,9 @@ pub(super) fn run(socket: Result<PathBuf, SocketError>, json: bool) -> Result<()
 struct Findings<'a> {
     schema: u32,
     findings: &'a [Finding],
+    /// On macOS, all that the driver tells about itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<&'a Diagnosis>,
 }
 
 fn judge(facts: &Facts, installed: &Installation) -> Vec<Finding> {

@@ -13,7 +13,9 @@ use objc2_core_audio::{
     kAudioHardwarePropertyTranslateUIDToDevice, kAudioObjectPropertyElementMain,
     kAudioObjectPropertyScopeGlobal, kAudioObjectPropertyScopeInput, kAudioObjectSystemObject,
 };
-use objc2_core_foundation::{CFArray, CFRetained, CFString};
+use objc2_core_foundation::{
+    CFArray, CFPropertyListCreateData, CFPropertyListFormat, CFRetained, CFString, CFType,
+};
 use truemute_agent::system::SystemError;
 
 /// The object that stands for the whole system.
@@ -183,6 +185,27 @@ pub(super) fn texts(object: AudioObjectID, address: Address) -> Result<Vec<Strin
     // SAFETY: the callers' properties are documented as arrays of CFString.
     let array: &CFArray<CFString> = unsafe { array.cast_unchecked() };
     Ok(array.iter().map(|text| text.to_string()).collect())
+}
+
+/// A property that is a property list, in bytes; empty if it has no value.
+pub(super) fn property_list(
+    object: AudioObjectID,
+    address: Address,
+) -> Result<Vec<u8>, SystemError> {
+    let Some(list) = retained::<CFType>(object, address)? else {
+        return Ok(Vec::new());
+    };
+    // SAFETY: the default allocator, a live object, no options, and nobody who wants an error's details.
+    let data = unsafe {
+        CFPropertyListCreateData(
+            None,
+            Some(&list),
+            CFPropertyListFormat::XMLFormat_v1_0,
+            0,
+            std::ptr::null_mut(),
+        )
+    };
+    Ok(data.map_or_else(Vec::new, |data| data.to_vec()))
 }
 
 /// A property that is a CoreFoundation object: "the caller is responsible for releasing the returned CFObject".

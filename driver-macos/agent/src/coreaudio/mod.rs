@@ -3,6 +3,7 @@
 
 mod capture;
 mod devices;
+mod driver;
 mod hal;
 mod permission;
 mod processes;
@@ -15,6 +16,8 @@ use objc2_core_audio::{
     kAudioHardwarePropertyProcessObjectList,
 };
 use truemute_agent::system::{Capture, Input, Names, Permission, Recorder, System, SystemError};
+
+pub use driver::diagnosis;
 
 use crate::NAMES;
 use hal::{Address, Listener, SYSTEM};

@@ -8,6 +8,7 @@ mod guard;
 mod installation;
 mod real_time;
 
+use truemute_macos::diagnosis::Diagnosis;
 use truemute_pipewire::{LinkChecks, link_checks};
 
 use super::facts::Facts;
@@ -53,6 +54,11 @@ impl Installation {
     /// How the daemon runs.
     pub(super) fn of_daemon(&self) -> Option<Finding> {
         self.real_time.as_ref().map(of_real_time)
+    }
+
+    /// A driver's own account: there is none on Linux.
+    pub(super) fn driver(&self) -> Option<&Diagnosis> {
+        None
     }
 
     /// What apps find on the audio server.
