@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Linux,
     /// Both kinds of Mac, cross-compiled.
     Macos,
+    /// Cross-compiled, too: the driver for both kinds of processor, the program for one.
+    Windows,
 }
 
 const LIMIT: Duration = Duration::from_secs(20 * 60);

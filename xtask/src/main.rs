@@ -3,11 +3,13 @@
 
 mod asan;
 mod bench;
+mod cross;
 mod demo;
 mod deny;
 mod dist;
 mod e2e;
 mod faults;
+mod findings;
 mod fuzz;
 mod macos;
 mod ordinary_user;
@@ -20,6 +22,7 @@ mod step;
 mod tally;
 mod test;
 mod vm;
+mod windows;
 mod workspace;
 
 use std::ffi::OsString;
@@ -121,6 +124,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Dist { target, install } => match target {
             dist::Target::Linux => dist::run(&workspace, &mut progress, *install),
             dist::Target::Macos => macos::dist(&workspace, &mut progress),
+            dist::Target::Windows => windows::dist(&workspace, &mut progress),
         },
         Task::Test { steps } => test::run(&workspace, &mut progress, steps),
     }

@@ -12,8 +12,12 @@ pub(crate) enum Part {
     Run,
     /// Run every test.
     Test,
+    /// Build for other systems at all.
+    Cross,
     /// Build for macOS, and look at what came out.
     Macos,
+    /// Build for Windows, sign and pack.
+    Windows,
     /// Run a whole Debian 13 in a virtual machine.
     Vm,
 }
@@ -21,7 +25,7 @@ pub(crate) enum Part {
 impl Part {
     /// Whether something goes on without it: what needs it says so itself, and is skipped.
     pub(crate) fn is_extra(self) -> bool {
-        matches!(self, Self::Test | Self::Macos)
+        matches!(self, Self::Test | Self::Cross | Self::Macos | Self::Windows)
     }
 }
 
@@ -57,7 +61,7 @@ const fn package(part: Part, name: &'static str, why: &'static str, probe: Probe
     }
 }
 
-use Part::{Build, Macos, Run, Test, Vm};
+use Part::{Build, Cross, Macos, Run, Test, Vm, Windows};
 use Probe::{Library, PkgConfig, Program};
 
 /// All of them, in the order in which they are shown.
@@ -252,7 +256,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package {
         only_in: Some("12"),
         ..package(
-            Macos,
+            Cross,
             "rustc-web",
             "a Rust that can be given the sources of its library",
             Program("rustc"),
@@ -261,31 +265,31 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package {
         only_in: Some("12"),
         ..package(
-            Macos,
+            Cross,
             "rust-web-src",
-            "those sources, to build them for macOS",
+            "those sources, to build them for other systems",
             Library("rustlib/src/rust/library"),
         )
     },
     Package {
         only_in: Some("12"),
-        ..package(Macos, "cargo-web", "its cargo", Program("cargo"))
+        ..package(Cross, "cargo-web", "its cargo", Program("cargo"))
     },
     Package {
         only_in: Some("12"),
         ..package(
-            Macos,
+            Cross,
             "lld-22",
-            "links programs for macOS",
+            "links programs for macOS and drivers for Windows",
             Program("ld64.lld-22"),
         )
     },
     Package {
         only_in: Some("12"),
         ..package(
-            Macos,
+            Cross,
             "llvm-22",
-            "joins programs for two processors into one",
+            "joins programs for two processors into one, lists their instructions",
             Program("llvm-lipo-22"),
         )
     },
@@ -294,6 +298,30 @@ pub(crate) const PACKAGES: &[Package] = &[
         "shellcheck",
         "reads the scripts that install on macOS",
         Program("shellcheck"),
+    ),
+    package(
+        Windows,
+        "gcc-mingw-w64-x86-64-win32",
+        "links programs for Windows, compiles the bundled SQLite for it",
+        Program("x86_64-w64-mingw32-gcc"),
+    ),
+    package(
+        Windows,
+        "osslsigncode",
+        "signs the driver for a test",
+        Program("osslsigncode"),
+    ),
+    package(
+        Windows,
+        "openssl",
+        "makes the certificate for that",
+        Program("openssl"),
+    ),
+    package(
+        Windows,
+        "zip",
+        "packs what Windows unpacks by itself",
+        Program("zip"),
     ),
     package(
         Vm,

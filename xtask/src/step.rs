@@ -15,7 +15,7 @@ use crate::process::Ended;
 use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{asan, deny, fuzz, macos};
+use crate::{asan, deny, fuzz, macos, windows};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,6 +48,8 @@ pub(crate) enum Step {
     AsanAll,
     /// The bundles for macOS: built here, and read as they would be shipped; only when asked for
     Macos,
+    /// The driver and the program for Windows, likewise; only when asked for
+    Windows,
     /// A minute of fuzzing for each parser of what others wrote
     Fuzz,
 }
@@ -71,7 +73,10 @@ impl Step {
 
     /// Whether it runs when no step is chosen.
     pub(crate) fn is_usual(self) -> bool {
-        !matches!(self, Self::AsanAll | Self::E2eForky | Self::Macos)
+        !matches!(
+            self,
+            Self::AsanAll | Self::E2eForky | Self::Macos | Self::Windows
+        )
     }
 
     /// What it does, in a few words.
@@ -87,7 +92,8 @@ impl Step {
         match self {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
-            Self::Macos => &[Part::Macos],
+            Self::Macos => &[Part::Cross, Part::Macos],
+            Self::Windows => &[Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e
@@ -119,6 +125,7 @@ impl Step {
             Self::Asan => asan::check(run, false),
             Self::AsanAll => asan::check(run, true),
             Self::Macos => macos::test(run),
+            Self::Windows => windows::test(run),
             Self::Fuzz => fuzz::check(run),
         }
     }

@@ -1,5 +1,4 @@
-//! Cross-compiling: which tools can do it, and the calls of cargo. Rust's standard library is built too, for no Debian has it
-//! for Apple's systems; that wants the library's sources, and a flag that a stable compiler takes only with RUSTC_BOOTSTRAP.
+//! What is linked for macOS: with LLVM's linker, against our own list of names (driver-macos/stubs).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,15 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cross::{Grade, Job, Rust, llvm};
 use crate::report::Tail;
 use crate::step::Run;
-use crate::workspace::{Workspace, program};
+use crate::workspace::Workspace;
 
 /// The first macOS with Apple's own processors, and the first that the plug-in is meant for (its Info.plist says the same).
 pub(super) const OLDEST_SYSTEM: &str = "11.0";
-
-/// The oldest compiler that this workspace takes.
-const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// The slowest of the four builds took seven minutes on one core; four times that is a hang.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -40,83 +37,22 @@ impl Arch {
     }
 }
 
-/// How much effort the compiler makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grade {
-    /// Only to be looked at.
-    Quick,
-    /// To be used.
-    Release,
-}
-
 /// What cross-compiling needs of this machine.
 pub(super) struct Tools {
-    cargo: PathBuf,
-    rustc: PathBuf,
+    rust: Rust,
     linker: PathBuf,
     lipo: PathBuf,
-    /// Where the sources of the standard library are.
-    library: PathBuf,
 }
 
 impl Tools {
     /// Finds them; the error says what is missing, as the reason of a skip.
     pub(super) fn find() -> Result<Self, String> {
-        let llvm = |name: &str| {
-            // The unversioned name, then Debian's with the version of LLVM.
-            let versions = (16..40).rev().map(|version| format!("{name}-{version}"));
-            std::iter::once(name.to_owned())
-                .chain(versions)
-                .find_map(|name| program(&name))
-                .ok_or_else(|| {
-                    format!("there is no {name} (Debian 12: the packages lld-22 and llvm-22)")
-                })
-        };
-        let (linker, lipo) = (llvm("ld64.lld")?, llvm("llvm-lipo")?);
-        // Debian's compiler, since a toolchain of rustup's may come first on the PATH, without the library's sources.
-        let in_path = || Some((program("cargo")?, program("rustc")?));
-        let candidates = [
-            Some(("/usr/bin/cargo".into(), "/usr/bin/rustc".into())),
-            in_path(),
-        ];
-        candidates
-            .into_iter()
-            .flatten()
-            .find_map(|(cargo, rustc)| {
-                let library = library_of(&rustc)?;
-                Some((cargo, rustc, library))
-            })
-            .map(|(cargo, rustc, library)| Self {
-                cargo,
-                rustc,
-                linker,
-                lipo,
-                library,
-            })
-            .ok_or_else(|| {
-                format!("there is no Rust {OLDEST_RUST} or newer with the sources of its library (Debian 12: the packages rustc-web, cargo-web and rust-web-src; rustup: the component rust-src)")
-            })
+        Ok(Self {
+            rust: Rust::find()?,
+            linker: llvm("ld64.lld")?,
+            lipo: llvm("llvm-lipo")?,
+        })
     }
-}
-
-/// Where the sources of a compiler's library are, if it is new enough and has them.
-fn library_of(rustc: &Path) -> Option<PathBuf> {
-    let ask = |arguments: &[&str]| {
-        let output = Command::new(rustc).args(arguments).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    let version = ask(&["--version"])?;
-    let number = |text: &str| -> Option<(u32, u32)> {
-        let mut parts = text.split('.');
-        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-    };
-    let found = number(version.strip_prefix("rustc ")?)?;
-    if found < number(OLDEST_RUST)? {
-        return None;
-    }
-    let library = Path::new(&ask(&["--print", "sysroot"])?).join("lib/rustlib/src/rust/library");
-    library.join("std/Cargo.toml").exists().then_some(library)
 }
 
 /// One way of building.
@@ -135,7 +71,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// What is built and put together lies here, away from the other builds, whose flags differ.
+    /// What is put together lies here.
     pub(super) fn folder(&self) -> PathBuf {
         self.workspace.target.join("macos")
     }
@@ -183,46 +119,24 @@ impl<'a> Build<'a> {
     }
 
     fn made(&self, arch: Arch, name: &str) -> PathBuf {
-        self.folder().join(arch.target()).join("release").join(name)
+        Rust::made(self.workspace, arch.target(), name)
     }
 
     fn cargo(&self, run: &mut Run<'_>, arch: Arch, what: &str, link: &[&str]) -> Result<()> {
-        let target = arch.target();
-        let upper = target.replace('-', "_").to_uppercase();
-        let mut command = Command::new(&self.tools.cargo);
+        let job = Job {
+            target: arch.target(),
+            library: "std,panic_unwind",
+            what,
+            linker: &self.tools.linker,
+            flags: "-Clinker-flavor=ld64.lld -Zunstable-options",
+            grade: self.grade,
+        };
+        let mut command = self.tools.rust.cargo(self.workspace, &job);
         command
-            .current_dir(&self.workspace.root)
-            .args(["rustc", "--release", "--locked", "--target", target])
-            .arg("-Zbuild-std=std,panic_unwind")
-            .args(what.split_whitespace())
-            .env("CARGO_TARGET_DIR", self.folder())
-            .env("CARGO_TERM_COLOR", "never")
-            .env("CARGO_TERM_PROGRESS_WHEN", "never")
-            .env("RUSTC", &self.tools.rustc)
-            .env("RUSTC_BOOTSTRAP", "1")
-            // The toolchain of rustup that runs this would be preferred to the compiler named here.
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("CARGO")
             // Where it is not set, rustc asks Apple's xcrun.
             .env("SDKROOT", self.workspace.root.join("driver-macos/stubs"))
             .env("MACOSX_DEPLOYMENT_TARGET", OLDEST_SYSTEM)
-            .env(format!("CARGO_TARGET_{upper}_LINKER"), &self.tools.linker)
-            .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), self.flags());
-        match self.grade {
-            Grade::Quick => {
-                command
-                    .args(["--config", "profile.release.package.\"*\".opt-level=1"])
-                    .args(["--config", "profile.release.package.truemute.opt-level=1"])
-                    .env("CARGO_PROFILE_RELEASE_LTO", "off")
-                    .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-                    .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-            }
-            Grade::Release => {}
-        }
-        command
-            // Mach-O keeps what a debugger needs in object files, which nobody gets: it would only name our folders. Names of
-            // functions stay, for reports of crashes. (To strip, cargo would call a tool that Debian's Rust does not have.)
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+            // Names of functions stay, for reports of crashes. (To strip, cargo would call a tool that Debian's Rust does not have.)
             .env("CARGO_PROFILE_RELEASE_STRIP", "false")
             // Rust's library asks for libiconv, which nothing here calls.
             .args([
@@ -235,34 +149,11 @@ impl<'a> Build<'a> {
         let ended = run.command(command, LIMIT, |_| {})?;
         if !ended.ok() {
             bail!(
-                "the build for {target} failed ({ended}):\n{}",
+                "the build for {} failed ({ended}):\n{}",
+                arch.target(),
                 Tail::of(run.log)
             );
         }
         Ok(())
-    }
-
-    /// No path of this machine is to be in what users get: panics name their source files.
-    fn flags(&self) -> String {
-        let registry = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-            .unwrap_or_default();
-        let names = [
-            (self.workspace.root.as_path(), "truemute"),
-            (&registry, "cargo"),
-            (&self.tools.library, "rust"),
-        ];
-        let mut flags = "-Clinker-flavor=ld64.lld -Zunstable-options".to_owned();
-        for (folder, name) in names {
-            flags += &format!(" --remap-path-prefix={}={name}", folder.display());
-            // Debian's sources are behind a link, and the compiler names where it leads.
-            if let Ok(real) = folder.canonicalize()
-                && real != folder
-            {
-                flags += &format!(" --remap-path-prefix={}={name}", real.display());
-            }
-        }
-        flags
     }
 }

@@ -44,21 +44,17 @@ pub(super) struct Bundles {
 }
 
 impl Bundles {
-    /// Builds the plug-in for all architectures and the program for `program_for`, and puts the bundles together, unsigned.
-    pub(super) fn assemble(
-        run: &mut Run<'_>,
-        build: &Build<'_>,
-        program_for: &[Arch],
-    ) -> Result<Self> {
+    /// Builds plug-in and program for `arches`, and puts the bundles together, unsigned.
+    pub(super) fn assemble(run: &mut Run<'_>, build: &Build<'_>, arches: &[Arch]) -> Result<Self> {
         let folder = build.folder().join("bundles");
         let (driver, application) = (
             Bundle {
                 path: folder.join("TrueMute.driver"),
-                arches: Arch::ALL.to_vec(),
+                arches: arches.to_vec(),
             },
             Bundle {
                 path: folder.join("TrueMute.app"),
-                arches: program_for.to_vec(),
+                arches: arches.to_vec(),
             },
         );
         for bundle in [&driver, &application] {
@@ -70,10 +66,10 @@ impl Bundles {
         let [plug_in_plist, program_plist] = plists(run.workspace);
         fs::copy(plug_in_plist, driver.plist_path())?;
         fs::copy(&program_plist, application.plist_path())?;
-        let plug_ins = Arch::ALL.map(|arch| build.plug_in(run, arch));
-        let plug_ins: Vec<PathBuf> = plug_ins.into_iter().collect::<Result<_>>()?;
+        let plug_ins = arches.iter().map(|arch| build.plug_in(run, *arch));
+        let plug_ins: Vec<PathBuf> = plug_ins.collect::<Result<_>>()?;
         build.universal(&plug_ins, &driver.program()?)?;
-        let programs = program_for
+        let programs = arches
             .iter()
             .map(|arch| build.program(run, *arch, &program_plist));
         let programs: Vec<PathBuf> = programs.collect::<Result<_>>()?;

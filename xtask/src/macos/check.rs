@@ -1,7 +1,6 @@
 //! Looks at the bundles as they would be shipped: what cannot be tried without a Mac can at least be read.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use object::macho;
@@ -10,10 +9,8 @@ use super::build::OLDEST_SYSTEM;
 use super::bundle::{Bundle, Bundles, files, text};
 use super::mach_o::{Slice, slices};
 use super::signature::{ADHOC, RUNTIME, Signature, Slot};
+use crate::findings::{Finding, no_paths};
 use crate::workspace::Workspace;
-
-/// What was looked at, and what is wrong with it.
-pub(super) type Finding = (&'static str, Result<()>);
 
 /// The type of an audio server plug-in (CoreAudio/AudioServerPlugIn.h, kAudioServerPlugInTypeUUID).
 const PLUG_IN_TYPE: &str = "443ABAB8-E7B3-491A-B985-BEB9187030DB";
@@ -82,7 +79,9 @@ pub(super) fn all(bundles: &Bundles, workspace: &Workspace) -> Result<Vec<Findin
         ),
         (
             "no path of this machine in the bundles",
-            no_paths(bundles, workspace),
+            files(&driver.path)
+                .and_then(|of_driver| Ok([of_driver, files(&application.path)?].concat()))
+                .and_then(|files| no_paths(&files, workspace)),
         ),
     ])
 }
@@ -244,35 +243,6 @@ fn application_plist(bundle: &Bundle, slices: &[Slice<'_>]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn no_paths(bundles: &Bundles, workspace: &Workspace) -> Result<()> {
-    let mut places: Vec<PathBuf> = vec![workspace.root.clone(), workspace.target.clone()];
-    places.extend(std::env::home_dir());
-    places.extend(std::env::var_os("CARGO_HOME").map(PathBuf::from));
-    places.extend(["/home/", "/usr/src/", "/usr/lib/rustlib", "/.cargo/"].map(PathBuf::from));
-    for bundle in [&bundles.driver, &bundles.application] {
-        for file in files(&bundle.path)? {
-            let bytes = fs::read(&file)?;
-            for place in &places {
-                let place = place.to_string_lossy();
-                // The root's home directory is so short that it stands by chance in many a text: with a slash it does not.
-                let needle = format!("{}/", place.trim_end_matches('/'));
-                if let Some(at) = find(&bytes, needle.as_bytes()) {
-                    let end = (at + 120).min(bytes.len());
-                    let found = String::from_utf8_lossy(&bytes[at..end]).into_owned();
-                    bail!("{} names {found:?}", file.display());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes
-        .windows(needle.len())
-        .position(|window| window == needle)
 }
 
 fn signature(bundle: &Bundle, entitled: bool) -> Result<()> {

@@ -14,13 +14,15 @@ pub(crate) use pack::run as dist;
 
 use anyhow::Result;
 
+use crate::cross::Grade;
+use crate::findings;
 use crate::step::Run;
 use crate::tally::Tally;
-use build::{Arch, Build, Grade, Tools};
+use build::{Arch, Build, Tools};
 use bundle::Bundles;
 
-/// The `macos` step: builds both bundles quickly and looks at them. The plug-in is built for both architectures, the application
-/// for one: building it for the other as well doubles the time and says little more.
+/// The `macos` step: builds both bundles quickly and looks at them, for Apple's own processors only: building them for Intel's as
+/// well doubles the time and says little more (`dist` does).
 pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
     let mut tally = pack::check_scripts(run)?;
     let tools = match Tools::find() {
@@ -32,21 +34,11 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
     };
     let build = Build::new(run.workspace, &tools, Grade::Quick);
     let bundles = Bundles::assemble(run, &build, &[Arch::Arm64])?;
-    for (what, verdict) in check::all(&bundles, run.workspace)? {
-        tally.add(match verdict {
-            Ok(()) => Tally::pass(),
-            Err(why) => Tally::fail(format!("{what}: {why}")),
-        });
-    }
+    findings::count(&mut tally, check::all(&bundles, run.workspace)?);
     match sign::installed(run.workspace) {
         Some(signer) => {
             signer.sign(run, &bundles)?;
-            for (what, verdict) in check::signatures(&bundles)? {
-                tally.add(match verdict {
-                    Ok(()) => Tally::pass(),
-                    Err(why) => Tally::fail(format!("{what}: {why}")),
-                });
-            }
+            findings::count(&mut tally, check::signatures(&bundles)?);
         }
         None => tally.add(Tally::skip(
             "the signatures of the bundles for macOS",

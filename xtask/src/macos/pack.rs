@@ -8,22 +8,27 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::build::{Arch, Build, Grade, Tools};
+use super::build::{Arch, Build, Tools};
 use super::bundle::Bundles;
 use super::{check, sign};
+use crate::cross::Grade;
 use crate::packages::Part;
 use crate::report::Progress;
 use crate::step::Run;
 use crate::tally::Tally;
 use crate::workspace::{Workspace, program};
-use crate::{dist, setup};
+use crate::{dist, findings, setup};
 
 /// What a person runs on the Mac.
 const SCRIPTS: [&str; 3] = ["install.sh", "uninstall.sh", "first-day.sh"];
 
 /// Builds, signs, checks and packs. Fails if a check does.
 pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool> {
-    setup::packages(workspace, progress, &[Part::Build, Part::Macos])?;
+    setup::packages(
+        workspace,
+        progress,
+        &[Part::Build, Part::Cross, Part::Macos],
+    )?;
     let tools = match Tools::find() {
         Ok(tools) => tools,
         Err(missing) => bail!("this machine cannot build for macOS: {missing}"),
@@ -49,17 +54,9 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
     }
     dist::manuals(&mut run, &tree)?;
     progress.end();
-    let mut good = true;
-    for (what, verdict) in check::all(&bundles, workspace)?
-        .into_iter()
-        .chain(check::signatures(&bundles)?)
-    {
-        if let Err(why) = verdict {
-            eprintln!("{what}: {why}");
-            good = false;
-        }
-    }
-    if !good {
+    let mut findings = check::all(&bundles, workspace)?;
+    findings.extend(check::signatures(&bundles)?);
+    if !findings::say(&findings) {
         return Ok(false);
     }
     for bundle in [&bundles.driver, &bundles.application] {

@@ -1,0 +1,62 @@
+//! TrueMute for Windows, made and looked at on Linux: [`build`] cross-compiles the driver and the program, [`check`] looks at what came
+//! out ([`pe`], [`map`] and [`code`] read it, [`allowed`] has what the driver may import), [`inf`] reads the driver's INF,
+//! [`sign`] signs for a test, and [`pack`] makes the archive.
+
+mod allowed;
+mod build;
+mod check;
+mod code;
+mod inf;
+mod map;
+mod pack;
+mod pe;
+mod sign;
+
+pub(crate) use build::{Arch, Tools, build_driver};
+pub(crate) use pack::run as dist;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cross::{Grade, llvm};
+use crate::findings;
+use crate::step::Run;
+use crate::tally::Tally;
+
+/// The `windows` step: builds the driver for both architectures and the program, and looks at them and at the INF.
+pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
+    let tools = match (Tools::find(), llvm("llvm-objdump")) {
+        (Ok(tools), Ok(objdump)) => (tools, objdump),
+        (Err(missing), _) | (_, Err(missing)) => {
+            return Ok(Tally::skip("the build for Windows", missing));
+        }
+    };
+    let (tools, objdump) = tools;
+    let mut tally = Tally::default();
+    let drivers = drivers(run, &tools)?;
+    for (arch, driver) in Arch::ALL.iter().zip(&drivers) {
+        let found = check::driver(driver, *arch, &objdump, run.workspace)?;
+        findings::count(&mut tally, found);
+    }
+    findings::count(&mut tally, inf::check(run.workspace, &files(&drivers))?);
+    match build::mingw() {
+        Ok(_) => {
+            let program = build::build_program(run, &tools.rust, Grade::Quick)?;
+            findings::count(&mut tally, check::program(&program, run.workspace)?);
+        }
+        Err(missing) => tally.add(Tally::skip("the program for Windows", missing)),
+    }
+    Ok(tally)
+}
+
+/// The drivers, in the order of [`Arch::ALL`].
+fn drivers(run: &mut Run<'_>, tools: &Tools) -> Result<Vec<build::Driver>> {
+    let built = Arch::ALL.iter().map(|arch| build_driver(run, tools, *arch));
+    built.collect()
+}
+
+fn files(drivers: &[build::Driver]) -> Vec<(Arch, PathBuf)> {
+    let files = drivers.iter().map(|driver| driver.file.clone());
+    Arch::ALL.into_iter().zip(files).collect()
+}
