@@ -1,0 +1,51 @@
+//! Who may open the control device, beyond its descriptor: of those who are logged on at the machine, the console's user. Decided when it
+//! is opened, in the thread of whoever opens it. PASSIVE_LEVEL.
+//!
+//! Windows 10 exports all the functions for it. Wine lacks some: there the descriptor decides alone.
+
+use crate::abi::nt::Irp;
+use crate::imports::find;
+use crate::text::utf16;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// `RtlGetActiveConsoleId`, since Windows 10 1607: the session at the console.
+type ConsoleSession = unsafe extern "system" fn() -> u32;
+/// `IoGetRequestorSessionId` of ntifs.h: the session that a request comes from.
+type RequestorSession = unsafe extern "system" fn(*mut Irp, *mut u32) -> crate::abi::status::Status;
+
+static FUNCTIONS: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 2];
+
+/// Looks for the functions. When the driver is loaded.
+pub fn load() {
+    let found = [
+        find(utf16!("RtlGetActiveConsoleId")),
+        find(utf16!("IoGetRequestorSessionId")),
+    ];
+    for (place, function) in FUNCTIONS.iter().zip(found) {
+        place.store(function, Ordering::Release);
+    }
+}
+
+/// Whether who sends this request may open the device: the system's own session 0, where services run, or the session at the console.
+pub fn may_open(irp: &mut Irp) -> bool {
+    let [console, requestor] = FUNCTIONS
+        .each_ref()
+        .map(|place| NonNull::new(place.load(Ordering::Acquire)));
+    let (Some(console), Some(requestor)) = (console, requestor) else {
+        return true;
+    };
+    // SAFETY: they are the kernel's functions of these names, with these signatures.
+    let (console, requestor) = unsafe {
+        (
+            core::mem::transmute::<*mut c_void, ConsoleSession>(console.as_ptr()),
+            core::mem::transmute::<*mut c_void, RequestorSession>(requestor.as_ptr()),
+        )
+    };
+    let mut session = u32::MAX;
+    // SAFETY: it reads the request and writes the session.
+    let known = unsafe { requestor(irp, &raw mut session) };
+    // SAFETY: it takes nothing.
+    known.is_ok() && (session == 0 || session == unsafe { console() })
+}

@@ -1,0 +1,72 @@
+//! Where the system enters the driver: `DriverEntry`, the dispatch table, unloading. PortCls owns the table; ours stands before it, keeps
+//! what is for the control device, and hands on the rest.
+
+use crate::abi::nt::{
+    DeviceObject, Dispatch, DriverObject, Irp, MAJOR_FUNCTIONS, MJ_PNP, UnicodeString,
+};
+use crate::abi::status::{INVALID_DEVICE_REQUEST, Status};
+use crate::imports::PcInitializeAdapterDriver;
+use crate::{adapter, callers, control_device, spin, timer};
+use core::cell::UnsafeCell;
+
+/// The dispatch table as PortCls has filled it.
+struct Table(UnsafeCell<[Option<Dispatch>; MAJOR_FUNCTIONS]>);
+
+// SAFETY: it is written in `DriverEntry` only, before any request can come.
+unsafe impl Sync for Table {}
+
+static PORTCLS: Table = Table(UnsafeCell::new([None; MAJOR_FUNCTIONS]));
+
+/// The system loads the driver.
+///
+/// # Safety
+/// The system calls it, once.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn DriverEntry(
+    driver: *mut DriverObject,
+    path: *mut UnicodeString,
+) -> Status {
+    let clock = spin::clock();
+    // The counter's ticks at this moment: another start has others, but for one after a restart of the machine at the very same tick.
+    let instance = spin::ticks();
+    spin::with(|state, _| state.device.start(clock, instance));
+    timer::load();
+    callers::load();
+    // SAFETY: both are those that the system hands us.
+    let initialized = unsafe { PcInitializeAdapterDriver(driver, path, adapter::add_device) };
+    if initialized.is_ok() {
+        // SAFETY: the driver's object is ours to set up until this function returns.
+        let driver = unsafe { &mut *driver };
+        // SAFETY: nobody reads it yet.
+        unsafe { *PORTCLS.0.get() = driver.major_function };
+        driver.major_function = [Some(dispatch); MAJOR_FUNCTIONS];
+    }
+    initialized
+}
+
+unsafe extern "system" fn dispatch(device: *mut DeviceObject, irp: *mut Irp) -> Status {
+    // SAFETY: the I/O manager calls it, with a device of this driver and a request whose location is ours.
+    let (control, major, minor) = unsafe {
+        let location = &*(*irp).stack_location;
+        (
+            control_device::is_it(device),
+            location.major_function,
+            location.minor_function,
+        )
+    };
+    if control {
+        // SAFETY: it is one.
+        return unsafe { control_device::dispatch(irp) };
+    }
+    if major == MJ_PNP {
+        adapter::before_pnp(minor);
+    }
+    // SAFETY: the table is not written any more.
+    let table = unsafe { &*PORTCLS.0.get() };
+    match table.get(usize::from(major)).copied().flatten() {
+        // SAFETY: PortCls gets what it would have got.
+        Some(portcls) => unsafe { portcls(device, irp) },
+        // The I/O manager fills every entry before `DriverEntry`, and PortCls empties none.
+        None => INVALID_DEVICE_REQUEST,
+    }
+}
