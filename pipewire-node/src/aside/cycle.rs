@@ -38,7 +38,7 @@ impl SilentCycle {
         }
     }
 
-    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.
+    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the two below.
     pub(crate) fn add_peer(&mut self, peer: Peer) -> Result<(), TableFull> {
         self.peers.add(peer)
     }
@@ -51,6 +51,16 @@ impl SilentCycle {
             trace: &mut self.trace,
         };
         self.peers.remove(node_id, delivered, &mut books)
+    }
+
+    /// A client's node stands still: counts its latest pull.
+    pub(crate) fn settle_peer(&mut self, node_id: u32) {
+        let delivered = self.last.as_ref().map(|(last, _)| &last.facts);
+        let mut books = Books {
+            ledger: &*self.ledger,
+            trace: &mut self.trace,
+        };
+        self.peers.settle(node_id, delivered, &mut books);
     }
 
     /// Counts the pulls of the last cycle, and takes this one for the last. Once a cycle: the converter can ask for more

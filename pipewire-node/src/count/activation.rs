@@ -69,6 +69,13 @@ pub(crate) struct Reading {
     pub(crate) xruns: u32,
 }
 
+impl Reading {
+    /// Whether the node was told to run and has not completed that cycle.
+    pub(crate) fn in_flight(&self) -> bool {
+        self.signal_ns > self.finish_ns
+    }
+}
+
 /// A read-only view of one record. Clones share the mapping; the last one to go unmaps it, which is a system call: keep
 /// one on the main thread for as long as the real-time thread has one.
 #[derive(Clone, Debug)]

@@ -103,6 +103,24 @@ impl PeerTable {
         Some(entry.peer)
     }
 
+    /// A peer stands still, though it is linked: counts what it completed last, which would else wait for our next cycle. One
+    /// that is not through with it waits all the same.
+    pub(crate) fn settle<const N: usize>(
+        &mut self,
+        node_id: u32,
+        delivered: Option<&CycleFacts>,
+        books: &mut Books<'_, N>,
+    ) {
+        let mut entries = self.entries.iter_mut();
+        let entry = entries.find(|entry| entry.peer.node_id == node_id);
+        if let (Some(entry), Some(delivered)) = (entry, delivered) {
+            entry.look();
+            if !entry.now.in_flight() {
+                entry.count(u64::MAX, delivered, Some(delivered), books);
+            }
+        }
+    }
+
     /// Our output stops: counts who completed `delivered`, our latest cycle. Until the next one a peer may run more than
     /// once unseen.
     pub(crate) fn pause<const N: usize>(
@@ -157,7 +175,7 @@ impl Entry {
         // A cycle from before the link took from another source.
         let pulled = now.finish_ns != self.finish_ns && now.awake_ns >= self.peer.joined_ns;
         // The state cannot tell: the driver has reset it for this cycle by now. The times can.
-        let in_flight = now.signal_ns > now.finish_ns;
+        let in_flight = now.in_flight();
         let newly_late = in_flight && now.signal_ns != self.late_signal_ns;
         let after_the_start = pulled && now.finish_ns > started_ns;
         let stumbled = now.xruns != self.xruns;

@@ -319,7 +319,25 @@ impl Clients {
         let known = |(node, entry): (&u32, &Entry)| entry.client.is_some().then_some(*node);
         let known: BTreeSet<u32> = self.by_node.iter().filter_map(known).collect();
         for node in readers.union(&known) {
+            let ran = self.runs(*node);
             self.learn(*node, model, wall_ns);
+            if ran && !self.runs(*node) {
+                self.settle_pulls(*node, tables);
+            }
+        }
+    }
+
+    fn runs(&self, node: u32) -> bool {
+        let client = |entry: &Entry| entry.client.as_ref().map(|it| it.state);
+        self.by_node.get(&node).and_then(client) == Some(ClientState::Running)
+    }
+
+    /// A client has corked: whoever sees that sees all of its pulls.
+    fn settle_pulls(&self, node: u32, tables: &Tables<'_>) {
+        if let Some(entry) = self.by_node.get(&node)
+            && let (Place::Counting { .. }, Some(side)) = (&entry.place, entry.side)
+        {
+            tables.settle(side, node);
         }
     }
 

@@ -39,4 +39,13 @@ impl Tables<'_> {
             Side::Aside => self.aside?.run(|cycle| cycle.remove_peer(node)).flatten(),
         }
     }
+
+    /// Counts the latest pull of a peer that stands still.
+    pub(super) fn settle(&self, side: Side, node: u32) {
+        match (side, self.aside) {
+            (Side::Mic, _) => drop(self.mic.run(|cycle| cycle.settle_peer(node))),
+            (Side::Aside, Some(aside)) => drop(aside.run(|cycle| cycle.settle_peer(node))),
+            (Side::Aside, None) => {}
+        }
+    }
 }

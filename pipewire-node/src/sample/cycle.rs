@@ -182,7 +182,7 @@ impl Cycle {
         self.streaming.then_some(self.stream)
     }
 
-    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the one below.
+    /// A client's node was linked. By the main loop's blocking invoke on this thread, like the two below.
     pub(crate) fn add_peer(&mut self, peer: Peer) -> Result<(), TableFull> {
         self.peers.add(peer)
     }
@@ -198,6 +198,16 @@ impl Cycle {
             self.last.as_ref().map(|last| &last.facts),
             &mut books,
         )
+    }
+
+    /// A client's node stands still: counts its latest pull.
+    pub(crate) fn settle_peer(&mut self, node_id: u32) {
+        let mut books = Books {
+            ledger: &*self.ledger,
+            trace: &mut self.trace,
+        };
+        let delivered = self.last.as_ref().map(|last| &last.facts);
+        self.peers.settle(node_id, delivered, &mut books);
     }
 
     /// The server made our node: from now on its record is compared with what we see ourselves. Gives the former

@@ -1,4 +1,5 @@
-//! A PulseAudio client that corks: its count stands still, and with nobody else the real mic is let go of.
+//! A client that corks: whoever sees that it has, sees its last pull. Its count stands still from then on, and with nobody else
+//! the real mic is let go of.
 
 use std::ffi::CString;
 use std::os::unix::net::UnixStream;
@@ -13,7 +14,8 @@ use truemute::protocol::ClientStats;
 use truemute_core::observed::{Api, ClientState};
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{Format, MicState};
-use truemute_tests::recorder::wait_until;
+use truemute_tests::counted::of_stream;
+use truemute_tests::recorder::{RecorderOptions, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
 
@@ -39,6 +41,48 @@ fn a_corked_pulse_client_stands_still_and_the_mic_is_let_go() {
             return;
         };
         check(&stage);
+    });
+}
+
+#[test]
+fn whoever_sees_a_client_corked_sees_all_of_its_pulls() {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        // Long, so that a pull which is counted in the next cycle comes to light late.
+        let scene = Scene {
+            version: *version,
+            quantum: 2048,
+            ..Scene::default()
+        };
+        let Some(stage) = Stage::set(&scene) else {
+            return;
+        };
+        let [corker, other] = ["corker", "other"].map(|name| {
+            stage.add(RecorderOptions {
+                name: name.to_owned(),
+                target: Some(VIRTUAL_MIC.to_owned()),
+                ..RecorderOptions::default()
+            })
+        });
+        let counted = |state| {
+            let mut pulls = None;
+            let so = wait_until(LIMIT, || {
+                let stats = stage.daemon.stats().expect("the daemon answers");
+                let client = of_stream(&stats, "corker").filter(|it| it.state == state);
+                pulls = client.map(|it| it.live.pulls + it.muted.pulls);
+                pulls.is_some()
+            });
+            assert!(so, "not {state:?}\n{}", stage.logs());
+            pulls
+        };
+        for _ in 0..10 {
+            stage.pulls(2, [&corker, &other]);
+            counted(ClientState::Running);
+            corker.set_active(false);
+            let at_once = counted(ClientState::Corked);
+            stage.pulls(2, [&other]);
+            assert_eq!(at_once, counted(ClientState::Corked));
+            corker.set_active(true);
+        }
     });
 }
 

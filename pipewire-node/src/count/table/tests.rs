@@ -115,6 +115,15 @@ impl Graph {
         self.table.pause(self.delivered.as_ref(), &mut books);
     }
 
+    fn settle(&mut self, n: usize) {
+        let mut books = Books {
+            ledger: &self.ledger,
+            trace: &mut self.trace,
+        };
+        let (table, delivered) = (&mut self.table, self.delivered.as_ref());
+        assert_no_alloc(|| table.settle(n as u32, delivered, &mut books));
+    }
+
     fn counts(&self, n: usize) -> SlotSnapshot {
         self.ledger.snapshot(n).unwrap()
     }
@@ -317,6 +326,35 @@ fn flags_the_first_pull_after_a_pause() {
         graph.pulls(0);
     }
     assert_eq!(graph.live_and_flagged(0), (5, 1));
+}
+
+#[test]
+fn counts_the_last_pull_of_a_peer_that_stands_still_at_once_and_once() {
+    let mut graph = Graph::new(2);
+    graph.callback(true);
+    for live in [true, false] {
+        graph.callback(live);
+        graph.pulls(0);
+        graph.pulls(1);
+        graph.settle(0);
+    }
+    let pulls = |graph: &Graph, n| {
+        let counts = graph.counts(n);
+        (counts.live.pulls, counts.muted.pulls, counts.xruns)
+    };
+    assert_eq!(pulls(&graph, 0), (1, 1, 0));
+    assert_eq!(pulls(&graph, 1), (1, 0, 0));
+    graph.settle(0);
+    graph.callback(true);
+    assert_eq!(pulls(&graph, 0), (1, 1, 0));
+    // One that is still at it is counted when it is through, and is not late by that.
+    let now = graph.now();
+    graph.peers[0].signalled(now + 10_000);
+    graph.settle(0);
+    assert_eq!(pulls(&graph, 0), (1, 1, 0));
+    graph.peers[0].finished(now + 30_000);
+    graph.callback(false);
+    assert_eq!(pulls(&graph, 0), (2, 1, 0));
 }
 
 #[test]
