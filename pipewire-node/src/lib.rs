@@ -35,7 +35,7 @@ pub const SILENT_TWIN: &str = "truemute.silent";
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::count::fuzzing::{activation_record, layout_check, profile};
-    pub use crate::graph::mutes::fuzz as params;
+    pub use crate::sample::fuzzing::params;
     pub use crate::who::fuzzing::{proc_files, socket_list};
 }
 

@@ -159,6 +159,7 @@ impl Engine {
                 }
             }
             Note::DesktopMute(muted) => {
+                self.parts.path.tell_flag();
                 if muted {
                     // Whoever mutes, mutes at once; the daemon is told and agrees.
                     self.parts.plan.gate.mute();

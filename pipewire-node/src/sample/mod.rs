@@ -4,9 +4,9 @@
 mod block;
 mod capture;
 mod cycle;
-mod latency;
 #[cfg(fuzzing)]
-pub(crate) use latency::parse as parse_latency;
+pub(crate) mod fuzzing;
+mod latency;
 mod place;
 mod progress;
 mod source;
@@ -124,6 +124,11 @@ impl SamplePath {
     /// Shows the gate's state in the mute flag that the desktop sees.
     pub(crate) fn show_muted(&self, muted: bool) {
         self.source.show_muted(muted);
+    }
+
+    /// Lets the server know of the mute flag that somebody else has set.
+    pub(crate) fn tell_flag(&self) {
+        self.source.tell_flag();
     }
 
     /// The real-time state. Only to be touched on the data loop's thread, or by a blocking invoke on it.

@@ -18,6 +18,7 @@ use pipewire::{
 };
 
 use super::Channel;
+use crate::graph::mutes::flag_in_props;
 
 /// `node.name` of the virtual mic.
 pub(crate) const NODE_NAME: &str = "truemute.mic";
@@ -64,8 +65,10 @@ struct Shared<D> {
     events: Box<dyn SourceEvents>,
     cycle: *mut D,
     data_loop: *mut pw_sys::pw_data_loop,
-    /// The mute flag as it stands, so that our own change is not taken for the desktop's.
+    /// The mute flag as it stands, so that our own change is not taken for the desktop's; nothing until ours was shown.
     flag: Cell<Option<bool>>,
+    /// The library has told of the flag since it was last set.
+    told: Cell<bool>,
 }
 
 /// The stream. Main-loop thread only, except for its process callback.
@@ -131,6 +134,7 @@ impl<D: Delivery> Source<D> {
         events.state_changed = Some(on_state_changed::<D>);
         events.io_changed = Some(on_io_changed::<D>);
         events.control_info = Some(on_control_info::<D>);
+        events.param_changed = Some(on_param_changed::<D>);
         // SAFETY: `core` is live, and so is its context.
         let data_loop =
             unsafe { pw_sys::pw_context_get_data_loop(pw_sys::pw_core_get_context(core)) };
@@ -139,6 +143,7 @@ impl<D: Delivery> Source<D> {
             cycle,
             data_loop,
             flag: Cell::new(None),
+            told: Cell::new(false),
         });
         // SAFETY: hook, events and shared stay at their addresses until Drop has destroyed the stream.
         unsafe {
@@ -216,10 +221,34 @@ impl<D: Delivery> Source<D> {
             return;
         }
         let mut value = if muted { 1.0f32 } else { 0.0 };
+        self.shared.told.set(false);
         // SAFETY: the stream is live; one value is passed and the list of controls ends with 0.
         unsafe {
             pw_sys::pw_stream_set_control(self.stream, spa_sys::SPA_PROP_mute, 1, &mut value, 0)
         };
+        self.tell_flag();
+    }
+
+    /// Tells the server how the mute flag stands, where the library has not. That of 1.4 does not before its converter mixes,
+    /// which it does from the first client on (`set_volume` in spa/plugins/audioconvert/audioconvert.c). When a property of ours
+    /// changes, it tells all of them.
+    pub(crate) fn tell_flag(&self) {
+        if self.shared.told.replace(true) {
+            return;
+        }
+        let name = Value::String(NODE_NAME.to_owned());
+        let ours = pod_bytes(Object {
+            type_: spa_sys::SPA_TYPE_OBJECT_Props,
+            id: spa_sys::SPA_PARAM_Props,
+            properties: vec![Property::new(spa_sys::SPA_PROP_deviceName, name)],
+        });
+        let ours = ours.unwrap_or_default();
+        let Some(ours) = Pod::from_bytes(&ours) else {
+            return;
+        };
+        let mut params = [ours.as_raw_ptr().cast_const()];
+        // SAFETY: the stream is live; `params` holds one complete pod for the time of the call, which copies it.
+        unsafe { pw_sys::pw_stream_update_params(self.stream, params.as_mut_ptr(), 1) };
     }
 }
 
@@ -233,7 +262,7 @@ impl<D> Drop for Source<D> {
 /// F32 planar at the graph's rate: without a rate in it the format follows the graph, so that nothing resamples.
 fn format_param(channels: &[Channel]) -> Result<Vec<u8>, String> {
     let id = |key, value| Property::new(key, Value::Id(Id(value)));
-    let object = Object {
+    pod_bytes(Object {
         type_: spa_sys::SPA_TYPE_OBJECT_Format,
         id: spa_sys::SPA_PARAM_EnumFormat,
         properties: vec![
@@ -257,7 +286,10 @@ fn format_param(channels: &[Channel]) -> Result<Vec<u8>, String> {
                 )),
             ),
         ],
-    };
+    })
+}
+
+fn pod_bytes(object: Object) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     PodSerializer::serialize(std::io::Cursor::new(&mut bytes), &Value::Object(object))
         .map_err(|e| e.to_string())?;
@@ -318,6 +350,14 @@ type OnDataLoop = unsafe extern "C" fn(
 ) -> std::ffi::c_int;
 
 impl<D> Shared<D> {
+    /// The mute flag is seen. Until ours was shown it is not the desktop's wish: WirePlumber 0.4 brings back that of another day.
+    fn flag_is(&self, muted: bool) {
+        if self.flag.get().is_some_and(|before| before != muted) {
+            self.flag.set(Some(muted));
+            self.events.muted_by_desktop(muted);
+        }
+    }
+
     /// Runs `what` with `value` on the real-time thread, and waits for it: so after any cycle that is under way. `what` must
     /// take a `T` and a `D`.
     fn tell<T>(&self, value: &T, what: OnDataLoop) {
@@ -381,9 +421,26 @@ unsafe extern "C" fn on_control_info<D>(
         }
         (&*data.cast::<Shared<D>>(), *control.values != 0.0)
     };
-    // The first report is the flag's initial value.
-    match shared.flag.replace(Some(muted)) {
-        Some(before) if before != muted => shared.events.muted_by_desktop(muted),
-        _ => {}
+    shared.told.set(true);
+    shared.flag_is(muted);
+}
+
+/// Main-loop thread. Somebody else sets params of ours.
+unsafe extern "C" fn on_param_changed<D>(
+    data: *mut std::ffi::c_void,
+    id: u32,
+    param: *const spa_sys::spa_pod,
+) {
+    if id != spa_sys::SPA_PARAM_Props || param.is_null() {
+        return;
+    }
+    // SAFETY: `data` is the Shared given in `connect`; the pod is whole and valid during this call.
+    let (shared, param) = unsafe { (&*data.cast::<Shared<D>>(), Pod::from_raw(param)) };
+    // The library of 0.3 has told of it by now, that of 1.4 may not tell at all.
+    if let Some(muted) = flag_in_props(param)
+        && shared.flag.get() != Some(muted)
+    {
+        shared.told.set(false);
+        shared.flag_is(muted);
     }
 }
