@@ -1,7 +1,7 @@
 //! The private server and the simulated mic by themselves: up, recorded from by a real client, idle, suspended, gone.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal as Posix, test_kill_process};
@@ -9,6 +9,13 @@ use truemute_pipewire::rehearsal::{
     Clock, MicOptions, MicState, PrivateServer, Program, ServerOptions, Service, Signal,
     SimulatedMic, User, debian13_root, ramp_phase,
 };
+
+/// Frames a cycle.
+const QUANTUM: u64 = 256;
+/// Frames of the ramp in a row: half a second.
+const ENOUGH: u64 = 24_000;
+/// How long that may take to come on a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_recording_of_the_mic_is_the_ramp_bit_for_bit() {
@@ -49,7 +56,7 @@ fn so_it_is_as_an_ordinary_user() {
 fn records_the_ramp(options: ServerOptions) {
     for channels in [1, 2] {
         let server = PrivateServer::start(ServerOptions {
-            clock: Some(Clock::fixed(256)),
+            clock: Some(Clock::fixed(QUANTUM as u32)),
             ..options.clone()
         })
         .unwrap();
@@ -61,43 +68,15 @@ fn records_the_ramp(options: ServerOptions) {
             },
         )
         .unwrap();
-        let samples = record(&server, &mic, channels);
-        let channels = channels as usize;
-        let start = samples.iter().position(|sample| *sample != 0.0).unwrap();
-        let live = &samples[start - start % channels..];
-        let mut jumps = 0;
-        let mut silent = 0;
-        let mut expected = ramp_phase(23, 0, live[0]).unwrap();
-        for frame in live.chunks_exact(channels) {
-            // A busy machine may skip whole cycles (an ordinary user has no real-time thread) or leave them silent.
-            if frame.iter().all(|sample| *sample == 0.0) {
-                silent += 1;
-                expected = (expected + 1) % ((1 << 23) - 1);
-                continue;
-            }
-            let phases: Vec<_> = (0..)
-                .zip(frame)
-                .map(|(channel, sample)| ramp_phase(23, channel, *sample))
-                .collect();
-            let position = phases[0].expect("every sample is one of the ramp's");
-            assert!(
-                phases.iter().all(|phase| *phase == phases[0]),
-                "channels come together: {phases:?}"
-            );
-            if position != expected {
-                assert_eq!(
-                    position.abs_diff(expected) % 256,
-                    0,
-                    "{position} instead of {expected}"
-                );
-                jumps += 1;
-            }
-            expected = (position + 1) % ((1 << 23) - 1);
+        let recorder = record(&server, &mic, channels);
+        let deadline = Instant::now() + LIMIT;
+        while unbroken(&recorder.heard(), channels) < ENOUGH {
+            assert!(Instant::now() < deadline, "{}", server.log());
+            std::thread::sleep(Duration::from_millis(10));
         }
-        jumps += silent / 256;
-        let cycles = live.len() / channels / 256;
-        assert!(jumps * 4 < cycles, "{jumps} jumps in {cycles} cycles");
-        assert!(mic.wait_for_state(MicState::Suspended, Duration::from_secs(20)));
+        assert_eq!(mic.state(), MicState::Running);
+        recorder.end();
+        assert!(mic.wait_for_state(MicState::Suspended, LIMIT));
     }
 }
 
@@ -127,9 +106,43 @@ fn two_servers_side_by_side_end_without_a_trace() {
     assert!(places.iter().all(|place| !place.exists()));
 }
 
-/// Half a second of `parec`.
-fn record(server: &PrivateServer, mic: &SimulatedMic, channels: u32) -> Vec<f32> {
-    const ENOUGH: u64 = 4 * 24_000;
+/// The longest stretch of the ramp without a break, in frames. A busy machine may skip whole cycles (an ordinary user has no
+/// real-time thread) or leave them silent, and nothing else.
+fn unbroken(samples: &[f32], channels: u32) -> u64 {
+    const PERIOD: u64 = (1 << 23) - 1;
+    let (mut longest, mut stretch) = (0, 0);
+    let mut expected = None;
+    for frame in samples.chunks_exact(channels as usize) {
+        expected = expected.map(|position| (position + 1) % PERIOD);
+        if frame.iter().all(|sample| *sample == 0.0) {
+            stretch = 0;
+            continue;
+        }
+        let positions = (0..)
+            .zip(frame)
+            .map(|(channel, sample)| ramp_phase(23, channel, *sample));
+        let positions: Vec<_> = positions.collect();
+        let position = positions[0].expect("every sample is one of the ramp's");
+        assert!(
+            positions.iter().all(|it| *it == positions[0]),
+            "channels come together: {positions:?}"
+        );
+        let jump = expected.map_or(0, |expected| (position + PERIOD - expected) % PERIOD);
+        assert_eq!(jump % QUANTUM, 0, "{position} instead of {expected:?}");
+        stretch = if jump == 0 { stretch + 1 } else { 1 };
+        longest = longest.max(stretch);
+        expected = Some(position);
+    }
+    longest
+}
+
+/// A `parec` that runs.
+struct Parec {
+    program: Program,
+    file: PathBuf,
+}
+
+fn record(server: &PrivateServer, mic: &SimulatedMic, channels: u32) -> Parec {
     let file = server.directory().join("recording.raw");
     let mut command = server.command("parec");
     command
@@ -141,19 +154,21 @@ fn record(server: &PrivateServer, mic: &SimulatedMic, channels: u32) -> Vec<f32>
         ])
         .args(["--device", mic.name(), "--channels", &channels.to_string()])
         .stdout(fs::File::create(&file).unwrap());
-    let mut recorder = Program::start(command).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while fs::metadata(&file).map_or(0, |meta| meta.len()) < ENOUGH {
-        assert!(Instant::now() < deadline, "{}", server.log());
-        std::thread::sleep(Duration::from_millis(10));
+    let program = Program::start(command).unwrap();
+    Parec { program, file }
+}
+
+impl Parec {
+    /// What it has written so far.
+    fn heard(&self) -> Vec<f32> {
+        let bytes = fs::read(&self.file).unwrap();
+        let (samples, _) = bytes.as_chunks();
+        samples.iter().map(|it| f32::from_le_bytes(*it)).collect()
     }
-    assert_eq!(mic.state(), MicState::Running);
-    recorder.stop(Posix::INT).unwrap();
-    fs::read(file)
-        .unwrap()
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-        .collect()
+
+    fn end(mut self) {
+        self.program.stop(Posix::INT).unwrap();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpgid};
-use truemute::protocol::{Behaviour, ClientStats, Figures, GateState};
+use truemute::protocol::{Behaviour, ClientStats, GateState};
 use truemute_core::observed::{Api, ClientState, CountedBy, Identity, Purpose};
 use truemute_pipewire::rehearsal::Signal;
 use truemute_tests::browser::{Browser, RunningBrowser};
@@ -61,12 +61,12 @@ fn check(browser: Browser, app: &str, stream: &str) {
     stage.unmute();
     set.live(|| {
         set.all_from(page.order(true), sounding)?;
-        set.keeps_pulling("live", |it| it.live)
+        set.keeps_pulling("live", GateState::Live)
     });
     // The page's own mute: the page gets nothing, the browser goes on.
     set.live(|| {
         set.all_from(page.order(false), silent)?;
-        set.keeps_pulling("muted by the page", |it| it.live)
+        set.keeps_pulling("muted by the page", GateState::Live)
     });
     set.live(|| {
         set.all_from(page.order(true), sounding)?;
@@ -74,7 +74,7 @@ fn check(browser: Browser, app: &str, stream: &str) {
     });
     let muted = page.order(true);
     set.all_from(muted, zeros).expect("muted by the test");
-    set.keeps_pulling("muted by TrueMute", |it| it.muted)
+    set.keeps_pulling("muted by TrueMute", GateState::Muted)
         .expect("muted by the test");
     let client = set.pulls_continuously();
     let until_unmute = page.recording().expect("the page goes on").expect("still");
@@ -153,9 +153,13 @@ impl Set<'_> {
         assert!(heard <= SETTLED_WITHIN, "{since:?}");
     }
 
-    /// The browser's stream makes another [`STRETCH`] of pulls in the state that `figures` chooses, and in that only.
-    /// Nothing if the lease ran out.
-    fn keeps_pulling(&self, what: &str, figures: fn(&ClientStats) -> Figures) -> Option<()> {
+    /// The browser's stream makes another [`STRETCH`] of pulls in this state of the gate. While muted all are silent; while live
+    /// a few can be: those of cycles in which a busy machine was without its block of the mic. Nothing if the lease ran out.
+    fn keeps_pulling(&self, what: &str, gate: GateState) -> Option<()> {
+        let figures = |it: &ClientStats| match gate {
+            GateState::Live => it.live,
+            GateState::Muted => it.muted,
+        };
         let (before, since) = (self.client(), Instant::now());
         let wanted = figures(&before).seconds + STRETCH;
         let held = self.client_until(|now| figures(now).seconds >= wanted || self.lease_ran_out());
@@ -166,7 +170,12 @@ impl Set<'_> {
         }
         let both = |it: &ClientStats| it.live.pulls + it.muted.pulls;
         let pulls = figures(&now).pulls - figures(&before).pulls;
-        assert_eq!(both(&now) - both(&before), pulls, "{what}");
+        let other = both(&now) - both(&before) - pulls;
+        let allowed = match gate {
+            GateState::Live => pulls / 20,
+            GateState::Muted => 0,
+        };
+        assert!(other <= allowed, "{what}: {before:?} became {now:?}");
         println!(
             "{what}: {:.1} pulls per second of {:.1} frames",
             pulls as f64 / since.elapsed().as_secs_f64(),
