@@ -28,53 +28,46 @@ use failure::Failure;
 
 /// A virtual microphone that mutes with exact zeros, and says who pulled.
 #[derive(Debug, Parser)]
-#[command(name = "truemute", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "truemute", version, arg_required_else_help = true, after_help = format!("{FIRST_USE}\n\n{EXIT_CODES}"))]
 struct Cli {
     /// Socket of the daemon [default: $XDG_RUNTIME_DIR/truemute/api.sock]
     #[arg(
         long,
         global = true,
+        help_heading = "Global options",
         env = "TRUEMUTE_SOCKET",
         hide_env_values = true,
         value_name = "PATH"
     )]
     socket: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Global options")]
     color: colorchoice_clap::Color,
     #[command(subcommand)]
     command: Command,
 }
 
+#[cfg(target_os = "linux")]
+const FIRST_USE: &str = "First use: `truemute demo` shows what it does. `truemute install --restart` sets it up, muted; \
+    `truemute unmute` lets sound through.";
+#[cfg(not(target_os = "linux"))]
+const FIRST_USE: &str =
+    "First use: `truemute install` sets it up, muted; `truemute unmute` lets sound through.";
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon. Errors go to stderr.";
 
+/// In the order in which help lists them: everybody's, then those for a closer look, then setting up, then the daemon.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon in the foreground; a systemd user unit starts it
-    Daemon {
-        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
-    #[cfg(target_os = "linux")]
-    /// Run the daemon, kill it if it hangs and start it again; where systemd does that, not needed
-    Supervise {
-        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
-    /// Show the gate, the real mic, the virtual mic and how many clients there are
+    /// Show whether it is live or muted, and why; the real mic, the virtual mic, and how many clients there are
     Status(Format),
     /// Mute everything, or one app; returns when it has taken effect
-    Mute(SwitchArgs),
+    Mute(MuteArgs),
     /// Unmute everything, or one app; returns when it has taken effect
-    Unmute(SwitchArgs),
+    Unmute(UnmuteArgs),
     /// Mute if live, unmute if muted
     Toggle(Format),
-    /// Mute, and refuse every unmute, also after a restart, until `unlock`
-    Lock(Format),
-    /// End `lock`; polkit asks you for your password
-    Unlock(Format),
+    /// Show clients and their pulls live on this terminal; m toggles
+    Top,
     /// List who is connected now
     Clients(Format),
     /// Show pulls and frames per client, while live and while muted
@@ -90,19 +83,34 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Mute, and refuse every unmute, also after a restart, until `unlock`
+    Lock(Format),
+    /// End `lock`; polkit asks you for your password
+    Unlock(Format),
     #[cfg(target_os = "linux")]
     /// Show and prove it all on a private audio server, without touching your sound; takes less than 20 seconds
     Demo(DemoArgs),
-    /// Make TrueMute Microphone the default input, which apps take unless they are told another one
-    Use,
     /// Install for this user: the daemon at login, silence while it is away. Doing it again brings it up to date
     Install(InstallArgs),
     /// Undo what install did, also after a crash
     Uninstall(InstallArgs),
     /// Check the installation; say what is wrong and what to do
     Doctor(Format),
-    /// Show clients and their pulls live on this terminal; m toggles
-    Top,
+    /// Make TrueMute Microphone the default input, which apps take unless they are told another one
+    Use,
+    /// Run the daemon in the foreground; `install` has it started at each login
+    Daemon {
+        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    #[cfg(target_os = "linux")]
+    /// Run the daemon, and start it again when it ends or hangs; for systems without systemd
+    Supervise {
+        /// Configuration file [default: $XDG_CONFIG_HOME/truemute/config.toml, if it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -113,9 +121,18 @@ struct Format {
 }
 
 #[derive(Debug, Args)]
-struct SwitchArgs {
+struct MuteArgs {
     /// Only this app, with all its streams: its name, the path of its executable, or the number of a client (see `clients
     /// --json`). It stays muted, also when it comes back, until `unmute --client`
+    #[arg(long, value_name = "APP|ID")]
+    client: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct UnmuteArgs {
+    /// Only this app, which was muted by `mute --client`: its name, the path of its executable, or the number of a client
     #[arg(long, value_name = "APP|ID")]
     client: Option<String>,
     #[command(flatten)]
