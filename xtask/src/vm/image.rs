@@ -77,7 +77,9 @@ fn ingredients(files: &Path) -> Result<String> {
             if entry.is_dir() {
                 folders.push(entry);
             } else {
-                text.push_str(&format!("{}\n", entry.display()));
+                // As it is called in the machine: a clone of the repository elsewhere has the same ingredients.
+                let name = entry.strip_prefix(files)?;
+                text.push_str(&format!("{}\n", name.display()));
                 text.push_str(&fs::read_to_string(&entry)?);
             }
         }
