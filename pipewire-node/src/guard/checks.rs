@@ -154,6 +154,8 @@ impl Connection {
             "factory.name" => factory,
             "library.name" => if factory == "audiotestsrc" { "audiotestsrc/libspa-audiotestsrc" } else { "support/libspa-support" },
             "node.name" => name,
+            // Never runs: nodes that do were seen to crash PipeWire 1.6.9 as their link goes (audiotestsrc's timer goes on).
+            "node.passive" => "true",
             "object.linger" => "false",
         };
         let node = self.core.create_object("spa-node-factory", &properties);
