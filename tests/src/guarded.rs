@@ -59,10 +59,9 @@ impl Guarded {
     }
 }
 
-/// The server's settings, with the guard's files if it is wanted; nothing if this version cannot be had here, or its
-/// WirePlumber is one that the guard does not know.
+/// The server's settings, with the guard's files if it is wanted; nothing if this version cannot be had here.
 pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
-    let options = version.options(ServerOptions {
+    version.options(ServerOptions {
         clock: Some(Clock::fixed(256)),
         dropins: match guard {
             Guard::Absent => Vec::new(),
@@ -70,15 +69,7 @@ pub fn options(version: Version, guard: Guard) -> Option<ServerOptions> {
             Guard::Cutting => installed_parts(version),
         },
         ..ServerOptions::default()
-    })?;
-    // Managers of permissions came with it (0.5.15).
-    let apply = "usr/share/wireplumber/scripts/client/apply-access.lua";
-    let root = options.root.as_ref().map(|root| root.path().join(apply));
-    if guard == Guard::Enforced && root.is_some_and(|script| script.exists()) {
-        println!("SKIPPED in part: the guard does not know this WirePlumber");
-        return None;
-    }
-    Some(options)
+    })
 }
 
 /// The daemon's own settings: where WirePlumber has the guard it needs none. Trusted by their nodes' names are here the programs

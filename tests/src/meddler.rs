@@ -92,12 +92,24 @@ impl Meddler {
     /// # Panics
     /// If the server does not answer.
     pub fn connect(server: &PrivateServer) -> Self {
+        Self::claiming(server, &[])
+    }
+
+    /// Connects as a client that says these properties of itself, and learns what there is.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn claiming(server: &PrivateServer, claims: &[(String, String)]) -> Self {
         pw::init();
         let main_loop = MainLoopRc::new(None).expect("a main loop");
         let context = ContextRc::new(&main_loop, None).expect("a context");
         let socket = UnixStream::connect(server.socket()).expect("the server's socket");
+        let mut properties = pw::properties::PropertiesBox::new();
+        for (key, value) in claims {
+            properties.insert(key.as_str(), value.as_str());
+        }
         let core = context
-            .connect_fd_rc(socket.into(), None)
+            .connect_fd_rc(socket.into(), Some(properties))
             .expect("a connection");
         let registry = core.get_registry_rc().expect("a registry");
         let objects = Rc::new(RefCell::new(Objects::default()));

@@ -36,7 +36,7 @@ pub struct RecorderOptions {
     pub kept_bytes: usize,
     /// Whether the session manager links it.
     pub autoconnect: bool,
-    /// More properties of the stream.
+    /// More properties of the stream, and of the client where each has its own connection.
     pub properties: Vec<(String, String)>,
 }
 

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use truemute::install::parts::SILENT_TWIN;
 use truemute_pipewire::rehearsal::{Format, PrivateServer, Program, Service};
 
-use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard};
+use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard, of_a_snap, trusted_source};
 use truemute_tests::guarded::{self, Guard, Guarded, PluggedMic, dropins};
 use truemute_tests::listening::{Kind, Listener};
 use truemute_tests::meddler::Meddler;
@@ -69,6 +69,28 @@ fn without_the_guard_the_attempts_hear_the_mic() {
         let heard = result.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_ne!(heard.sound, 0, "{name}\n{}", stage.logs());
     }
+}
+
+/// A link to a source that is shown would be cut, too, mostly before there is sound: so what is looked for is the source.
+#[test]
+fn who_claims_to_be_a_snap_app_is_shown_no_source() {
+    each(&[Guard::Absent, Guard::Enforced], |guard| {
+        let Some(stage) = Guarded::set(Version::Debian13, *guard) else {
+            return;
+        };
+        let (_running, source) = trusted_source(&ground(&stage, PATIENCE)).unwrap();
+        let pw_link = trusted_pw_link(&stage.server);
+        let there = || pw_link(&["-o"]).1.contains(source);
+        assert!(wait_until(LIMIT, there), "{}", stage.logs());
+        let snap = Meddler::claiming(&stage.server, &of_a_snap());
+        // What a client is shown is decided anew with each that comes.
+        for _ in 0..3 {
+            let another = Meddler::claiming(&stage.server, &of_a_snap());
+            snap.look_until(PATIENCE / 3, |it| it.node(source).is_some());
+            let seen = [&snap, &another].map(|it| it.node(source).is_some());
+            assert_eq!(seen, [*guard == Guard::Absent; 2], "{}", stage.logs());
+        }
+    });
 }
 
 /// What needs no answer from the server before it can be tried: without WirePlumber nobody gets one.
@@ -303,20 +325,8 @@ fn what_belongs_to_nobody_is_kept_off_the_mic_and_cut_off_it() {
     options.dropins.push((file.to_owned(), UNOWNED.to_owned()));
     let server = PrivateServer::start(options).unwrap();
     let _mic = PluggedMic::plug(&server, "real-mic", 2000);
-    // Trusted, it sees the mic and may link it.
-    let pw_link = server.directory().join("bin/pw-link");
-    let mut copy = server.own_command("cp");
-    assert!(
-        copy.arg("/usr/bin/pw-link")
-            .arg(&pw_link)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let run = |arguments: &[&str]| {
-        let output = server.own_command(&pw_link).args(arguments).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    };
+    let pw_link = trusted_pw_link(&server);
+    let run = |arguments: &[&str]| pw_link(arguments).1;
     let port = |list: &str, node: &str| {
         let ports = run(&[list]);
         let port = ports.lines().find(|port| port.starts_with(node));
@@ -341,12 +351,25 @@ fn what_belongs_to_nobody_is_kept_off_the_mic_and_cut_off_it() {
     // WirePlumber was asked to link it, by its target, and did not.
     assert!(!from_mic(), "{}", server.log());
     for _ in 0..3 {
-        let made = server
-            .own_command(&pw_link)
-            .args(["-L", &output, &input])
-            .status();
-        assert!(made.unwrap().success(), "{}", server.log());
+        let (made, _) = pw_link(&["-L", &output, &input]);
+        assert!(made, "{}", server.log());
         assert!(wait_until(LIMIT, || !from_mic()), "{}", server.log());
+    }
+}
+
+/// Runs a pw-link that is trusted, so that it sees the mic and may link it; gives whether it succeeded, and what it said.
+fn trusted_pw_link(server: &PrivateServer) -> impl Fn(&[&str]) -> (bool, String) {
+    let pw_link = server.directory().join("bin/pw-link");
+    let mut copy = server.own_command("cp");
+    copy.arg("/usr/bin/pw-link").arg(&pw_link);
+    assert!(copy.status().unwrap().success());
+    move |arguments| {
+        let output = server.own_command(&pw_link).args(arguments).output();
+        let output = output.unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
     }
 }
 

@@ -163,6 +163,9 @@ end
 
 local function add_client (client)
   local id = id_of (client)
+  if trusted [id] or ordinary [id] then
+    return
+  end
   if is_trusted (client) then
     trusted [id] = client.properties ["pipewire.sec.pid"] or "module " .. id
     log:info (client, "client " .. id .. " is trusted")
@@ -240,6 +243,46 @@ SimpleEventHook {
     event:stop_processing ()
   end
 }:register ()
+
+-- WirePlumber 0.5.15 and later decide in a chain of hooks which manager sets a client's permissions. Whom its last hook lets in
+-- has been judged. A manager sets the default, which shows a client what nobody hid, and what it has rules for, the latter
+-- again whenever something comes or goes.
+if PermissionManager then
+  -- Its own manager for Snap apps shows sources to those that may record, which any client can say of itself. Ours goes by the
+  -- same properties, but never shows what is hidden.
+  local snap_manager = PermissionManager ()
+  snap_manager:set_default_permissions (Perm.ALL)
+  local function show (allowed)
+    return function (_, client, object)
+      return allowed (client, object) and Perm.ALL or Perm.NONE
+    end
+  end
+  snap_manager:add_interest_match (show (function (client, other)
+    return other.properties ["pipewire.snap.id"] == client.properties ["pipewire.snap.id"]
+  end), Interest { type = "client" })
+  for class, property in pairs { ["Audio/Source"] = "pipewire.snap.audio.record", ["Audio/Sink"] = "pipewire.snap.audio.playback" } do
+    snap_manager:add_interest_match (show (function (client, node)
+      return not hidden [id_of (node)] and client.properties:get_boolean (property)
+    end), Interest { type = "node", Constraint { "media.class", "=", class } })
+  end
+
+  SimpleEventHook {
+    name = "truemute/guard-access",
+    after = { "client/find-config-access", "client/find-flatpak-access", "client/find-snap-access", "client/find-portal-access",
+        "client/find-default-access" },
+    before = "client/apply-access",
+    interests = {
+      EventInterest { Constraint { "event.type", "=", "select-access" } },
+    },
+    execute = function (event)
+      local client = event:get_subject ()
+      add_client (client)
+      if ordinary [id_of (client)] and client.properties ["pipewire.snap.id"] then
+        event:set_data ("permission-manager", snap_manager)
+      end
+    end
+  }:register ()
+end
 
 -- Everything that is there is judged before the scripts run that grant permissions: those wait for this one to be active.
 local started = false

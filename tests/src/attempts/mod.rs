@@ -6,6 +6,7 @@ mod programs;
 
 use std::time::Duration;
 
+pub use programs::{of_a_snap, trusted_source};
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::{Recorder, wait_until};
@@ -65,6 +66,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("media.category = Manager", native::as_manager),
     attempt("through the manager's socket", native::managers_socket),
     attempt("claims to be the daemon", native::impostor),
+    attempt("claims to be a Snap app", programs::as_snap),
     attempt("links by guessed ids", native::links_by_ids),
     attempt("links every port there is", native::links_every_port),
     attempt(

@@ -87,9 +87,18 @@ pub(super) fn impostor(ground: &Ground<'_>) -> Result<Heard, String> {
 
 /// A client that nobody links, with its node's id.
 fn unlinked(ground: &Ground<'_>, recorders: &Recorders) -> Result<(Recorder, u32), String> {
+    unlinked_claiming(ground, recorders, &[])
+}
+
+fn unlinked_claiming(
+    ground: &Ground<'_>,
+    recorders: &Recorders,
+    claims: &[(String, String)],
+) -> Result<(Recorder, u32), String> {
     let client = recorders.add(RecorderOptions {
         target: None,
         autoconnect: false,
+        properties: claims.to_vec(),
         ..options(ground)
     })?;
     wait_until(ground.patience, || client.node_id().is_some());
@@ -151,9 +160,18 @@ pub(super) fn trusted_filter(ground: &Ground<'_>) -> Result<Heard, String> {
 
 /// A client links itself with the output of a node: by what it sees, or by guessing among what it does not see.
 pub(super) fn hears_node(ground: &Ground<'_>, name: &str) -> Result<Heard, String> {
+    hears_node_claiming(ground, name, &[])
+}
+
+/// The same of clients that say this of themselves.
+pub(super) fn hears_node_claiming(
+    ground: &Ground<'_>,
+    name: &str,
+    claims: &[(String, String)],
+) -> Result<Heard, String> {
     let recorders = Recorders::start(ground.server, Connections::Own)?;
-    let (client, node) = unlinked(ground, &recorders)?;
-    let meddler = Meddler::connect(ground.server);
+    let (client, node) = unlinked_claiming(ground, &recorders, claims)?;
+    let meddler = Meddler::claiming(ground.server, claims);
     let ports = |of: u32, output: bool| {
         let mut ports = meddler.ports().into_iter();
         ports.find_map(|(id, port)| (port.node == of && port.output == output).then_some(id))
@@ -170,8 +188,10 @@ pub(super) fn hears_node(ground: &Ground<'_>, name: &str) -> Result<Heard, Strin
         Some(output) => meddler.link(output, input),
         None => {
             let shown = meddler.nodes();
-            for unseen in (0..200).filter(|id| !shown.contains_key(id)) {
-                meddler.request_link(unseen, None, node, None);
+            // A node can be shown without its ports, and the server finds one.
+            let possible = |id: &u32| shown.get(id).is_none_or(|shown| shown.name == name);
+            for guess in (0..200).filter(possible) {
+                meddler.request_link(guess, None, node, None);
             }
         }
     }

@@ -120,6 +120,37 @@ pub(super) fn trusted_processor(ground: &Ground<'_>) -> Result<Heard, String> {
     native::hears_node(ground, "trusted-processor")
 }
 
+/// A source of a trusted program, which hands on the mic, of the class that a sound card's has and the simulated mic has not;
+/// with its `node.name`.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn trusted_source(ground: &Ground<'_>) -> Result<(Program, &'static str), String> {
+    let from = format!(
+        "{{ node.name = trusted-source-in, target.object = {} }}",
+        ground.mic
+    );
+    let to = "{ node.name = trusted-source, media.class = Audio/Source }";
+    let running = start_trusted(ground, "pw-loopback", &["-i", &from, "-o", to])?;
+    Ok((running, "trusted-source"))
+}
+
+/// What a Snap app says of itself that may do everything. Any client can say it, and WirePlumber 0.5.15 and later show it all
+/// sources then.
+pub fn of_a_snap() -> [(String, String); 3] {
+    [
+        ("pipewire.snap.id", "attempt"),
+        ("pipewire.snap.audio.record", "true"),
+        ("pipewire.snap.audio.playback", "true"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+pub(super) fn as_snap(ground: &Ground<'_>) -> Result<Heard, String> {
+    let (_running, source) = trusted_source(ground)?;
+    native::hears_node_claiming(ground, source, &of_a_snap())
+}
+
 pub(super) fn pw_link(ground: &Ground<'_>) -> Result<Heard, String> {
     let unlinked = [
         "-P",

@@ -51,7 +51,7 @@ pub(super) fn run(
         streams: BTreeMap::new(),
     };
     if connections == Connections::Shared {
-        stage.shared = Some(stage.connect()?);
+        stage.shared = Some(stage.connect(&[])?);
     }
     let _woken = woken.attach(main_loop.loop_(), {
         let main_loop = main_loop.clone();
@@ -105,10 +105,14 @@ impl Drop for Playing {
 }
 
 impl Stage {
-    fn connect(&self) -> Result<CoreRc, String> {
+    fn connect(&self, claims: &[(String, String)]) -> Result<CoreRc, String> {
         let socket = UnixStream::connect(&self.socket).map_err(|error| error.to_string())?;
+        let mut properties = pw::properties::PropertiesBox::new();
+        for (key, value) in claims {
+            properties.insert(key.as_str(), value.as_str());
+        }
         self.context
-            .connect_fd_rc(socket.into(), None)
+            .connect_fd_rc(socket.into(), Some(properties))
             .map_err(|error| error.to_string())
     }
 
@@ -122,7 +126,7 @@ impl Stage {
         let text = |error: pw::Error| error.to_string();
         let core = match &self.shared {
             Some(core) => core.clone(),
-            None => self.connect()?,
+            None => self.connect(&options.properties)?,
         };
         let stream = StreamRc::new(core, &options.name, properties_of(options)).map_err(text)?;
         let listener = stream

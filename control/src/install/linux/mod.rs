@@ -125,10 +125,8 @@ pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Instal
     } else {
         work.tell("No systemd of this user answers: nothing starts the daemon at login. Have the session start `truemute supervise`.");
     }
-    match Wireplumber::installed() {
-        Some(Wireplumber::V0_4 | Wireplumber::V0_5) => {}
-        Some(Wireplumber::V0_5_15) => work.tell("This WirePlumber manages what its clients may see in a way that the guard does not know: with guard = \"enforce\" the daemon cuts off who records from a real mic, and nothing does while it is away."),
-        None => work.tell("This WirePlumber is not known, or there is none: without the daemon, apps get silence only where no other source was chosen."),
+    if Wireplumber::installed().is_none() {
+        work.tell("This WirePlumber is not known, or there is none: without the daemon, apps get silence only where no other source was chosen.");
     }
     work.restart(true)
 }

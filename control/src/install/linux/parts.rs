@@ -35,9 +35,6 @@ pub enum Wireplumber {
     V0_4,
     /// 0.5: SPA-JSON configuration, hooks.
     V0_5,
-    /// 0.5.15 and later: like 0.5, but what clients may see is decided by managers of permissions (its src/scripts/client), which
-    /// would undo what our guard hides.
-    V0_5_15,
 }
 
 /// What the audio server of a machine is to read: the twin, and which source an app gets while the virtual mic is not there.
@@ -65,7 +62,7 @@ pub fn of_server(wireplumber: Option<Wireplumber>) -> Vec<File> {
                 include_str!("../../../packaging/wireplumber-0.4/truemute-targets.lua"),
             ),
         ],
-        Some(Wireplumber::V0_5 | Wireplumber::V0_5_15) => vec![
+        Some(Wireplumber::V0_5) => vec![
             twin,
             config(
                 "wireplumber/wireplumber.conf.d/60-truemute-targets.conf",

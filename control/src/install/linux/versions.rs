@@ -30,9 +30,6 @@ impl Wireplumber {
             .find_map(|line| line.strip_prefix("Linked with libwireplumber "))?;
         match version.trim().split('.').collect::<Vec<_>>()[..] {
             ["0", "4", ..] => Some(Self::V0_4),
-            ["0", "5", patch, ..] if patch.parse().is_ok_and(|patch: u32| patch >= 15) => {
-                Some(Self::V0_5_15)
-            }
             ["0", "5", ..] => Some(Self::V0_5),
             _ => None,
         }
@@ -53,8 +50,7 @@ mod tests {
         };
         assert_eq!(words("0.4.13"), Some(Wireplumber::V0_4));
         assert_eq!(words("0.5.8"), Some(Wireplumber::V0_5));
-        assert_eq!(words("0.5.14"), Some(Wireplumber::V0_5));
-        assert_eq!(words("0.5.18"), Some(Wireplumber::V0_5_15));
+        assert_eq!(words("0.5.18"), Some(Wireplumber::V0_5));
         assert_eq!(words("0.6.0"), None);
         assert_eq!(Wireplumber::of_words(""), None);
     }
