@@ -480,3 +480,6 @@ impl Default for Device {
 fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
 }
+
+#[cfg(test)]
+mod tests;

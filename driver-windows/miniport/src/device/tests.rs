@@ -1,0 +1,633 @@
+//! The device with an audio engine and an agent that the test plays, on a clock that the test sets.
+
+use super::*;
+use crate::capture::MOST_PACKETS;
+use crate::requests::answer;
+use truemute_core::gate::SilentReason;
+use truemute_windows_interface::record::{Attach, Snapshot};
+use truemute_windows_interface::{FRAME_BYTES, MOST_FRAMES, Request};
+
+const AGENT: Handle = 0x10;
+const OTHER: Handle = 0x20;
+const MS: u64 = 1_000_000;
+const PACKET: usize = 480;
+
+/// A device, the moment, and the memory that the audio engine reads.
+struct Stage {
+    device: Box<Device>,
+    now_ns: u64,
+    memory: *mut u8,
+    bytes: usize,
+}
+
+impl Stage {
+    /// A running stream of two packets of 10 ms, or one without packets.
+    fn running(packets: u32) -> Self {
+        let mut stage = Self::stopped(packets);
+        stage.go(State::Run);
+        stage
+    }
+
+    fn stopped(packets: u32) -> Self {
+        let mut device = Box::new(Device::new());
+        device.start(Clock::new(1_000_000_000, 5 * MS), 77);
+        device.appear();
+        assert!(device.open_stream());
+        let bytes = 2 * PACKET * FRAME_BYTES;
+        let buffer = vec![0xee_u8; bytes].leak();
+        let memory = buffer.as_mut_ptr();
+        assert!(device.stream().unwrap().take_buffer(buffer, packets));
+        Self {
+            device,
+            now_ns: 5 * MS,
+            memory,
+            bytes,
+        }
+    }
+
+    fn go(&mut self, state: State) {
+        assert!(self.device.go(self.now_ns, state));
+    }
+
+    /// What the audio engine finds in the buffer now.
+    fn buffer(&self) -> Vec<Frame> {
+        // SAFETY: the memory is leaked, and the device does not run meanwhile.
+        let bytes = unsafe { core::slice::from_raw_parts(self.memory, self.bytes) };
+        bytes.as_chunks().0.to_vec()
+    }
+
+    fn wait(&mut self, ns: u64) -> Tick {
+        self.now_ns += ns;
+        self.device.tick(self.now_ns)
+    }
+
+    fn attach(&mut self) {
+        self.device
+            .attach(
+                AGENT,
+                Attach {
+                    version: VERSION,
+                    reserved: 0,
+                },
+            )
+            .unwrap();
+    }
+
+    fn unmute(&mut self) -> u64 {
+        self.device.unmute(self.now_ns, AGENT).unwrap().epoch
+    }
+
+    /// Feeds a ramp for the next frames from the clock's position on: each frame says its position.
+    fn feed(&mut self, epoch: u64, frames: usize) -> Result<(), Refused> {
+        let position = self.device.clock().position_at(self.now_ns);
+        let frames: Vec<Frame> = (position..).take(frames).map(ramp).collect();
+        let head = Feed {
+            epoch,
+            position,
+            began_ns: self.now_ns,
+            frames: frames.len() as u32,
+            reserved: 0,
+        };
+        self.device.feed(self.now_ns, AGENT, head, &frames)
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        self.device.snapshot(self.now_ns)
+    }
+}
+
+/// Never zeros.
+fn ramp(position: u64) -> Frame {
+    (position | 1 << 63).to_le_bytes()
+}
+
+const ZEROS: Frame = [0; FRAME_BYTES];
+
+#[test]
+fn silent_from_the_start_and_every_frame_is_counted() {
+    let mut stage = Stage::running(2);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    for _ in 0..100 {
+        stage.wait(10 * MS);
+    }
+    let seen = stage.snapshot();
+    assert_eq!((seen.live_frames, seen.muted_frames), (0, 48_000));
+    assert_eq!(
+        (seen.open, seen.reason),
+        (0, u32::from(SilentReason::Muted.code()))
+    );
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+}
+
+#[test]
+fn a_ramp_comes_through_bit_by_bit() {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    let epoch = stage.unmute();
+    let began = stage.device.clock().position_at(stage.now_ns);
+    let mut heard: Vec<Frame> = Vec::new();
+    for _ in 0..50 {
+        stage.device.renew(stage.now_ns, AGENT).unwrap();
+        stage.feed(epoch, PACKET).unwrap();
+        let tick = stage.wait(10 * MS);
+        assert!(tick.complete);
+        let packet = stage.device.fetch(stage.now_ns).unwrap();
+        assert!(packet.live && !packet.more && packet.lost == 0);
+        let from = (packet.number % 2) as usize * PACKET;
+        heard.extend(&stage.buffer()[from..from + PACKET]);
+    }
+    let expected: Vec<Frame> = (began..).take(heard.len()).map(ramp).collect();
+    assert_eq!(heard, expected);
+    let seen = stage.snapshot();
+    assert_eq!(
+        (
+            seen.live_pulls,
+            seen.live_pull_frames,
+            seen.muted_pulls,
+            seen.lost_pulls
+        ),
+        (50, 24_000, 0, 0)
+    );
+    assert_eq!(
+        (seen.live_frames, seen.muted_frames, seen.reason),
+        (24_000, 0, 0)
+    );
+    assert_eq!((seen.feeds, seen.fed_frames), (50, 24_000));
+    assert!(
+        (9 * MS..11 * MS).contains(&seen.interval_p50_ns),
+        "{}",
+        seen.interval_p50_ns
+    );
+}
+
+/// A stage in which sound stands in the buffer, with more of it in the ring.
+fn loud() -> (Stage, u64) {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    let epoch = stage.unmute();
+    stage.feed(epoch, MOST_FRAMES).unwrap();
+    stage.wait(15 * MS);
+    assert!(
+        stage
+            .buffer()
+            .iter()
+            .filter(|frame| **frame != ZEROS)
+            .count()
+            > PACKET
+    );
+    (stage, epoch)
+}
+
+/// Nothing of the sound is left, now or later, whatever the clock says.
+fn assert_silent(stage: &mut Stage) {
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    stage.wait(5 * MS);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    assert!(stage.device.ring.is_empty());
+}
+
+#[test]
+fn a_mute_leaves_no_sound_in_buffer_or_ring() {
+    let (mut stage, epoch) = loud();
+    let position = stage.device.clock().position_at(stage.now_ns);
+    let muted = stage.device.mute(stage.now_ns);
+    assert_eq!(
+        (muted.position, muted.done_ns, muted.epoch > epoch),
+        (position, stage.now_ns, true)
+    );
+    assert_silent(&mut stage);
+    assert_eq!(stage.snapshot().zeroed_frames, 720);
+    assert_eq!(stage.feed(epoch, 10), Err(Refused::Closed));
+    // The packet that stood there with sound is fetched as what it is now.
+    assert!(!stage.device.fetch(stage.now_ns).unwrap().live);
+    let epoch = stage.unmute();
+    stage.wait(10 * MS);
+    assert_eq!(
+        stage.buffer(),
+        [ZEROS; 2 * PACKET],
+        "nothing stale after an unmute"
+    );
+    stage.feed(epoch, PACKET).unwrap();
+    stage.wait(5 * MS);
+    assert_ne!(stage.buffer(), [ZEROS; 2 * PACKET]);
+}
+
+#[test]
+fn a_feeder_that_goes_is_a_mute_and_another_may_come() {
+    let (mut stage, _) = loud();
+    stage.device.detach(OTHER);
+    assert_ne!(
+        stage.buffer(),
+        [ZEROS; 2 * PACKET],
+        "somebody else's handle"
+    );
+    stage.device.detach(AGENT);
+    assert_silent(&mut stage);
+    let seen = stage.snapshot();
+    assert_eq!((seen.feeders_lost, seen.open, seen.attached), (1, 0, 0));
+    stage
+        .device
+        .attach(
+            OTHER,
+            Attach {
+                version: VERSION,
+                reserved: 0,
+            },
+        )
+        .unwrap();
+    assert_eq!(stage.snapshot().open, 0);
+}
+
+#[test]
+fn a_lease_that_runs_out_is_a_mute_that_a_renewal_does_not_undo() {
+    let (mut stage, _) = loud();
+    stage.now_ns += LEASE_NS - 15 * MS - 1;
+    assert_eq!(stage.device.renew(stage.now_ns, AGENT).unwrap().open, 1);
+    stage.now_ns += LEASE_NS - 1;
+    stage.device.advance(stage.now_ns);
+    assert_eq!(stage.snapshot().open, 1);
+    stage.now_ns += 1;
+    stage.device.advance(stage.now_ns);
+    assert_silent(&mut stage);
+    assert_eq!(stage.device.renew(stage.now_ns, AGENT).unwrap().open, 0);
+    assert_eq!(stage.snapshot().leases_expired, 1);
+}
+
+#[test]
+fn sleep_and_removal_are_mutes() {
+    let (mut stage, _) = loud();
+    stage.device.sleep();
+    assert_silent(&mut stage);
+    let (mut stage, _) = loud();
+    stage.device.vanish();
+    assert_silent(&mut stage);
+    let mut buffer = [0; 24];
+    let mute = answer(
+        &mut stage.device,
+        0,
+        AGENT,
+        Request::Mute.code(),
+        &mut buffer,
+        0,
+        24,
+    );
+    assert_eq!(mute, Err(Refused::Gone));
+}
+
+#[test]
+fn a_feed_that_is_50_ms_old_is_no_source() {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    let epoch = stage.unmute();
+    stage.feed(epoch, MOST_FRAMES).unwrap();
+    stage.wait(STALE_NS);
+    assert_eq!(stage.snapshot().reason, 0);
+    stage.wait(1);
+    stage.wait(10 * MS);
+    assert_eq!(
+        stage.snapshot().reason,
+        u32::from(SilentReason::SourceMissing.code())
+    );
+    assert_eq!(
+        stage.buffer()[PACKET..]
+            .iter()
+            .filter(|frame| **frame != ZEROS)
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn sound_of_before_the_unmute_stays_out_whatever_its_epoch_says() {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    stage.now_ns += 100 * MS;
+    let epoch = stage.unmute();
+    let position = stage.device.clock().position_at(stage.now_ns);
+    let head = Feed {
+        epoch,
+        position,
+        began_ns: stage.now_ns - 1,
+        frames: 480,
+        reserved: 0,
+    };
+    stage
+        .device
+        .feed(stage.now_ns, AGENT, head, &[[7; 8]; 480])
+        .unwrap();
+    // Both pieces begin before the first whole frame after the unmute: one does, as far as it goes.
+    stage.device.advance(stage.now_ns);
+    stage.wait(MS);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    assert_eq!(
+        stage.snapshot().reason,
+        u32::from(SilentReason::BeforeUnmute.code())
+    );
+}
+
+#[test]
+fn feeds_are_only_taken_near_the_present() {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    let epoch = stage.unmute();
+    stage.now_ns += 1000 * MS;
+    stage.device.renew(stage.now_ns, AGENT).unwrap();
+    let epoch = if stage.snapshot().open == 1 {
+        epoch
+    } else {
+        stage.unmute()
+    };
+    let now = stage.device.clock().position_at(stage.now_ns);
+    let mut feed = |position, frames: usize| {
+        let head = Feed {
+            epoch,
+            position,
+            began_ns: stage.now_ns,
+            frames: frames as u32,
+            reserved: 0,
+        };
+        stage
+            .device
+            .feed(stage.now_ns, AGENT, head, &vec![[1; 8]; frames])
+    };
+    for (position, frames, taken) in [
+        (now - REACH, 1, true),
+        (now - REACH - 1, 1, false),
+        (now + REACH - 1, 1, true),
+        (now + REACH, 1, false),
+        (now + REACH - 9, 10, false),
+        (u64::MAX, 1, false),
+        (0, 1, false),
+    ] {
+        let expected = if taken {
+            Ok(())
+        } else {
+            Err(Refused::OutOfReach)
+        };
+        assert_eq!(feed(position, frames), expected, "{position}");
+    }
+    assert_eq!(
+        (stage.snapshot().feeds, stage.snapshot().feeds_refused),
+        (2, 5)
+    );
+}
+
+#[test]
+fn the_timer_comes_when_a_packet_is_complete() {
+    let mut stage = Stage::running(2);
+    let Tick { complete, again_ns } = stage.wait(0);
+    assert_eq!((complete, again_ns), (false, Some(10 * MS)));
+    let early = stage.wait(10 * MS - 1);
+    assert_eq!((early.complete, early.again_ns), (false, Some(1)));
+    let due = stage.wait(1);
+    assert_eq!((due.complete, due.again_ns), (true, Some(10 * MS)));
+    // Late by some: the next one is due when it would have been.
+    assert_eq!(
+        stage.wait(13 * MS),
+        Tick {
+            complete: true,
+            again_ns: Some(7 * MS)
+        }
+    );
+    stage.go(State::Pause);
+    assert_eq!(
+        stage.wait(10 * MS),
+        Tick {
+            complete: false,
+            again_ns: None
+        }
+    );
+    let mut stage = Stage::running(0);
+    assert_eq!(
+        stage.wait(10 * MS),
+        Tick {
+            complete: false,
+            again_ns: Some(UNHURRIED_NS)
+        }
+    );
+}
+
+#[test]
+fn packets_are_fetched_once_and_losses_are_counted() {
+    let mut stage = Stage::running(2);
+    assert_eq!(stage.device.fetch(stage.now_ns), None);
+    stage.wait(10 * MS);
+    let first = stage.device.fetch(stage.now_ns).unwrap();
+    let began = stage.device.clock().nanoseconds_at(first.position);
+    assert_eq!(
+        (first.number, first.frames, first.lost, began),
+        (0, 480, 0, 5 * MS)
+    );
+    assert_eq!(stage.device.fetch(stage.now_ns), None);
+    // Four more: with two packets in the buffer, only the last is whole.
+    stage.wait(40 * MS);
+    let next = stage.device.fetch(stage.now_ns).unwrap();
+    assert_eq!((next.number, next.lost, next.more), (4, 3, false));
+    let seen = stage.snapshot();
+    assert_eq!(
+        (seen.muted_pulls, seen.muted_pull_frames, seen.lost_pulls),
+        (2, 960, 3)
+    );
+    assert_eq!(seen.last_pull_ns, stage.now_ns);
+}
+
+#[test]
+fn time_stands_still_in_a_pause_and_begins_anew_after_a_stop() {
+    let mut stage = Stage::running(2);
+    stage.wait(5 * MS);
+    stage.go(State::Pause);
+    assert_eq!(stage.device.stream().unwrap().offset(), 240 * 8);
+    stage.wait(100 * MS);
+    assert_eq!(stage.device.stream().unwrap().offset(), 240 * 8);
+    stage.go(State::Run);
+    stage.wait(5 * MS);
+    assert_eq!(stage.device.stream().unwrap().offset(), 480 * 8);
+    assert_eq!(stage.device.fetch(stage.now_ns).unwrap().number, 0);
+    stage.go(State::Pause);
+    stage.go(State::Acquire);
+    stage.go(State::Stop);
+    assert_eq!(stage.device.stream().unwrap().offset(), 0);
+    stage.go(State::Run);
+    stage.wait(10 * MS);
+    assert_eq!(stage.device.fetch(stage.now_ns).unwrap().number, 0);
+    assert_eq!(stage.snapshot().runs, 3);
+}
+
+#[test]
+fn a_timer_that_is_late_by_more_than_the_buffer_leaves_zeros_and_no_overflow() {
+    let (mut stage, _) = loud();
+    stage.wait(10_000 * MS);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    stage.wait(1 << 62);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+}
+
+#[test]
+fn there_is_one_stream_and_none_runs_without_a_buffer() {
+    let mut stage = Stage::stopped(2);
+    assert!(!stage.device.open_stream());
+    stage.device.close_stream();
+    assert!(!stage.device.go(stage.now_ns, State::Run));
+    assert!(stage.device.open_stream());
+    assert!(!stage.device.go(stage.now_ns, State::Run));
+    let seen = stage.snapshot();
+    assert_eq!(
+        (seen.opened, seen.refused, seen.streams, seen.runs),
+        (2, 1, 1, 0)
+    );
+    let stream = stage.device.stream().unwrap();
+    for (bytes, packets) in [
+        (0, 0),
+        (7, 0),
+        (480 * 8, 7),
+        (480 * 8, MOST_PACKETS + 1),
+        (96_001 * 8, 0),
+    ] {
+        assert!(
+            !stream.take_buffer(vec![0; bytes].leak(), packets),
+            "{bytes} bytes, {packets} packets"
+        );
+    }
+    assert!(stream.take_buffer(vec![0; 480 * 8].leak(), 1));
+}
+
+#[test]
+fn closing_the_stream_leaves_zeros_in_its_memory() {
+    let (mut stage, _) = loud();
+    stage.device.close_stream();
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    assert_eq!(stage.snapshot().streams, 0);
+}
+
+mod requests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ask(
+        stage: &mut Stage,
+        handle: Handle,
+        request: Request,
+        input: &[u8],
+        output: usize,
+    ) -> Result<Vec<u8>, Refused> {
+        let mut buffer = input.to_vec();
+        buffer.resize(input.len().max(output), 0xcc);
+        let bytes = answer(
+            &mut stage.device,
+            stage.now_ns,
+            handle,
+            request.code(),
+            &mut buffer,
+            input.len(),
+            output,
+        )?;
+        Ok(buffer[..bytes].to_vec())
+    }
+
+    fn attach(version: u32) -> Vec<u8> {
+        [version, 0].map(u32::to_le_bytes).as_flattened().to_vec()
+    }
+
+    #[test]
+    fn a_wrong_length_does_nothing() {
+        let (mut stage, _) = loud();
+        for request in Request::ALL {
+            let (input, output) = (vec![0; request.input_bytes()], request.output_bytes());
+            for (input, output) in [(&[&input[..], &[0]].concat(), output), (&input, output + 1)] {
+                assert_eq!(
+                    ask(&mut stage, AGENT, request, input, output),
+                    Err(Refused::Malformed),
+                    "{request:?}"
+                );
+            }
+            if output > 0 {
+                assert_eq!(
+                    ask(&mut stage, AGENT, request, &input, output - 1),
+                    Err(Refused::Malformed)
+                );
+            }
+        }
+        assert_eq!(stage.snapshot().open, 1, "even the mute was none");
+    }
+
+    #[test]
+    fn only_the_feeder_feeds_and_unmutes_and_anybody_mutes() {
+        let (mut stage, _) = loud();
+        for request in Request::ALL {
+            let mut input = vec![0; request.input_bytes()];
+            if request == Request::Attach {
+                input = attach(VERSION);
+            } else if request == Request::Feed {
+                input[24] = 1;
+                input.extend([0; 8]);
+            }
+            let answer = ask(&mut stage, OTHER, request, &input, request.output_bytes());
+            match request {
+                Request::Feed | Request::RenewLease | Request::Unmute => {
+                    assert_eq!(answer, Err(Refused::NotFeeder))
+                }
+                Request::Attach => assert_eq!(answer, Err(Refused::Busy)),
+                _ => assert_eq!(answer.unwrap().len(), request.output_bytes()),
+            }
+        }
+        assert_eq!(stage.snapshot().open, 0, "it was muted");
+        assert_silent(&mut stage);
+    }
+
+    #[test]
+    fn another_version_does_not_attach() {
+        let mut stage = Stage::running(2);
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION + 1), 0),
+            Err(Refused::Version)
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Unmute, &[], 24),
+            Err(Refused::NotFeeder)
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            Ok(vec![])
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            Ok(vec![]),
+            "twice is once"
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Unmute, &[], 24)
+                .unwrap()
+                .len(),
+            24
+        );
+    }
+
+    proptest! {
+        /// Any requests by anybody, in any order: nothing panics, and without the feeder's unmute all is zeros.
+        #[test]
+        fn nonsense_opens_nothing(
+            steps in prop::collection::vec((any::<u8>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..120), 0..260_usize, 0..30_000_000_u64), 0..60),
+        ) {
+            let mut stage = Stage::running(2);
+            for (code, known, bytes, output, wait_ns) in steps {
+                let request = Request::ALL[usize::from(code) % Request::ALL.len()];
+                let code = if known { request.code() } else { u32::from(code) << 13 };
+                let mut buffer = bytes.clone();
+                buffer.resize(bytes.len().max(output), 0);
+                // Half of them of the length that is right.
+                let (input, output) = if wait_ns % 2 == 0 {
+                    buffer.resize(300, 3);
+                    (request.input_bytes(), request.output_bytes())
+                } else {
+                    (bytes.len(), output)
+                };
+                if request == Request::Unmute && known {
+                    continue;
+                }
+                let _ = answer(&mut stage.device, stage.now_ns, AGENT, code, &mut buffer, input, output);
+                stage.wait(wait_ns);
+                prop_assert_eq!(stage.buffer(), vec![ZEROS; 2 * PACKET]);
+            }
+        }
+    }
+}
