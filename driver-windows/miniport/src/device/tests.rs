@@ -198,9 +198,20 @@ fn a_mute_leaves_no_sound_in_buffer_or_ring() {
     assert_silent(&mut stage);
     assert_eq!(stage.snapshot().zeroed_frames, 720);
     assert_eq!(stage.feed(epoch, 10), Err(Refused::Closed));
+    assert_eq!(
+        stage.feed(muted.epoch, 10),
+        Err(Refused::Closed),
+        "the epoch of a mute"
+    );
     // The packet that stood there with sound is fetched as what it is now.
     assert!(!stage.device.fetch(stage.now_ns).unwrap().live);
+    let former = epoch;
     let epoch = stage.unmute();
+    assert_eq!(
+        stage.feed(former, 10),
+        Err(Refused::Closed),
+        "a former epoch"
+    );
     stage.wait(10 * MS);
     assert_eq!(
         stage.buffer(),
@@ -429,6 +440,32 @@ fn packets_are_fetched_once_and_losses_are_counted() {
         (2, 960, 3)
     );
     assert_eq!(seen.last_pull_ns, stage.now_ns);
+}
+
+#[test]
+fn a_packet_is_live_by_its_own_sound_and_not_by_that_of_64_packets_ago() {
+    let mut stage = Stage::running(2);
+    stage.attach();
+    let epoch = stage.unmute();
+    stage.feed(epoch, PACKET).unwrap();
+    let live: Vec<bool> = (0..130)
+        .map(|_| {
+            stage.device.renew(stage.now_ns, AGENT).unwrap();
+            stage.wait(10 * MS);
+            stage.device.fetch(stage.now_ns).unwrap().live
+        })
+        .collect();
+    assert!(live[0] && live[1..].iter().all(|live| !live), "{live:?}");
+}
+
+#[test]
+fn a_stop_leaves_zeros_in_the_buffer() {
+    let (mut stage, _) = loud();
+    stage.go(State::Pause);
+    stage.go(State::Acquire);
+    assert_ne!(stage.buffer(), [ZEROS; 2 * PACKET]);
+    stage.go(State::Stop);
+    assert_eq!(stage.buffer(), [ZEROS; 2 * PACKET]);
 }
 
 #[test]
