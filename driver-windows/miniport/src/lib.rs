@@ -59,11 +59,10 @@ pub mod topology;
 #[cfg(target_os = "windows")]
 pub mod wave;
 
-/// The linker asks for this wherever an object has floating point, as that of the compiler's own functions has, of which only those that
-/// copy memory are linked.
+// The linker asks for this symbol wherever an object has floating point, as that of the compiler's own functions has, of which only
+// those that copy memory are linked. As assembly, since what Rust does not mangle is exported.
 #[cfg(target_os = "windows")]
-#[unsafe(no_mangle)]
-static _fltused: i32 = 0;
+core::arch::global_asm!(".globl _fltused", ".set _fltused, 0");
 
 #[cfg(target_os = "windows")]
 #[panic_handler]
