@@ -1,9 +1,12 @@
 //! Properties of Core Audio's objects, as safe functions: read, write, listen. What they mean is the callers'.
 //! Facts: AudioHardware.h and AudioHardwareBase.h, as bound by objc2-core-audio.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem::{MaybeUninit, size_of};
-use std::ptr::{NonNull, null};
+use std::ptr::{NonNull, null, without_provenance_mut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use objc2_core_audio::{
     AudioConvertHostTimeToNanos, AudioGetCurrentHostTime, AudioObjectAddPropertyListener,
@@ -293,17 +296,23 @@ pub(super) fn nanoseconds(host_time: u64) -> u64 {
     unsafe { AudioConvertHostTimeToNanos(host_time) }
 }
 
-/// Calls a function, on a thread of Core Audio's, whenever a property changes. Until it is dropped.
+/// Calls a function, on a thread of Core Audio's, whenever a property changes. Until it is dropped; a call that is under way then
+/// may still end afterwards.
 pub(super) struct Listener {
     object: AudioObjectID,
     address: Address,
-    changed: NonNull<Box<dyn Fn() + Send + Sync>>,
+    number: usize,
 }
 
-// SAFETY: the function may be called from any thread, and is only freed by the drop.
-unsafe impl Send for Listener {}
-// SAFETY: a shared reference gives no access to anything.
-unsafe impl Sync for Listener {}
+type Changed = Arc<dyn Fn() + Send + Sync>;
+
+/// The functions, by the numbers that Core Audio is given in their place: nothing says when the last call of a listener that was
+/// removed has ended, so it may come at any time, and then finds nothing.
+static LISTENERS: Mutex<BTreeMap<usize, Changed>> = Mutex::new(BTreeMap::new());
+
+fn listeners() -> MutexGuard<'static, BTreeMap<usize, Changed>> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Listener {
     /// Starts to listen.
@@ -312,43 +321,45 @@ impl Listener {
         address: Address,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Result<Listener, SystemError> {
-        let changed: Box<Box<dyn Fn() + Send + Sync>> = Box::new(Box::new(changed));
-        let changed = NonNull::from(Box::leak(changed));
-        // SAFETY: the pointer stays valid until the listener has been removed.
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        listeners().insert(number, Arc::new(changed));
+        // From here on, dropping it takes all of it back.
+        let listener = Listener {
+            object,
+            address,
+            number,
+        };
+        // SAFETY: the function dereferences nothing but the address, which Core Audio gives it: the pointer is a number.
         let status = unsafe {
             AudioObjectAddPropertyListener(
                 object,
                 address.pointer(),
                 Some(on_change),
-                changed.as_ptr().cast(),
+                without_provenance_mut(number),
             )
         };
-        if status == 0 {
-            return Ok(Listener {
-                object,
-                address,
-                changed,
-            });
+        match status {
+            0 => Ok(listener),
+            status => Err(address.refused(status)),
         }
-        // SAFETY: it was not taken.
-        drop(unsafe { Box::from_raw(changed.as_ptr()) });
-        Err(address.refused(status))
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // SAFETY: as it was added.
+        // SAFETY: as it was added; where it was not, there is nothing to remove, and a status says so.
         let _ = unsafe {
             AudioObjectRemovePropertyListener(
                 self.object,
                 self.address.pointer(),
                 Some(on_change),
-                self.changed.as_ptr().cast(),
+                without_provenance_mut(self.number),
             )
         };
-        // A call can be under way while the listener is removed, and nothing says when it has ended. So the function is never
-        // freed: some hundred bytes for each start of a capture.
+        // Dropped outside of the lock: nobody knows what goes with it.
+        let changed = listeners().remove(&self.number);
+        drop(changed);
     }
 }
 
@@ -356,10 +367,12 @@ unsafe extern "C-unwind" fn on_change(
     _object: AudioObjectID,
     _addresses: u32,
     _address: NonNull<AudioObjectPropertyAddress>,
-    changed: *mut c_void,
+    number: *mut c_void,
 ) -> i32 {
-    // SAFETY: what was given to `AudioObjectAddPropertyListener`, and is never freed.
-    let changed = unsafe { &*changed.cast::<Box<dyn Fn() + Send + Sync>>() };
-    changed();
+    // Called outside of the lock: it may start or end listeners.
+    let changed = listeners().get(&number.addr()).cloned();
+    if let Some(changed) = changed {
+        changed();
+    }
     0
 }
