@@ -146,7 +146,8 @@ impl<const N: usize> Ledger<N> {
         Some(counts)
     }
 
-    /// Gives a slot back whose client nobody will ever know: its pulls become unattributed. Control thread.
+    /// Gives a slot back whose client nobody will ever know: its pulls become unattributed. Those that were lost, too: they are known
+    /// to have happened, and nobody knows their frames. Control thread.
     pub fn disown(&self, writer: SlotWriter) {
         if let Some(counts) = self.release(writer) {
             for tally in [counts.live, counts.muted] {
@@ -203,7 +204,8 @@ impl<const N: usize> Ledger<N> {
             .fetch_add(pull.nanoseconds, Ordering::Relaxed);
     }
 
-    /// The pulls of no client. Each figure is exact; a pull that is being counted may be in one and not yet in another.
+    /// The pulls of no client. The frames and nanoseconds are of those pulls that could be read: [`Ledger::record_lost`] knows of
+    /// others. Each figure is exact; a pull that is being counted may be in one and not yet in another.
     pub fn unattributed(&self) -> Tally {
         self.unattributed.copy()
     }

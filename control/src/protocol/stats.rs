@@ -31,7 +31,7 @@ pub struct Stats {
 pub struct Unattributed {
     /// Pulls.
     pub pulls: u64,
-    /// Frames.
+    /// Frames in those of them that could be read.
     pub frames: u64,
 }
 
