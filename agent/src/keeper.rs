@@ -45,6 +45,8 @@ pub(crate) struct Keeper {
     /// Frames of the present capture at the last turn at which there were more than before, and when that was, or when frames were
     /// first wanted.
     heard: Option<(u64, Instant)>,
+    /// Since frames came last, blocks without any did.
+    empty: bool,
     /// Set by the capture's events: it has to be opened again.
     stale: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -69,6 +71,7 @@ impl Keeper {
             last_default: last_default.map(|uid| uid.trim().to_owned()),
             asked: false,
             heard: None,
+            empty: false,
             stale: Arc::default(),
         }
     }
@@ -156,6 +159,7 @@ impl Keeper {
         }
         if !wanted || permission == Permission::Denied {
             self.heard = None;
+            self.empty = false;
         }
         if permission == Permission::Denied {
             let names = self.shared.system.names();
@@ -207,11 +211,14 @@ impl Keeper {
         let (before, _) = *self.heard.get_or_insert((0, Instant::now()));
         if hearing.frames > before {
             self.heard = Some((hearing.frames, Instant::now()));
+            self.empty = false;
         }
+        // Kept over a restart of the capture, which has delivered nothing at first, whatever is wrong.
+        self.empty |= hearing.empty > 0;
         if self.is_deaf() {
-            let how = match hearing.empty {
-                0 => "delivers nothing",
-                _ => "delivers blocks without sound",
+            let how = match self.empty {
+                false => "delivers nothing",
+                true => "delivers blocks without sound",
             };
             warnings.push(format!(
                 "{} {how}. Connect it again, or choose another microphone.",
