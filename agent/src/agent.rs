@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use truemute_core::observed::{Applied, Event, MicState, RealMic, Snapshot, VirtualMic};
+use truemute_core::observed::{
+    AppSwitched, Applied, Event, MicState, MutedApp, RealMic, Snapshot, VirtualMic,
+};
 
+use crate::apps::{Apps, Errand, errands};
 use crate::bypass::Bypasses;
 use crate::choice::Wishes;
 use crate::driver::{Connect, Connected, Driver, DriverError, Hears, Notice, When};
@@ -52,6 +55,16 @@ pub enum Failure {
         /// How long it was waited for.
         waited_ms: u64,
     },
+    /// Nobody is called so.
+    #[error(
+        "No connected client has the number, the app or the executable {0:?}. `truemute clients` lists them."
+    )]
+    NoSuchClient(String),
+    /// No such app is muted on its own.
+    #[error(
+        "No app that is called {0:?} is muted on its own. `truemute status` lists those that are."
+    )]
+    NotMuted(String),
     /// No thread.
     #[error("The system gives no thread (error {0}). Look at its limits.")]
     NoThread(i32),
@@ -64,7 +77,9 @@ pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 /// up, on which the driver is silent.
 pub struct Agent {
     shared: Arc<Shared>,
-    driver: Box<dyn Driver>,
+    // Before the connection, which ends with the last who has it.
+    apps: Apps,
+    driver: Arc<dyn Driver>,
     instance: u64,
     keeper: Option<JoinHandle<()>>,
     _watch: Option<Box<dyn Send + Sync>>,
@@ -83,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) bypasses: Mutex<Bypasses>,
     told: Mutex<Told>,
     notes: Sender<Note>,
+    errands: Sender<Errand>,
 }
 
 /// What the keeper says.
@@ -104,6 +120,7 @@ impl Agent {
         events: Events,
     ) -> Result<Agent, Failure> {
         let (notes, received) = channel();
+        let (sender, errands) = errands();
         let shared = Arc::new(Shared {
             system,
             options,
@@ -117,6 +134,7 @@ impl Agent {
                 warnings: Vec::new(),
             }),
             notes,
+            errands: sender,
         });
         shared.route.close();
         let Connected {
@@ -127,6 +145,8 @@ impl Agent {
             running,
             pacing,
         } = driver.connect(shared.clone())?;
+        let driver: Arc<dyn Driver> = driver.into();
+        let apps = Apps::start(shared.clone(), driver.clone(), errands)?;
         shared.route.greeted(clock);
         // It tells of changes only, and may have told of one already.
         shared.running.fetch_max(running, Ordering::Relaxed);
@@ -149,6 +169,7 @@ impl Agent {
             tracing::warn!("changes of inputs are looked for once a second only: {error}");
         }
         Ok(Agent {
+            apps,
             shared,
             driver,
             instance,
@@ -248,7 +269,14 @@ impl Agent {
     pub fn snapshot(&self) -> Result<Snapshot, Failure> {
         let system = &*self.shared.system;
         let now = self.shared.now();
-        let look = self.driver.look(system, now)?;
+        let mut look = self.driver.look(system, now)?;
+        let muted_apps = self.apps.muted();
+        for client in &mut look.clients {
+            let executable = client.executable.as_deref();
+            client.app_muted = muted_apps
+                .iter()
+                .any(|app| app.is_app(&client.app, executable));
+        }
         let told = lock(&self.shared.told).clone();
         let quantum = look
             .clients
@@ -273,7 +301,7 @@ impl Agent {
             },
             clients: look.clients,
             bypasses: lock(&self.shared.bypasses).all(),
-            muted_apps: Vec::new(),
+            muted_apps,
             unattributed: look.unattributed,
             warnings: told.warnings.into_iter().chain(look.warnings).collect(),
             running: self.shared.running.load(Ordering::Relaxed) > 0,
@@ -284,6 +312,33 @@ impl Agent {
     pub fn forget_gone(&self, clients: &[u64], bypasses: &[u64]) {
         self.driver.forget(clients);
         lock(&self.shared.bypasses).forget(bypasses);
+    }
+
+    /// Mutes the app of a connected client on its own, by its number, its app's name or its executable, and returns when nothing
+    /// that it gets has sound any more. Also whoever of it comes later.
+    ///
+    /// # Errors
+    /// There is no such client, the driver does not answer, or a read hangs.
+    pub fn mute_app(&self, which: &str) -> Result<AppSwitched, Failure> {
+        self.apps.mute(which)
+    }
+
+    /// Takes [`Agent::mute_app`] back.
+    ///
+    /// # Errors
+    /// No such app is muted, or the driver does not answer.
+    pub fn unmute_app(&self, which: &str) -> Result<AppSwitched, Failure> {
+        self.apps.unmute(which)
+    }
+
+    /// Mutes these apps on their own, connected or not.
+    pub fn restore_muted_apps(&self, apps: &[MutedApp]) {
+        self.apps.restore(apps);
+    }
+
+    /// Turns [`Event::Pulls`] on or off. Does not wait.
+    pub fn set_tracing(&self, on: bool) {
+        self.shared.errand(Errand::Trace(on));
     }
 
     /// What the driver knows about itself, as text for people.
@@ -309,6 +364,12 @@ impl Shared {
     pub(crate) fn wake(&self) {
         // It is gone only while all ends.
         let _ = self.notes.send(Note::Turn);
+    }
+
+    /// Asks the thread of [`Apps`] for something.
+    pub(crate) fn errand(&self, errand: Errand) {
+        // It is gone only while all ends.
+        let _ = self.errands.send(errand);
     }
 
     /// The keeper says how things are; whoever listens is told if that is news.
@@ -351,6 +412,10 @@ impl Hears for Shared {
                 self.route.closed(epoch);
                 (self.events)(Event::LeaseRanOut);
             }
+            Notice::Arrived => {
+                self.errand(Errand::Judge);
+                (self.events)(Event::Changed);
+            }
             Notice::Changed => {}
         }
         self.wake();
@@ -375,10 +440,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn micros(since: Instant) -> u64 {
+pub(crate) fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn millis(since: Instant) -> u64 {
+pub(crate) fn millis(since: Instant) -> u64 {
     micros(since) / 1000
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use truemute_core::observed::{Client, Tally};
+use truemute_core::observed::{Client, Pull, Tally};
 use truemute_feeder::{Frame, Pacing, Timeline};
 
 use crate::system::System;
@@ -92,6 +92,39 @@ pub trait Driver: Send + Sync {
     /// The driver does not answer.
     fn look(&self, system: &dyn System, now: When) -> Result<Look, DriverError>;
 
+    /// The same, only to look: nothing is taken for recorded.
+    ///
+    /// # Errors
+    /// The driver does not answer.
+    fn glance(&self, _system: &dyn System, _now: When) -> Result<Look, DriverError> {
+        Err(DriverError::not_for_one_app())
+    }
+
+    /// Mutes exactly these clients ([`Client::id`]) on their own, and whoever comes with a higher number than `judged`, until the
+    /// next call; with none, nobody else. Whether no delivery of theirs from before is under way.
+    ///
+    /// # Errors
+    /// The driver does not answer, or cannot do that.
+    fn set_aside(&self, _clients: &[u64], _judged: Option<u64>) -> Result<bool, DriverError> {
+        Err(DriverError::not_for_one_app())
+    }
+
+    /// Keeps single pulls from now on, or none; never any if it cannot.
+    ///
+    /// # Errors
+    /// The driver does not answer.
+    fn trace(&self, _on: bool) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// The single pulls since the last time, in order of time, and how many were lost.
+    ///
+    /// # Errors
+    /// The driver does not answer.
+    fn pulls(&self) -> Result<(Vec<Pull>, u64), DriverError> {
+        Ok((Vec::new(), 0))
+    }
+
     /// The final counts of these clients ([`Client::id`]) were recorded: no look names them any more.
     fn forget(&self, gone: &[u64]);
 
@@ -121,6 +154,8 @@ pub enum Notice {
     Clock(Timeline),
     /// The gate shut by itself, in this epoch: nobody renewed the lease in time.
     LeaseRanOut(u64),
+    /// A client came.
+    Arrived,
     /// Something else changed.
     Changed,
 }
@@ -168,5 +203,9 @@ impl DriverError {
     /// `sentences` says what went wrong, and what to do.
     pub fn new(sentences: impl ToString) -> Self {
         Self(sentences.to_string())
+    }
+
+    fn not_for_one_app() -> Self {
+        Self::new("The driver cannot mute a single app. Mute everything with `truemute mute`.")
     }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod apps;
 pub mod bypass;
 pub mod choice;
 pub mod driver;

@@ -290,6 +290,11 @@ impl MutedApp {
             _ => self.app == app,
         }
     }
+
+    /// Whether `which` is the name of an app, in whatever case, or the path of its executable.
+    pub fn is_called(which: &str, app: &str, executable: Option<&Path>) -> bool {
+        app.to_lowercase() == which.to_lowercase() || executable == Some(Path::new(which))
+    }
 }
 
 record! {
@@ -324,7 +329,8 @@ record! {
         pub bypasses: Vec<Bypass>,
         /// The apps that are muted on their own, connected or not.
         pub muted_apps: Vec<MutedApp>,
-        /// Pulls that happened but could not be given to any client.
+        /// Pulls that happened but could not be given to any client. Some of them may be known to have happened and no more: then
+        /// their frames are not in it.
         pub unattributed: Tally,
         /// What is wrong, as sentences: what it is, and what to do.
         pub warnings: Vec<String>,

@@ -50,7 +50,7 @@ const Required required[] = {
     LIST_OF(DEVICE, 'd', 'c', 'h', '2', IN, 4, 2),
     BYTES_OF(DEVICE, 's', 'r', 'n', 'd', IN, 0),
     NUMBER_OF(DEVICE, 'r', 'i', 'n', 'g', G, 16384),
-    LIST_OF(DEVICE, 'c', 'u', 's', 't', G, 12, 1),
+    LIST_OF(DEVICE, 'c', 'u', 's', 't', G, 12, 2),
 
     NUMBER_OF(STREAM, 'b', 'c', 'l', 's', G, CODE('a', 'o', 'b', 'j')),
     NUMBER_OF(STREAM, 'c', 'l', 'a', 's', G, CODE('a', 's', 't', 'r')),

@@ -8,7 +8,9 @@
  *     stamp ID                            -> sample, host_ns, seed, now_ns
  *     read ID FROM FRAMES TIMES [STEP]    -> TIMES reads of FRAMES frames, from sample time FROM on in steps of STEP
  *     time CLIENTS FROM ROUNDS           -> nanoseconds of a read, of memcpy, memset and the clock, and rounds that were live
- *     diag                                -> plist: the custom property, as XML
+ *     diag | socket                       -> plist: the custom property that is a property list, or a text, as XML
+ *     get OBJECT SCOPE SELECTOR IS_CF     -> there, status, size, needed, data: as hex, or as XML
+ *     raw ID FROM FRAMES                  -> statuses, bytes (as hex, with 64 behind the frames), calls of the host
  *     quit */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,16 +108,26 @@ static void answer_stamp(UInt32 id) {
            (unsigned long long)seed, (unsigned long long)now.tv_sec * 1000000000u + (unsigned long long)now.tv_nsec);
 }
 
-/* The one custom property that the device lists. */
-static void answer_diag(void) {
+/* The custom property that the device lists with this type of data. */
+static CFTypeRef custom(UInt32 type, OSStatus *status) {
     AudioObjectPropertyAddress list = {CODE('c', 'u', 's', 't'), kScopeGlobal, 0};
-    AudioServerPlugInCustomPropertyInfo info = {0};
+    AudioServerPlugInCustomPropertyInfo infos[4] = {0};
     UInt32 size = 0;
     CFTypeRef found = NULL;
-    OSStatus status = (*driver)->GetPropertyData(driver, device, 0, &list, 0, NULL, sizeof info, &size, &info);
-    AudioObjectPropertyAddress diag = {info.mSelector, kScopeGlobal, 0};
-    if (status == noErr && CHECK(info.mPropertyDataType == CODE('p', 'l', 's', 't'), "diag is no property list"))
-        status = (*driver)->GetPropertyData(driver, device, 0, &diag, 0, NULL, sizeof found, &size, &found);
+    *status = (*driver)->GetPropertyData(driver, device, 0, &list, 0, NULL, sizeof infos, &size, infos);
+    for (UInt32 at = 0; *status == noErr && at < size / sizeof infos[0]; at++) {
+        if (infos[at].mPropertyDataType != type) continue;
+        AudioObjectPropertyAddress address = {infos[at].mSelector, kScopeGlobal, 0};
+        *status = (*driver)->GetPropertyData(driver, device, 0, &address, 0, NULL, sizeof found, &size, &found);
+        return found;
+    }
+    CHECK(false, "no custom property of type %s is listed", code_text(type));
+    return NULL;
+}
+
+static void answer_custom(UInt32 type) {
+    OSStatus status;
+    CFTypeRef found = custom(type, &status);
     if (status != noErr || found == NULL) {
         answer_status(status);
         return;
@@ -124,6 +136,46 @@ static void answer_diag(void) {
     printf("{\"plist\":\"%s\"}\n", text);
     free(text);
     CFRelease(found);
+}
+
+static void print_hex(const UInt8 *bytes, UInt32 count) {
+    for (UInt32 at = 0; at < count; at++) printf("%02x", bytes[at]);
+}
+
+/* All that a client sees of one property. */
+static void answer_get(AudioObjectID object, UInt32 scope, UInt32 selector, bool is_object) {
+    static UInt8 data[4096];
+    AudioObjectPropertyAddress address = {selector, scope, 0};
+    CFTypeRef qualifier = CFStringCreateWithCString(NULL, "no such device", kCFStringEncodingUTF8);
+    UInt32 size = 0, needed = 0;
+    Boolean there = (*driver)->HasProperty(driver, object, 0, &address);
+    (*driver)->GetPropertyDataSize(driver, object, 0, &address, sizeof qualifier, &qualifier, &needed);
+    OSStatus status = (*driver)->GetPropertyData(driver, object, 0, &address, sizeof qualifier, &qualifier, sizeof data, &size, data);
+    printf("{\"there\":%d,\"status\":%d,\"size\":%u,\"needed\":%u,\"data\":\"", there, status, size, needed);
+    CFTypeRef found = NULL;
+    if (status == noErr && is_object) {
+        memcpy(&found, data, sizeof found);
+        char *text = foundation_property_list(found);
+        printf("%s", text);
+        free(text);
+        CFRelease(found);
+    } else if (status == noErr) print_hex(data, size);
+    printf("\"}\n");
+    CFRelease(qualifier);
+}
+
+/* All that a client sees of one read, with what lies behind its frames. */
+static void answer_raw(UInt32 id, SInt64 from, UInt32 frames) {
+    static UInt8 buffer[(MOST_FRAMES + 8) * 8];
+    AudioServerPlugInIOCycleInfo cycle = {.mIOCycleCounter = 1, .mNominalIOBufferFrameSize = frames};
+    cycle.mInputTime.mSampleTime = (Float64)from;
+    memset(buffer, 0xff, sizeof buffer);
+    OSStatus begun = (*driver)->BeginIOOperation(driver, device, id, kOperationReadInput, frames, &cycle);
+    OSStatus done = (*driver)->DoIOOperation(driver, device, stream, id, kOperationReadInput, frames, &cycle, buffer, NULL);
+    OSStatus ended = (*driver)->EndIOOperation(driver, device, id, kOperationReadInput, frames, &cycle);
+    printf("{\"statuses\":[%d,%d,%d],\"bytes\":\"", begun, done, ended);
+    print_hex(buffer, (frames + 8) * 8);
+    printf("\",\"notifications\":%ld,\"requests\":%ld}\n", plugin_notifications(), plugin_configuration_requests());
 }
 
 static void answer(char *line) {
@@ -146,7 +198,16 @@ static void answer(char *line) {
     } else if (strcmp(verb, "time") == 0 && sscanf(line, "%*s %lld %lld %lld", &first, &second, &third) == 3) {
         answer_timing(driver, device, stream, (UInt32)first, second, (int)third);
     } else if (strcmp(verb, "diag") == 0) {
-        answer_diag();
+        answer_custom(CODE('p', 'l', 's', 't'));
+    } else if (strcmp(verb, "socket") == 0) {
+        answer_custom(CODE('c', 'f', 's', 't'));
+    } else if (strcmp(verb, "get") == 0) {
+        sscanf(line, "%*s %lld %lld %lld %lld", &first, &second, &third, &fourth);
+        answer_get((AudioObjectID)first, (UInt32)second, (UInt32)third, fourth != 0);
+    } else if (strcmp(verb, "raw") == 0) {
+        sscanf(line, "%*s %lld %lld %lld", &first, &second, &third);
+        if (third >= 0 && third <= MOST_FRAMES) answer_raw((UInt32)first, second, (UInt32)third);
+        else printf("{\"error\":\"too many frames\"}\n");
     } else {
         printf("{\"error\":\"unknown: %s\"}\n", verb);
     }

@@ -77,11 +77,35 @@ impl Plugin {
     /// # Panics
     /// The system gives no thread.
     pub fn read_and(&self, frames: u32, then: impl Fn(&Read) + Send + 'static) -> Reader {
+        self.start_reading(std::process::id(), frames, then)
+    }
+
+    /// The same as [`Plugin::read`], for a process of this number.
+    ///
+    /// # Panics
+    /// The system gives no thread.
+    pub fn read_as(&self, pid: u32, frames: u32) -> Reader {
+        self.start_reading(pid, frames, |_| {})
+    }
+
+    /// Where the device's clock stands.
+    pub fn position(&self) -> u64 {
+        position_at(
+            truemute_bridge::device::Device::clock(&*self.device),
+            now_ns(),
+        )
+    }
+
+    fn start_reading(
+        &self,
+        pid: u32,
+        frames: u32,
+        then: impl Fn(&Read) + Send + 'static,
+    ) -> Reader {
         let client = self.next_client.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id().cast_signed();
+        let pid = pid.cast_signed();
         self.device
-            .clients()
-            .add(client, pid, Some("org.example.reader".into()));
+            .add_client(client, pid, Some("org.example.reader".into()));
         self.device.start_io(client);
         let stop = Arc::<AtomicBool>::default();
         let reads = Arc::<Mutex<Vec<Read>>>::default();
@@ -181,34 +205,37 @@ impl Drop for Reader {
     }
 }
 
-/// Checks what a client got of the simulated mic's ramp: each read is zeros or the ramp, of which within one run no bit is
-/// missing or changed; nothing of it was captured before `opened_ns`. A run ends with zeros if `runs` may be many. Gives the
-/// frames of sound.
+/// Checks what a client got of the simulated mic's ramp: each read is zeros or the ramp, of which within one run every frame
+/// stands at its position and no bit is changed; nothing of it was captured before `opened_ns`. A run ends with zeros if `runs`
+/// may be many. Zeros within a run are the position's frames that came too late (a machine that lets the capture wait for more
+/// than 30 ms): what follows has to stand where it would without them. Gives the frames of sound.
 ///
 /// # Panics
 /// It is anything else.
 pub fn check_ramp(reads: &[Read], opened_ns: u64, runs: Runs) -> usize {
-    let mut expected = None;
+    // By how much the ramp's number is ahead of the position.
+    let mut ahead = None;
     let mut frames = 0;
     for read in reads {
         if read.is_zero() {
             if runs == Runs::Many {
-                expected = None;
+                ahead = None;
             }
             continue;
         }
-        for [left, right] in &read.frames {
+        for (position, [left, right]) in (read.position..).zip(&read.frames) {
             assert_eq!(
                 right.to_bits(),
                 (-left).to_bits(),
                 "right is not the negative of left"
             );
             let number = (f64::from(*left) * RAMP as f64) as u64;
-            assert!(
-                expected.is_none_or(|expected| number == expected),
-                "frame {number} of the ramp where {expected:?} belongs"
+            let its_ahead = (number + RAMP - position % RAMP) % RAMP;
+            assert_eq!(
+                *ahead.get_or_insert(its_ahead),
+                its_ahead,
+                "frame {number} of the ramp at position {position}"
             );
-            expected = Some((number + 1) % RAMP);
             // The ramp counts frames since the host's clock began.
             let opened = (u128::from(opened_ns) * RATE / 1_000_000_000) as u64;
             let after_opening = (number + RAMP - opened % RAMP) % RAMP;

@@ -56,6 +56,7 @@ impl CoreAudioFactory {
         let driver = PlugIn {
             folder: truemute_macos::FOLDER.into(),
             users: truemute_macos::TRUSTED_USERS.into(),
+            published: truemute_macos::coreaudio::socket,
         };
         let state = crate::store::state_directory();
         let last_default = state.map(|state| state.join("last-default-input"));
@@ -124,19 +125,16 @@ impl Backend for Running {
         Ok(self.agent.unmute()?)
     }
 
-    fn mute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
-        Err(not_for_one_app())
+    fn mute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        Ok(self.agent.mute_app(which)?)
     }
 
-    fn unmute_app(&self, _: &str) -> Result<AppSwitched, BackendError> {
-        Err(not_for_one_app())
+    fn unmute_app(&self, which: &str) -> Result<AppSwitched, BackendError> {
+        Ok(self.agent.unmute_app(which)?)
     }
 
-    /// There are none: no app is ever muted on its own here.
     fn restore_muted_apps(&self, apps: &[MutedApp]) {
-        if !apps.is_empty() {
-            tracing::warn!("apps that were muted on their own are not, on macOS: {apps:?}");
-        }
+        self.agent.restore_muted_apps(apps);
     }
 
     /// The driver's lease lasts 250 ms from when it hears of this, so the gate falls silent 300 ms after `answered` at most.
@@ -162,14 +160,8 @@ impl Backend for Running {
         "coreaudio".into()
     }
 
-    /// The driver counts pulls, but keeps no record of single ones.
-    fn set_tracing(&self, _: bool) {}
-}
-
-fn not_for_one_app() -> BackendError {
-    BackendError::Refused {
-        what: "The macOS driver cannot mute a single app".into(),
-        remedy: "Mute everything with `truemute mute`.".into(),
+    fn set_tracing(&self, on: bool) {
+        self.agent.set_tracing(on);
     }
 }
 
@@ -181,9 +173,12 @@ impl From<Failure> for BackendError {
                 // Each message is two sentences: what went wrong, and what to do.
                 let text = other.to_string();
                 let (what, remedy) = text.split_once(". ").unwrap_or((&text, ""));
-                Self::Unreachable {
-                    what: what.to_owned(),
-                    remedy: remedy.to_owned(),
+                let (what, remedy) = (what.to_owned(), remedy.to_owned());
+                match other {
+                    Failure::NoSuchClient(_) | Failure::NotMuted(_) => {
+                        Self::Unknown { what, remedy }
+                    }
+                    _ => Self::Unreachable { what, remedy },
                 }
             }
         }
@@ -201,6 +196,7 @@ mod tests {
         let driver = PlugIn {
             folder: folder.path().into(),
             users: Vec::new(),
+            published: || None,
         };
         let system = Arc::new(truemute_agent::simulated::Simulated::new(Vec::new()));
         let settings = Settings::default();

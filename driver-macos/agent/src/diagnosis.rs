@@ -82,7 +82,9 @@ pub struct Bridge {
     pub started: u8,
     /// The system's error number that kept it from starting.
     pub errno: Option<i32>,
-    /// Where it listens; nothing if it cannot, and tries again.
+    /// Where it listens in a folder of its own; nothing if it cannot, and tries again.
+    pub own_path: Option<String>,
+    /// Where it listens by the names that everybody knows; nothing likewise.
     pub path: Option<String>,
     /// Places where it could not listen, at the last attempt.
     #[serde(default)]

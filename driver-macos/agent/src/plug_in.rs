@@ -10,7 +10,9 @@ use truemute_agent::driver::{
 use truemute_agent::system::System;
 use truemute_bridge::client::{Client, ClientError, Watcher};
 use truemute_bridge::memory::Outgoing;
-use truemute_bridge::message::{Anchor, Event};
+use truemute_bridge::message::{Anchor, Aside, Event, MOST_ASIDE};
+use truemute_bridge::place::paths;
+use truemute_core::observed::Pull;
 use truemute_feeder::{Frame, Pacing, Timeline};
 
 use crate::clients::Clients;
@@ -22,11 +24,15 @@ pub struct PlugIn {
     pub folder: PathBuf,
     /// The users that it may run as.
     pub users: Vec<u32>,
+    /// Says where it listens in a folder of its own, as its device publishes it; nothing if it does not say.
+    pub published: fn() -> Option<PathBuf>,
 }
 
 impl Connect for PlugIn {
     fn connect(&self, hears: Arc<dyn Hears>) -> Result<Connected, DriverError> {
-        let connected = Client::connect(&self.folder, &self.users, Box::new(Ears(hears)));
+        // Where nobody can have been before it; else by the names that everybody knows.
+        let places = (self.published)().into_iter().chain(paths(&self.folder));
+        let connected = Client::connect_at(places, &self.users, Box::new(Ears(hears)));
         let connected = connected.map_err(DriverError::new)?;
         Ok(Connected {
             driver: Box::new(Connection {
@@ -108,6 +114,46 @@ impl Driver for Connection {
         })
     }
 
+    fn glance(&self, system: &dyn System, now: When) -> Result<Look, DriverError> {
+        let mut clients = self.clients();
+        let look = self.client.snapshot(None).map_err(DriverError::new)?;
+        clients.look(look.clients, system, now);
+        Ok(Look {
+            instance: look.instance,
+            clients: clients.all(),
+            unattributed: look.unattributed,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn set_aside(&self, clients: &[u64], judged: Option<u64>) -> Result<bool, DriverError> {
+        // More than it has seats for, it cannot tell from each other anyway, and all of those are silent.
+        let clients = clients.iter().copied().take(MOST_ASIDE).collect();
+        let judged = judged.unwrap_or(u64::MAX);
+        let aside = Aside { clients, judged };
+        self.client.set_aside(aside).map_err(DriverError::new)
+    }
+
+    fn trace(&self, on: bool) -> Result<(), DriverError> {
+        self.client.trace(on).map_err(DriverError::new)
+    }
+
+    fn pulls(&self) -> Result<(Vec<Pull>, u64), DriverError> {
+        let told = self.client.pulls().map_err(DriverError::new)?;
+        let pull = |it: &truemute_bridge::message::Pulled| Pull {
+            client: it.arrival,
+            monotonic_ns: it.at_ns,
+            position: it.position,
+            frames: it.frames,
+            live: it.live,
+            flagged: false,
+        };
+        let mut pulls: Vec<Pull> = told.pulls.iter().map(pull).collect();
+        // Each client's are in order already.
+        pulls.sort_by_key(|pull| pull.monotonic_ns);
+        Ok((pulls, told.lost))
+    }
+
     fn forget(&self, gone: &[u64]) {
         self.clients().forget(gone);
     }
@@ -139,6 +185,7 @@ impl Watcher for Ears {
             Event::Running(clients) => Notice::Running(clients),
             Event::Clock(anchor) => Notice::Clock(timeline(anchor)),
             Event::Gate(gate) if !gate.open => Notice::LeaseRanOut(gate.epoch),
+            Event::Arrived(_) => Notice::Arrived,
             Event::Gate(_) | Event::Ended(_) => Notice::Changed,
         });
     }

@@ -2,8 +2,8 @@
 
 use crate::memory::Outgoing;
 use crate::message::{
-    Event, FromAgent, FromPlugin, GateState, LARGEST_FROM_AGENT, LARGEST_FROM_PLUGIN, Muted,
-    Opened, Recorded, Refused, Reply, Request, Snapshot, VERSION, Welcome, decode, encode,
+    Aside, Event, FromAgent, FromPlugin, GateState, LARGEST_FROM_AGENT, LARGEST_FROM_PLUGIN, Muted,
+    Opened, Pulls, Recorded, Refused, Reply, Request, Snapshot, VERSION, Welcome, decode, encode,
 };
 use crate::peer;
 use crate::place::paths;
@@ -120,7 +120,7 @@ struct Waiting {
 }
 
 impl Client {
-    /// Connects to the plug-in that listens in `folder` and runs as one of the `trusted` users.
+    /// Connects to the plug-in that listens in `folder`, at a name that both sides know, and runs as one of the `trusted` users.
     ///
     /// # Errors
     /// There is none, or it refuses.
@@ -129,7 +129,19 @@ impl Client {
         trusted: &[u32],
         watcher: Box<dyn Watcher>,
     ) -> Result<Connected, ClientError> {
-        let mut wire = find(folder, trusted)?;
+        Self::connect_at(paths(folder), trusted, watcher)
+    }
+
+    /// Connects to the plug-in that listens at the first of `places` where one of the `trusted` users answers.
+    ///
+    /// # Errors
+    /// There is none, or it refuses.
+    pub fn connect_at(
+        places: impl IntoIterator<Item = PathBuf>,
+        trusted: &[u32],
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Connected, ClientError> {
+        let mut wire = find(places, trusted)?;
         let hello = encode(&FromAgent::Hello { version: VERSION }, LARGEST_FROM_AGENT)
             .map_err(|_| ClientError::NotUnderstood)?;
         wire.queue(&hello);
@@ -232,6 +244,39 @@ impl Client {
     pub fn snapshot(&self, recorded: Option<Recorded>) -> Result<Snapshot, ClientError> {
         match self.link.ask(Request::Snapshot(recorded))? {
             Reply::Snapshot(snapshot) => Ok(snapshot),
+            _ => Err(ClientError::NotUnderstood),
+        }
+    }
+
+    /// Mutes exactly these clients on their own. When this returns true, whatever they read is zeros.
+    ///
+    /// # Errors
+    /// The connection is gone, or the plug-in does not answer.
+    pub fn set_aside(&self, aside: Aside) -> Result<bool, ClientError> {
+        match self.link.ask(Request::Aside(aside))? {
+            Reply::Aside { settled } => Ok(settled),
+            _ => Err(ClientError::NotUnderstood),
+        }
+    }
+
+    /// Has the plug-in keep single reads from now on, or none.
+    ///
+    /// # Errors
+    /// The connection is gone, or the plug-in does not answer.
+    pub fn trace(&self, on: bool) -> Result<(), ClientError> {
+        match self.link.ask(Request::Trace(on))? {
+            Reply::Pong => Ok(()),
+            _ => Err(ClientError::NotUnderstood),
+        }
+    }
+
+    /// The single reads that were kept since the last time.
+    ///
+    /// # Errors
+    /// The connection is gone, or the plug-in does not answer.
+    pub fn pulls(&self) -> Result<Pulls, ClientError> {
+        match self.link.ask(Request::Pulls)? {
+            Reply::Pulls(pulls) => Ok(pulls),
             _ => Err(ClientError::NotUnderstood),
         }
     }
@@ -367,9 +412,10 @@ impl Reader {
 }
 
 /// The plug-in's socket.
-fn find(folder: &Path, trusted: &[u32]) -> Result<Wire, ClientError> {
-    let mut impostor = None;
-    for path in paths(folder) {
+fn find(places: impl IntoIterator<Item = PathBuf>, trusted: &[u32]) -> Result<Wire, ClientError> {
+    let (mut impostor, mut last) = (None, PathBuf::new());
+    for path in places {
+        last.clone_from(&path);
         let Ok(socket) = connect_to(&path) else {
             continue;
         };
@@ -383,8 +429,7 @@ fn find(folder: &Path, trusted: &[u32]) -> Result<Wire, ClientError> {
         }
         impostor.get_or_insert(ClientError::Impostor(path, user));
     }
-    let first = paths(folder).next().unwrap_or_default();
-    Err(impostor.unwrap_or(ClientError::NoDriver(first)))
+    Err(impostor.unwrap_or(ClientError::NoDriver(last)))
 }
 
 /// Without waiting: a plug-in that hangs does not accept.

@@ -1,6 +1,6 @@
 //! What the bridge needs of the plug-in that it serves.
 
-use crate::message::{Anchor, Recorded, Snapshot};
+use crate::message::{Anchor, Aside, Pulls, Recorded, Snapshot};
 use truemute_core::gate::Gate;
 
 /// The virtual mic, as the plug-in has it in its own memory. Called on the bridge's thread, never on an audio thread;
@@ -18,11 +18,26 @@ pub trait Device: Send + Sync {
     /// How many clients run IO. Whenever it changes, [`crate::server::Server::poke`].
     fn running(&self) -> u32;
 
+    /// The arrival of the client that came last. Whenever it changes, [`crate::server::Server::poke`].
+    fn arrivals(&self) -> u64;
+
     /// A number that differs after each start of the plug-in.
     fn instance(&self) -> u64;
 
     /// Who reads, and how much. Those who left are in it until they are among the `recorded` ones.
     fn snapshot(&self, recorded: Option<&Recorded>) -> Snapshot;
+
+    /// Mutes exactly these clients on their own.
+    fn set_aside(&self, aside: &Aside);
+
+    /// Whether no read is under way that began before its client was muted on its own.
+    fn is_aside_settled(&self) -> bool;
+
+    /// Keeps single reads from now on, or none.
+    fn trace(&self, on: bool);
+
+    /// The single reads that were kept since the last time, at most so many.
+    fn pulls(&self, most: usize) -> Pulls;
 
     /// What the plug-in knows about itself, as text for people.
     fn diag(&self) -> String;

@@ -1,9 +1,9 @@
-//! The socket that the plug-in listens at: had at the first path that can be had and at which no other plug-in answers, and
-//! again if somebody removes it.
+//! A socket that the plug-in listens at: had at the first path that can be had and at which no other plug-in answers, and
+//! again if somebody removes it. In a folder of its own, or by the names that everybody knows.
 
 use crate::client::connect_to;
-use crate::place::paths;
-use rustix::fs::{Mode, chmod, lstat, unlink};
+use crate::place::{OWN, own_folder, own_socket, paths};
+use rustix::fs::{Mode, chmod, lstat, mkdir, unlink};
 use rustix::io::Errno;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,19 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) struct Listener {
-    folder: PathBuf,
+    places: Vec<PathBuf>,
+    // Before the folder, which only goes when it is empty.
     listening: Option<Listening>,
+    /// A folder that it makes, and removes.
+    own: Option<Own>,
     failed: Vec<(PathBuf, i32)>,
     looked: Option<Instant>,
+}
+
+struct Own {
+    folder: PathBuf,
+    /// It was not there before: nobody else has a hand in it.
+    made: bool,
 }
 
 struct Listening {
@@ -51,11 +60,69 @@ fn identity(path: &Path) -> Result<(u64, u64), Errno> {
     Ok((stat.st_dev as u64, stat.st_ino as u64))
 }
 
+impl Own {
+    /// Everybody may look up a name in it, and only this user may make or remove one.
+    fn make(&mut self) -> Result<(), Errno> {
+        match mkdir(&self.folder, Mode::RWXU) {
+            Ok(()) => self.made = true,
+            Err(Errno::EXIST) if self.made => {}
+            Err(error) => return Err(error),
+        }
+        chmod(&self.folder, Mode::from_raw_mode(0o711))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = rmdir(&self.folder);
+        }
+    }
+}
+
+/// Removes the own folders that plug-ins of this user left which were killed. What somebody answers in, or what is not ours, stays.
+fn sweep(folder: &Path) {
+    let own = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let named = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(OWN));
+        let ours = || lstat(&path).is_ok_and(|stat| stat.st_uid == own);
+        let socket = own_socket(&path);
+        let left = || matches!(connect_to(&socket), Err(Errno::CONNREFUSED | Errno::NOENT));
+        if named && ours() && left() {
+            let _ = unlink(&socket);
+            let _ = rmdir(&path);
+        }
+    }
+}
+
+/// Only an empty folder goes.
+fn rmdir(folder: &Path) -> std::io::Result<()> {
+    std::fs::remove_dir(folder)
+}
+
 impl Listener {
-    pub(crate) fn new(folder: &Path) -> Self {
+    /// At the first of the names in `folder` that everybody knows.
+    pub(crate) fn by_rule(folder: &Path) -> Self {
+        Self::at(paths(folder).collect(), None)
+    }
+
+    /// In a folder of its own, which is made in `folder` under a name with this number: nobody may have been able to guess it.
+    pub(crate) fn in_own_folder(folder: &Path, number: u64) -> Self {
+        sweep(folder);
+        let own = own_folder(folder, number);
+        let made = false;
+        Self::at(vec![own_socket(&own)], Some(Own { folder: own, made }))
+    }
+
+    fn at(places: Vec<PathBuf>, own: Option<Own>) -> Self {
         Self {
-            folder: folder.to_owned(),
             listening: None,
+            places,
+            own,
             failed: Vec::new(),
             looked: None,
         }
@@ -84,13 +151,19 @@ impl Listener {
         }
         self.listening = None;
         self.failed.clear();
-        for path in paths(&self.folder) {
-            match bind(&path) {
+        if let Some(own) = &mut self.own
+            && let Err(error) = own.make()
+        {
+            self.failed.push((own.folder.clone(), error.raw_os_error()));
+            return true;
+        }
+        for path in &self.places {
+            match bind(path) {
                 Ok(listening) => {
                     self.listening = Some(listening);
                     break;
                 }
-                Err(error) => self.failed.push((path, error.raw_os_error())),
+                Err(error) => self.failed.push((path.clone(), error.raw_os_error())),
             }
         }
         true
@@ -149,7 +222,8 @@ mod tests {
         let path: Vec<_> = paths(folder.path()).collect();
         // Left by one that was killed.
         drop(UnixListener::bind(&path[0]).unwrap());
-        let (mut first, mut second) = (Listener::new(folder.path()), Listener::new(folder.path()));
+        let listener = || Listener::by_rule(folder.path());
+        let (mut first, mut second) = (listener(), listener());
         assert!(first.listen() && second.listen());
         assert_eq!(
             (first.path(), second.path()),
@@ -166,5 +240,49 @@ mod tests {
             (Some(&*path[0]), Some(&*path[1]))
         );
         assert!(first.listening.as_ref().is_some_and(Listening::is_there));
+    }
+
+    #[test]
+    fn a_folder_of_its_own_is_made_and_removed_and_never_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listener = Listener::in_own_folder(folder.path(), 7);
+        assert!(listener.listen());
+        let own = own_folder(folder.path(), 7);
+        assert_eq!(listener.path(), Some(&*own_socket(&own)));
+        assert_eq!(lstat(&own).unwrap().st_mode & 0o7777, 0o711);
+        // Somebody cleans up: it comes again, in the same place.
+        std::fs::remove_dir_all(&own).unwrap();
+        listener.looked = None;
+        assert!(listener.listen());
+        assert!(listener.path().is_some() && connect_to(&own_socket(&own)).is_ok());
+        // Another one does not take over what is there.
+        let mut other = Listener::in_own_folder(folder.path(), 7);
+        assert!(other.listen());
+        let exists = Errno::EXIST.raw_os_error();
+        assert_eq!(
+            (other.path(), other.failed()),
+            (None, &[(own.clone(), exists)][..])
+        );
+        drop(other);
+        assert!(connect_to(&own_socket(&own)).is_ok());
+        drop(listener);
+        assert!(!own.exists());
+    }
+
+    #[test]
+    fn what_killed_ones_left_is_removed_and_what_others_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |number| {
+            let own = own_folder(folder.path(), number);
+            std::fs::create_dir(&own).unwrap();
+            own
+        };
+        let (dead, alive, empty, full) = (make(1), make(2), make(3), make(4));
+        drop(UnixListener::bind(own_socket(&dead)).unwrap());
+        let _socket = UnixListener::bind(own_socket(&alive)).unwrap();
+        std::fs::write(full.join("other"), "").unwrap();
+        sweep(folder.path());
+        let there = [dead, alive, empty, full].map(|own| own.exists());
+        assert_eq!(there, [false, true, false, true]);
     }
 }

@@ -7,13 +7,19 @@ use truemute_core::ledger::Tally;
 use truemute_core::observed::Counts;
 
 /// Version of these messages and of the ring. Both sides must have the same: they are installed together.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// Bytes of the largest message that the agent may send: a request for a snapshot with [`MOST_RECORDED`] numbers.
+/// Bytes of the largest message that the agent may send: [`MOST_RECORDED`] or [`MOST_ASIDE`] numbers.
 pub const LARGEST_FROM_AGENT: usize = 4096;
 
 /// Clients that left, at most, in one [`Recorded`].
 pub const MOST_RECORDED: usize = 256;
+
+/// Clients, at most, in one [`Aside`].
+pub const MOST_ASIDE: usize = 256;
+
+/// Single reads, at most, in one [`Pulls`].
+pub const MOST_PULLS: usize = 8192;
 
 /// Bytes of the largest message that the plug-in sends: a snapshot of all clients, or its diagnosis.
 pub const LARGEST_FROM_PLUGIN: usize = 1 << 20;
@@ -46,6 +52,12 @@ pub enum Request {
     RenewLease,
     /// Who reads, and how much: for the record, with what is on it already; with nothing, only to look.
     Snapshot(Option<Recorded>),
+    /// Mute exactly these clients on their own.
+    Aside(Aside),
+    /// Keep single reads from now on, or none.
+    Trace(bool),
+    /// The single reads since the last time.
+    Pulls,
     /// What the plug-in knows about itself.
     Diag,
     /// Nothing: the agent is there.
@@ -59,6 +71,37 @@ pub struct Recorded {
     pub look: u64,
     /// Arrivals of clients that left, and whose last reads are on record: at most [`MOST_RECORDED`].
     pub gone: Vec<u64>,
+}
+
+/// The clients that are muted on their own: they get zeros whatever the gate says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Their arrivals: at most [`MOST_ASIDE`].
+    pub clients: Vec<u64>,
+    /// The last arrival that was judged. Who came later is silent until he is judged too.
+    pub judged: u64,
+}
+
+impl Default for Aside {
+    /// Nobody is muted on his own, and whoever comes is not either.
+    fn default() -> Self {
+        Self {
+            clients: Vec::new(),
+            judged: u64::MAX,
+        }
+    }
+}
+
+impl Aside {
+    /// Whether the client with this arrival is silent.
+    pub fn is_silent(&self, arrival: u64) -> bool {
+        arrival > self.judged || self.clients.contains(&arrival)
+    }
+
+    /// Whether nobody is silent, whoever comes.
+    pub fn is_nobody(&self) -> bool {
+        self.clients.is_empty() && self.judged == u64::MAX
+    }
 }
 
 /// What the plug-in sends.
@@ -178,9 +221,16 @@ pub enum Reply {
     },
     /// To [`Request::Snapshot`].
     Snapshot(Snapshot),
+    /// To [`Request::Aside`].
+    Aside {
+        /// Whether no read of theirs is under way that began before. Only a reader that hangs keeps this from being so.
+        settled: bool,
+    },
+    /// To [`Request::Pulls`].
+    Pulls(Pulls),
     /// To [`Request::Diag`]: text for people.
     Diag(String),
-    /// To [`Request::Ping`].
+    /// To [`Request::Ping`] and [`Request::Trace`].
     Pong,
 }
 
@@ -241,11 +291,37 @@ pub struct Client {
     pub last_read_ns: Option<u64>,
 }
 
+/// Single reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulls {
+    /// Each client's in order of time: at most [`MOST_PULLS`].
+    pub pulls: Vec<Pulled>,
+    /// Reads that were not kept since the last time: a client's queue was full, or nobody knows whose they were.
+    pub lost: u64,
+}
+
+/// One read of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    /// [`Client::arrival`].
+    pub arrival: u64,
+    /// When, in nanoseconds of the host's clock.
+    pub at_ns: u64,
+    /// Its first frame on the device's time line.
+    pub position: u64,
+    /// Its frames.
+    pub frames: u32,
+    /// Whether it got sound.
+    pub live: bool,
+}
+
 /// What the plug-in tells on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// So many clients run IO now.
     Running(u32),
+    /// Somebody came: the arrival of the last one who did.
+    Arrived(u64),
     /// The clock has a new time line: frames of the old one are no longer read.
     Clock(Anchor),
     /// The gate changed without a request: the lease ran out, which is a mute.

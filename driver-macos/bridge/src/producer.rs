@@ -4,8 +4,9 @@ use crate::LEASE_NS;
 use crate::device::Device;
 use crate::memory::Incoming;
 use crate::message::{
-    Anchor, Event, FromAgent, FromPlugin, GateState, LARGEST_FROM_AGENT, LARGEST_FROM_PLUGIN,
-    Muted, Opened, Refused, Reply, Request, VERSION, Welcome, decode, encode,
+    Anchor, Aside, Event, FromAgent, FromPlugin, GateState, LARGEST_FROM_AGENT,
+    LARGEST_FROM_PLUGIN, MOST_PULLS, Muted, Opened, Refused, Reply, Request, VERSION, Welcome,
+    decode, encode,
 };
 use crate::peer::AllowedUser;
 use crate::wire::{Broken, Wire};
@@ -75,6 +76,7 @@ pub(crate) struct Producer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     running: u32,
+    arrivals: u64,
     clock: Anchor,
     gate: GateState,
 }
@@ -91,6 +93,22 @@ fn gate_state(device: &dyn Device) -> GateState {
         epoch: epoch.get(),
         open,
     }
+}
+
+/// Waits a moment for reads that are under way.
+fn settles(is_settled: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    let mut settled = is_settled();
+    while !settled && began.elapsed() < SETTLING {
+        std::thread::sleep(Duration::from_micros(100));
+        settled = is_settled();
+    }
+    settled
+}
+
+fn set_aside(aside: &Aside, device: &dyn Device) -> bool {
+    device.set_aside(aside);
+    settles(|| device.is_aside_settled())
 }
 
 impl Producer {
@@ -226,6 +244,7 @@ impl Producer {
         })?;
         let told = Told {
             running: device.running(),
+            arrivals: device.arrivals(),
             clock: device.clock(),
             gate: gate_state(device),
         };
@@ -251,6 +270,14 @@ impl Producer {
                 gate: self.renew_lease(device),
             },
             Request::Snapshot(recorded) => Reply::Snapshot(device.snapshot(recorded.as_ref())),
+            Request::Aside(aside) => Reply::Aside {
+                settled: set_aside(&aside, device),
+            },
+            Request::Trace(on) => {
+                device.trace(on);
+                Reply::Pong
+            }
+            Request::Pulls => Reply::Pulls(device.pulls(MOST_PULLS)),
             Request::Diag => Reply::Diag(fitting(device.diag())),
             Request::Ping => Reply::Pong,
         }
@@ -259,12 +286,7 @@ impl Producer {
     fn mute(&mut self, device: &dyn Device) -> Muted {
         let epoch = device.gate().mute();
         device.gate().revoke_lease();
-        let began = Instant::now();
-        let mut settled = device.gate().settled(epoch);
-        while !settled && began.elapsed() < SETTLING {
-            std::thread::sleep(Duration::from_micros(100));
-            settled = device.gate().settled(epoch);
-        }
+        let settled = settles(|| device.gate().settled(epoch));
         self.remember_gate(device);
         Muted {
             epoch: epoch.get(),
@@ -318,12 +340,16 @@ impl Producer {
                 return Ok(());
             };
             let (running, clock, gate) = (device.running(), device.clock(), gate_state(device));
+            let arrivals = device.arrivals();
             let event = if told.gate != gate {
                 told.gate = gate;
                 Event::Gate(gate)
             } else if told.clock.seed != clock.seed {
                 told.clock = clock;
                 Event::Clock(clock)
+            } else if told.arrivals != arrivals {
+                told.arrivals = arrivals;
+                Event::Arrived(arrivals)
             } else if told.running != running {
                 told.running = running;
                 Event::Running(running)
@@ -347,6 +373,9 @@ impl Producer {
         device.gate().mute();
         device.gate().revoke_lease();
         incoming.clear();
+        // The next one says anew whom it mutes, and the gate is shut until then.
+        device.set_aside(&Aside::default());
+        device.trace(false);
     }
 
     /// The last words, as far as the system takes them at once.

@@ -33,7 +33,9 @@ const MOST_ERRORS: usize = 8;
 /// What a [`Server`] went through, for the plug-in's diagnosis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Where it listens; nothing if it cannot, and tries again.
+    /// Where it listens in a folder of its own; nothing if it cannot, and tries again.
+    pub own_path: Option<PathBuf>,
+    /// Where it listens by the rule; nothing if it cannot, and tries again.
     pub path: Option<PathBuf>,
     /// The error numbers of the last attempt to listen, one for each path that failed.
     pub failed: Vec<(PathBuf, i32)>,
@@ -72,8 +74,9 @@ impl Shared {
 }
 
 impl Server {
-    /// Starts to serve `device` and to fill `incoming`, at the first of [`crate::place::paths`] in `folder` that can be had. If none
-    /// can, it tries again every few seconds, and [`Server::report`] says why.
+    /// Starts to serve `device` and to fill `incoming`, at the first of [`crate::place::paths`] in `folder` that can be had, and in a
+    /// folder of its own within it, whose name comes from [`Device::instance`]. Where it cannot, it tries again every few seconds, and
+    /// [`Server::report`] says why.
     ///
     /// # Errors
     /// The system gives no socket pair or no thread.
@@ -88,7 +91,10 @@ impl Server {
         let woken = Wire::new(woken, 0)?.into_socket();
         let shared = Arc::new(Shared::default());
         let serving = Serving {
-            listener: Listener::new(folder),
+            listeners: [
+                Listener::in_own_folder(folder, device.instance()),
+                Listener::by_rule(folder),
+            ],
             allowed,
             device,
             incoming,
@@ -130,7 +136,8 @@ impl Drop for Server {
 
 /// What the thread has.
 struct Serving {
-    listener: Listener,
+    /// In its own folder, and by the rule.
+    listeners: [Listener; 2],
     allowed: AllowedUser,
     device: Arc<dyn Device>,
     incoming: Arc<Incoming>,
@@ -157,7 +164,7 @@ impl Serving {
     /// Until something happens, or a tick has passed.
     fn wait(&self, woken: &UnixStream) -> Result<(), Errno> {
         let mut sources = vec![PollFd::new(woken, PollFlags::IN)];
-        if let Some(socket) = self.listener.socket() {
+        for socket in self.listeners.iter().filter_map(Listener::socket) {
             sources.push(PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN));
         }
         let mut tick = IDLE_TICK;
@@ -176,10 +183,14 @@ impl Serving {
     }
 
     fn listen(&mut self) {
-        if self.listener.listen() {
+        // Both, whatever came of the first.
+        let tried = self.listeners.each_mut().map(Listener::listen);
+        if tried.contains(&true) {
             let mut report = self.shared.report();
-            report.path = self.listener.path().map(Path::to_owned);
-            report.failed = self.listener.failed().to_vec();
+            let [own, rule] = &self.listeners;
+            report.own_path = own.path().map(Path::to_owned);
+            report.path = rule.path().map(Path::to_owned);
+            report.failed = [own.failed(), rule.failed()].concat();
         }
     }
 
@@ -187,13 +198,14 @@ impl Serving {
         let Some(producer) = &mut self.producer else {
             return;
         };
+        let was_in = producer.is_in();
         let verdict = producer.serve(&*self.device, &self.incoming, &self.allowed);
         let user = producer.is_in().then_some(producer.user());
+        // Also one that came and went within one turn was there.
+        self.shared.report().producers += u64::from(!was_in && user.is_some());
         match verdict {
             Verdict::Stays => {
-                let mut report = self.shared.report();
-                report.producers += u64::from(user.is_some() && report.producer.is_none());
-                report.producer = user;
+                self.shared.report().producer = user;
             }
             Verdict::Gone => self.drop_producer(None),
             Verdict::Dropped(why) => self.drop_producer(Some(why)),
@@ -218,12 +230,17 @@ impl Serving {
     }
 
     fn accept(&mut self) {
-        // One at a time: a crowd at the door does not keep the producer waiting.
-        let socket = match self.listener.accept() {
-            Ok(Some(socket)) => socket,
-            Ok(None) => return,
-            Err(error) => return self.note("accept", error),
-        };
+        for at in 0..self.listeners.len() {
+            // One at a time: a crowd at the door does not keep the producer waiting.
+            match self.listeners.get(at).map(Listener::accept) {
+                Some(Ok(Some(socket))) => self.greet(socket),
+                Some(Err(error)) => self.note("accept", error),
+                _ => {}
+            }
+        }
+    }
+
+    fn greet(&mut self, socket: UnixStream) {
         let user = match peer::user(&socket) {
             Ok(user) => user,
             Err(error) => return self.note("peer credentials", error),

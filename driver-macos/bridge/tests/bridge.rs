@@ -7,12 +7,14 @@ mod mic;
 
 use ear::{Ear, until};
 use mic::{Mic, now_ns};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 use truemute_bridge::client::{Client, ClientError, Connected};
 use truemute_bridge::memory::Incoming;
-use truemute_bridge::message::{Event, Refused};
+use truemute_bridge::message::{Aside, Event, MOST_ASIDE, MOST_PULLS, Refused};
+use truemute_bridge::place::paths;
 use truemute_bridge::server::Server;
 use truemute_core::gate::{Decision, SilentReason};
 
@@ -181,4 +183,50 @@ fn a_plug_in_that_goes_is_noticed() {
     assert_eq!(connected.client.mute(), Err(ClientError::Ended));
     let left: Vec<_> = std::fs::read_dir(stage.folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn whom_a_producer_muted_on_its_own_is_forgotten_with_it() {
+    let stage = stage();
+    let connected = stage.connect(&Ear::default()).unwrap();
+    let aside = Aside {
+        clients: (0..MOST_ASIDE as u64).map(|it| u64::MAX - it).collect(),
+        judged: u64::MAX,
+    };
+    assert_eq!(connected.client.set_aside(aside.clone()), Ok(true));
+    assert_eq!(*stage.mic.aside.lock().unwrap(), aside);
+    stage.mic.hangs.store(true, Ordering::Relaxed);
+    assert_eq!(connected.client.set_aside(aside), Ok(false), "a read hangs");
+    connected.client.trace(true).unwrap();
+    assert!(stage.mic.traced.load(Ordering::Relaxed));
+    assert_eq!(connected.client.pulls().unwrap().lost, MOST_PULLS as u64);
+    drop(connected);
+    until("the end", || {
+        let nobody = *stage.mic.aside.lock().unwrap() == Aside::default();
+        (nobody && !stage.mic.traced.load(Ordering::Relaxed)).then_some(())
+    });
+}
+
+#[test]
+fn an_agent_gets_in_by_the_plug_ins_own_folder_where_all_known_names_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = rustix::process::geteuid().as_raw();
+    // Somebody who listens at all of them, and answers nothing.
+    let taken: Vec<_> = paths(folder.path())
+        .map(|path| UnixListener::bind(path).unwrap())
+        .collect();
+    let mic = Arc::new(Mic::default());
+    let allowed = Box::new(move || Ok(Some(user)));
+    let server = Server::start(folder.path(), allowed, mic, Arc::default()).unwrap();
+    let own = until("a socket", || server.report().own_path);
+    assert_eq!(server.report().path, None);
+    assert_eq!(server.report().failed.len(), taken.len());
+    let places = std::iter::once(own).chain(paths(folder.path()));
+    let connected = Client::connect_at(places, &[user], Box::new(Ear::default())).unwrap();
+    assert!(!connected.welcome.gate.open);
+    assert_eq!(server.report().producers, 1);
+    drop(connected);
+    drop(server);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, taken.len(), "its own folder is gone");
 }

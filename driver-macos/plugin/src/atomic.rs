@@ -1,15 +1,15 @@
-//! The atomics and the cell that `seats.rs` and `try_cell.rs` stand on: those of the standard library, or under `--cfg loom`
+//! The atomics and the cell that `seats.rs`, `door.rs` and `try_cell.rs` stand on: those of the standard library, or under `--cfg loom`
 //! those of the model checker loom (`tests/loom.rs`). No logic here.
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, fence},
     thread::yield_now,
 };
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, fence},
     thread::yield_now,
 };
 

@@ -1,12 +1,13 @@
 //! The clients of the device: who they are, which of them run IO, and what each has read. All of it on the host's control
 //! threads; where reads are counted, on the IO threads, is in `seats.rs`.
 
-use crate::seats::Seats;
+use crate::pull_log::Logged;
+use crate::seats::{Reading, Seats};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use truemute_bridge::message::Recorded;
-use truemute_core::ledger::{Pull, SlotSnapshot, Tally};
+use truemute_bridge::message::{Aside, Pulled, Pulls, Recorded};
+use truemute_core::ledger::{SlotSnapshot, Tally};
 
 /// Clients whose counts are kept after they left, until they are on record.
 const MOST_GONE: usize = 256;
@@ -75,6 +76,16 @@ struct Register {
     forgotten: u64,
     /// Reads of those that were forgotten, without those that are on record.
     forgotten_reads: Tally,
+    /// The same, of those that were forgotten since the last look for the record: nobody has said yet whether an agent got it.
+    forgotten_since: Undecided,
+    aside: Aside,
+}
+
+/// Reads that are not on record: the one or the other, as a look was got or not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Undecided {
+    if_got: Tally,
+    if_not: Tally,
 }
 
 #[derive(Debug)]
@@ -125,7 +136,8 @@ impl Clients {
             pid,
             bundle,
         };
-        let seat = self.seats.take(client.arrival, client.id);
+        let silent = register.aside.is_silent(client.arrival);
+        let seat = self.seats.take(client.arrival, client.id, silent);
         register.present.push(Present {
             client,
             seat,
@@ -159,9 +171,61 @@ impl Clients {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Counts one read of a client. Real-time safe: [`Seats::record`].
-    pub fn record(&self, id: u32, pull: Pull) {
-        self.seats.record(id, pull);
+    /// A read of a client begins. Real-time safe: [`Seats::begin`].
+    pub fn begin(&self, id: u32) -> Reading<'_> {
+        self.seats.begin(id)
+    }
+
+    /// The number of the client that came last; 0 if none did.
+    pub fn arrivals(&self) -> u64 {
+        self.register().arrivals
+    }
+
+    /// Mutes these clients on their own, and no others. A client without a seat cannot be told from another one: all of them are
+    /// silent while anybody may be.
+    pub fn set_aside(&self, aside: &Aside) {
+        let mut register = self.register();
+        for present in &register.present {
+            if let Some(seat) = present.seat {
+                let silent = aside.is_silent(present.client.arrival);
+                self.seats.set_silent(seat, silent);
+            }
+        }
+        self.seats.set_strangers_silent(!aside.is_nobody());
+        register.aside = aside.clone();
+    }
+
+    /// Whether no read is under way that began before its client was muted on its own.
+    pub fn is_aside_settled(&self) -> bool {
+        let register = self.register();
+        let aside = &register.aside;
+        let mut silent = register
+            .present
+            .iter()
+            .filter(|it| aside.is_silent(it.client.arrival));
+        silent.all(|it| it.seat.is_none_or(|seat| self.seats.is_settled(seat)))
+            && (aside.is_nobody() || self.seats.are_strangers_settled())
+    }
+
+    /// Keeps single reads from now on, or none.
+    pub fn trace(&self, on: bool) {
+        self.seats.logs().switch(on);
+    }
+
+    /// The single reads that were kept since the last time, at most so many.
+    pub fn pulls(&self, most: usize) -> Pulls {
+        let (taken, lost) = self.seats.logs().take(most);
+        let pulled = |(arrival, read): (u64, Logged)| Pulled {
+            arrival,
+            at_ns: read.at_ns,
+            position: read.position,
+            frames: read.frames,
+            live: read.live,
+        };
+        Pulls {
+            pulls: taken.into_iter().map(pulled).collect(),
+            lost,
+        }
     }
 
     fn leave(&self, register: &mut Register, id: u32) {
@@ -185,8 +249,10 @@ impl Clients {
         {
             register.forgotten += 1;
             let reads = total(oldest.counted.counts.as_ref());
-            let unknown = without(reads, oldest.booked.recorded);
-            add(&mut register.forgotten_reads, unknown);
+            let Booked { told, recorded } = oldest.booked;
+            let since = &mut register.forgotten_since;
+            add(&mut since.if_got, without(reads, told));
+            add(&mut since.if_not, without(reads, recorded));
         }
     }
 
@@ -244,6 +310,8 @@ impl Clients {
         }
         let mut unattributed = self.seats.unattributed();
         add(&mut unattributed, register.forgotten_reads);
+        // What may be on record is not counted a second time; if it is not, the next look for the record has it.
+        add(&mut unattributed, register.forgotten_since.if_got);
         Everybody {
             look: recorded.map_or(0, |_| register.looks),
             clients,
@@ -256,7 +324,10 @@ impl Clients {
 impl Register {
     /// Begins a look for the record, and lets go of what is on it.
     fn settle(&mut self, recorded: &Recorded) {
-        if recorded.look == self.looks {
+        let got = recorded.look == self.looks;
+        let Undecided { if_got, if_not } = std::mem::take(&mut self.forgotten_since);
+        add(&mut self.forgotten_reads, if got { if_got } else { if_not });
+        if got {
             let present = self.present.iter_mut().map(|it| &mut it.booked);
             let gone = self.gone.iter_mut().map(|it| &mut it.booked);
             present
@@ -295,6 +366,13 @@ fn add(to: &mut Tally, tally: Tally) {
 mod tests {
     use super::*;
     use crate::seats::MOST;
+    use truemute_core::ledger::Pull;
+
+    impl Clients {
+        fn record(&self, id: u32, pull: Pull) {
+            self.begin(id).end(pull, None);
+        }
+    }
 
     fn pull(frames: u32, live: bool) -> Pull {
         Pull {
@@ -424,32 +502,99 @@ mod tests {
         assert_eq!(everybody.unattributed.pulls, 3);
     }
 
-    /// One client that somebody looks at before it leaves and is forgotten: its reads, and those that are unattributed then.
-    fn forgotten_after_a_look(got: bool) -> (u64, u64) {
+    #[test]
+    fn who_is_muted_on_his_own_is_silent_and_who_comes_is_until_he_is_judged() {
+        let clients = Clients::new();
+        let is_silent = |id| clients.begin(id).is_silent();
+        clients.add(1, 10, None);
+        clients.add(2, 20, None);
+        assert!(!is_silent(1) && !is_silent(9));
+        let aside = |list: &[u64], judged| {
+            let clients = list.to_vec();
+            Aside { clients, judged }
+        };
+        let reading = clients.begin(1);
+        clients.set_aside(&aside(&[1], 2));
+        assert!(!clients.is_aside_settled() && !reading.is_silent());
+        drop(reading);
+        assert!(clients.is_aside_settled());
+        assert!(is_silent(1) && !is_silent(2));
+        assert!(is_silent(9), "nobody knows who that is");
+        // The first one comes again, under another id.
+        clients.remove(1);
+        clients.add(3, 10, None);
+        assert!(is_silent(3), "it was not judged yet");
+        clients.set_aside(&aside(&[3], 3));
+        assert!(is_silent(3) && !is_silent(2));
+        // A client that was let in while another's read still is on its way.
+        let late = clients.begin(3);
+        clients.remove(3);
+        assert!(late.is_silent());
+        drop(late);
+        let stale = clients.begin(2);
+        clients.remove(2);
+        clients.add(2, 40, None);
+        assert!(stale.is_silent(), "its client left");
+        drop(stale);
+        clients.set_aside(&Aside::default());
+        assert!(!is_silent(2) && !is_silent(9));
+        clients.add(5, 10, None);
+        assert!(!is_silent(5));
+    }
+
+    #[test]
+    fn single_reads_are_kept_while_somebody_traces() {
+        let clients = Clients::new();
+        clients.add(1, 10, None);
+        clients.trace(true);
+        clients.begin(1).end(pull(10, true), Some(512));
+        clients.begin(8).end(pull(20, false), Some(512));
+        let expected = Pulled {
+            arrival: 1,
+            at_ns: 1,
+            position: 512,
+            frames: 10,
+            live: true,
+        };
+        let pulls = clients.pulls(9);
+        assert_eq!((pulls.pulls, pulls.lost), (vec![expected], 1));
+        clients.trace(false);
+        clients.begin(1).end(pull(10, true), None);
+        assert_eq!(clients.pulls(9), Pulls::default());
+    }
+
+    /// One client of three reads, of which the last look before it left had two. It is forgotten before anybody says whether that
+    /// look was got. How many were forgotten, and the reads that are unattributed: before it is said, and after.
+    fn forgotten_after_a_look(got: bool) -> (u64, u64, u64) {
         let clients = Clients::new();
         clients.add(1, 1, None);
         clients.record(1, pull(1, false));
         clients.record(1, pull(1, true));
         let look = clients.everybody(Some(&Recorded::default())).look;
-        if got {
-            let gone = Vec::new();
-            clients.everybody(Some(&Recorded { look, gone }));
-        }
         clients.record(1, pull(1, false));
         clients.remove(1);
         for id in 0..MOST_GONE as u32 {
             clients.add(id, 1, None);
             clients.remove(id);
         }
-        let everybody = clients.everybody(None);
-        assert!(everybody.clients.iter().all(|it| it.client.arrival != 1));
-        (everybody.forgotten, everybody.unattributed.pulls)
+        let before = clients.everybody(None);
+        assert!(before.clients.iter().all(|it| it.client.arrival != 1));
+        let look = if got { look } else { look - 1 };
+        let gone = Vec::new();
+        let after = clients.everybody(Some(&Recorded { look, gone }));
+        let again = clients.everybody(None);
+        assert_eq!(after.unattributed, again.unattributed);
+        (
+            after.forgotten,
+            before.unattributed.pulls,
+            after.unattributed.pulls,
+        )
     }
 
     #[test]
     fn what_is_on_record_of_a_forgotten_client_is_not_counted_again() {
-        assert_eq!(forgotten_after_a_look(true), (1, 1));
-        assert_eq!(forgotten_after_a_look(false), (1, 3));
+        assert_eq!(forgotten_after_a_look(true), (1, 1, 1));
+        assert_eq!(forgotten_after_a_look(false), (1, 1, 3));
     }
 
     #[test]

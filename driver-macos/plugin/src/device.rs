@@ -7,12 +7,13 @@ use crate::clock::{self, Clock, ZeroTimeStamp};
 use crate::diag::{self, Requests};
 use crate::host_clock::HostClock;
 use crate::properties::Moment;
+use crate::remembered::Remembered;
 use crate::sleep::Sleep;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use truemute_bridge::memory::Incoming;
-use truemute_bridge::message::{self, Anchor, Recorded, Snapshot};
+use truemute_bridge::message::{self, Anchor, Aside, Pulls, Recorded, Snapshot};
 use truemute_bridge::peer::AllowedUser;
 use truemute_bridge::server::Server;
 use truemute_core::gate::Gate;
@@ -28,7 +29,7 @@ pub struct Device {
     host: HostClock,
     clock: Clock,
     /// The anchor that the bridge was told last.
-    told: Mutex<clock::Anchor>,
+    told: Remembered<clock::Anchor>,
     sleep: Sleep,
     gate: Gate,
     clients: Clients,
@@ -50,7 +51,7 @@ impl Device {
             // The standard library seeds its hash maps from the system's random numbers.
             instance: RandomState::new().build_hasher().finish(),
             clock: Clock::new(host.timebase(), now.ticks),
-            told: Mutex::new(clock::Anchor::first(now.ticks)),
+            told: Remembered::new(clock::Anchor::first(now.ticks)),
             sleep: Sleep::new(host.timebase().nanoseconds(now.asleep)),
             host,
             gate: Gate::new(),
@@ -115,6 +116,12 @@ impl Device {
         timebase.nanoseconds(now.ticks)
     }
 
+    /// A client came, as the host introduces it.
+    pub fn add_client(&self, client: u32, pid: i32, bundle: Option<String>) {
+        self.clients.add(client, pid, bundle);
+        self.poke();
+    }
+
     /// A client left: its running ends with it.
     pub fn remove_client(&self, client: u32) {
         self.clients.remove(client);
@@ -162,6 +169,12 @@ impl Moment for Device {
     fn diag(&self) -> Option<Owned> {
         diag::diagnosis(self).property_list()
     }
+
+    fn socket(&self) -> String {
+        let bridge = self.bridge.get().and_then(|bridge| bridge.as_ref().ok());
+        let path = bridge.and_then(|bridge| bridge.report().own_path);
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }
 }
 
 impl truemute_bridge::device::Device for Device {
@@ -174,15 +187,7 @@ impl truemute_bridge::device::Device for Device {
     }
 
     fn clock(&self) -> Anchor {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..PATIENCE {
-            if let Some(anchor) = self.clock.anchor() {
-                *told = anchor;
-                break;
-            }
-            // A control thread is changing it, and goes on sooner if we let it.
-            std::thread::yield_now();
-        }
+        let told = self.told.look(PATIENCE, || self.clock.anchor());
         Anchor {
             host_ns: self.host.timebase().nanoseconds(told.ticks),
             sample: told.sample,
@@ -197,6 +202,26 @@ impl truemute_bridge::device::Device for Device {
 
     fn instance(&self) -> u64 {
         self.instance
+    }
+
+    fn arrivals(&self) -> u64 {
+        self.clients.arrivals()
+    }
+
+    fn set_aside(&self, aside: &Aside) {
+        self.clients.set_aside(aside);
+    }
+
+    fn is_aside_settled(&self) -> bool {
+        self.clients.is_aside_settled()
+    }
+
+    fn trace(&self, on: bool) {
+        self.clients.trace(on);
+    }
+
+    fn pulls(&self, most: usize) -> Pulls {
+        self.clients.pulls(most)
     }
 
     fn snapshot(&self, recorded: Option<&Recorded>) -> Snapshot {

@@ -219,6 +219,9 @@ fn bridge(device: &Device) -> Item {
         ("refusals", Item::number(report.refusals)),
         ("refused", Item::List(refused.collect())),
     ];
+    if let Some(path) = &report.own_path {
+        entries.push(("own_path", Item::text(path.display())));
+    }
     if let Some(path) = &report.path {
         entries.push(("path", Item::text(path.display())));
     }

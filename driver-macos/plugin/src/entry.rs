@@ -227,9 +227,7 @@ unsafe extern "C" fn add_device_client(
             let client = read(client)?;
             (client, cf::text(client.bundle_id))
         };
-        device
-            .clients()
-            .add(client.client_id, client.process_id, bundle);
+        device.add_client(client.client_id, client.process_id, bundle);
         Ok(())
     })
 }

@@ -17,6 +17,10 @@ impl Moment for Idle {
     fn diag(&self) -> Option<Owned> {
         Owned::string("")
     }
+
+    fn socket(&self) -> String {
+        String::new()
+    }
 }
 
 /// Asks for a property, with any room, and sets it to any bytes. No answer may be longer than its room, and no property may

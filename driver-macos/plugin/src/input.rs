@@ -12,7 +12,7 @@
 )]
 
 use crate::device::Device;
-use truemute_core::gate::{Decision, Source};
+use truemute_core::gate::{Decision, SilentReason, Source};
 use truemute_core::ledger::Pull;
 use truemute_core::shared_ring::RATE;
 
@@ -26,11 +26,18 @@ pub fn read(
     buffer: &mut [u8],
 ) {
     let now_ns = device.now_ns();
+    let reading = device.clients().begin(client);
+    let position = sample_time.and_then(position);
     let silence = |source, buffer: &mut [u8]| {
         let delivery = device.gate().begin(now_ns, source);
         delivery.fill(buffer, |buffer| buffer.fill(0))
     };
-    let decision = match sample_time.and_then(position) {
+    let decision = match position {
+        // Muted on its own: zeros, and nothing else is looked at.
+        _ if reading.is_silent() => {
+            buffer.fill(0);
+            Decision::Silent(SilentReason::Muted)
+        }
         None => silence(Source::Unhealthy, buffer),
         Some(position) => device.incoming().with(|ring| match ring {
             None => silence(Source::Missing, buffer),
@@ -44,7 +51,7 @@ pub fn read(
         live: matches!(decision, Decision::Live(_)),
         flagged: false,
     };
-    device.clients().record(client, pull);
+    reading.end(pull, position);
 }
 
 /// The first frame of a read; nothing for a time that is no position: negative, not a number, or beyond what a `f64`

@@ -18,12 +18,15 @@ pub mod clients;
 pub mod clock;
 pub mod device;
 pub mod diag;
+mod door;
 mod entry;
 #[cfg(all(any(test, fuzzing), not(target_vendor = "apple")))]
 pub mod fuzzing;
 pub mod host_clock;
 pub mod input;
 pub mod properties;
+pub mod pull_log;
+mod remembered;
 pub mod seats;
 pub mod sleep;
 pub mod table;

@@ -1,5 +1,5 @@
 //! Answers property requests out of the table: which row a request means, whether its sizes fit, what bytes it gets. Pure
-//! but for the three answers that depend on the moment ([`Moment`]); pointers are `entry.rs`' business.
+//! but for the four answers that depend on the moment ([`Moment`]); pointers are `entry.rs`' business.
 
 use crate::abi::codes::{self, Code, Status};
 use crate::abi::{Address, ObjectId};
@@ -12,6 +12,8 @@ pub trait Moment {
     fn running(&self) -> bool;
     /// The diagnosis, as a property list.
     fn diag(&self) -> Option<Owned>;
+    /// The path of the socket in the plug-in's own folder; empty if there is none now.
+    fn socket(&self) -> String;
 }
 
 /// What a request for data gets.
@@ -110,9 +112,7 @@ pub fn get(
     };
     match &row.answer {
         Answer::Numbers(numbers) => Ok(Data::Bytes(encode(row.shape, numbers.as_slice(), room))),
-        Answer::Text(text) => Owned::string(text)
-            .map(Data::Object)
-            .ok_or(Status::UNSPECIFIED),
+        Answer::Text(text) => string(text),
         Answer::Computed(Computed::Running) => word(moment.running().into()),
         Answer::Computed(Computed::DeviceOfUid) => {
             let ours = uid()?.is_some_and(|uid| uid == device_uid());
@@ -121,7 +121,14 @@ pub fn get(
         Answer::Computed(Computed::Diag) => {
             moment.diag().map(Data::Object).ok_or(Status::UNSPECIFIED)
         }
+        Answer::Computed(Computed::Socket) => string(&moment.socket()),
     }
+}
+
+fn string(text: &str) -> Result<Data, Status> {
+    Owned::string(text)
+        .map(Data::Object)
+        .ok_or(Status::UNSPECIFIED)
 }
 
 /// As many whole records as fit.
@@ -178,6 +185,9 @@ mod tests {
         }
         fn diag(&self) -> Option<Owned> {
             Owned::number(7)
+        }
+        fn socket(&self) -> String {
+            "/tmp/socket".into()
         }
     }
 

@@ -1,5 +1,5 @@
-//! Where each client's reads are counted, found by client id without a lock: the half of the clients that the IO threads
-//! touch. Who the clients are, and when they come and leave, is in `clients.rs`.
+//! Where each client's reads come in and are counted, found by client id without a lock: the half of the clients that the IO
+//! threads touch. Who the clients are, and when they come and leave, is in `clients.rs`.
 #![cfg_attr(
     not(any(test, loom)),
     deny(
@@ -11,9 +11,11 @@
     )
 )]
 
-use crate::atomic::{AtomicU64, Ordering, yield_now};
+use crate::atomic::{AtomicU64, Ordering};
+use crate::door::{Door, Visit};
+use crate::pull_log::{Logged, Logging, PullLogs};
+use crate::remembered::Remembered;
 use crate::try_cell::TryCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use truemute_core::ledger::{Ledger, NoSnapshot, Pull, SlotSnapshot, SlotWriter, Tally};
 
 /// Clients that are counted one by one. Every process that opens the device is one, some at their launch, whether or not
@@ -32,22 +34,43 @@ pub struct Seats {
     seats: Box<[Seat]>,
     /// Its slots are not used, only what it counts besides them.
     nobody: Ledger<0>,
+    /// Of all clients without a seat.
+    strangers: Door,
+    logs: PullLogs,
 }
 
 /// Where one client is counted.
 #[derive(Debug)]
 struct Seat {
+    door: Door,
     ledger: Ledger<1>,
     /// Host and header promise one IO thread for each client; the flag holds even if there are two.
-    writer: TryCell<Option<SlotWriter>>,
-    /// What was last seen of its client's counts. Not for the IO threads.
-    seen: Mutex<Option<SlotSnapshot>>,
+    writer: TryCell<Option<Writer>>,
+    /// What was last seen of its client's counts.
+    seen: Remembered<Option<SlotSnapshot>>,
 }
 
-impl Seat {
-    fn seen(&self) -> MutexGuard<'_, Option<SlotSnapshot>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What counting takes.
+#[derive(Debug)]
+struct Writer {
+    slot: SlotWriter,
+    log: Logging,
+}
+
+/// A read of one client, from before its buffer is filled until it is counted.
+#[derive(Debug)]
+pub struct Reading<'s> {
+    seats: &'s Seats,
+    seat: Option<Found<'s>>,
+    visit: Visit<'s>,
+}
+
+/// A seat as a read found it.
+#[derive(Debug)]
+struct Found<'s> {
+    key: &'s AtomicU64,
+    seen: u64,
+    seat: &'s Seat,
 }
 
 const fn key(arrival: u64, id: u32) -> u64 {
@@ -74,14 +97,17 @@ impl Seats {
     /// All free.
     pub fn new() -> Self {
         let seat = |_| Seat {
+            door: Door::new(),
             ledger: Ledger::new(0),
             writer: TryCell::new(None),
-            seen: Mutex::new(None),
+            seen: Remembered::new(None),
         };
         Self {
             keys: (0..MOST).map(|_| AtomicU64::new(0)).collect(),
             seats: (0..MOST).map(seat).collect(),
             nobody: Ledger::new(0),
+            strangers: Door::new(),
+            logs: PullLogs::new(),
         }
     }
 
@@ -89,51 +115,48 @@ impl Seats {
         Some((self.keys.get(seat)?, self.seats.get(seat)?))
     }
 
-    /// Counts one read of a client. Real-time safe, and never waits: a read of an unknown client, and one that comes while
-    /// another thread reads for the same client, are unattributed.
-    pub fn record(&self, id: u32, pull: Pull) {
-        if !self.try_record(id, pull) {
-            self.nobody.record_unattributed(pull);
-        }
-    }
-
-    fn try_record(&self, id: u32, pull: Pull) -> bool {
-        let found = order(id)
+    fn find(&self, id: u32) -> Option<Found<'_>> {
+        order(id)
             .filter_map(|at| self.at(at))
             .find_map(|(key, seat)| {
                 let seen = key.load(Ordering::Acquire);
-                is_of(seen, id).then_some((key, seat, seen))
-            });
-        let Some((key, seat, seen)) = found else {
-            return false;
-        };
-        let counted = seat.writer.try_with(|writer| {
-            // Again, for the client may have left, and another come, since the seat was found.
-            match writer {
-                Some(writer) if key.load(Ordering::Relaxed) == seen => {
-                    seat.ledger.record(writer, pull);
-                    true
-                }
-                _ => false,
-            }
-        });
-        counted == Some(true)
+                is_of(seen, id).then_some(Found { key, seen, seat })
+            })
+    }
+
+    /// A read of a client begins. Real-time safe, and never waits.
+    pub fn begin(&self, id: u32) -> Reading<'_> {
+        let seat = self.find(id);
+        let door = seat.as_ref().map_or(&self.strangers, |it| &it.seat.door);
+        Reading {
+            seats: self,
+            visit: door.enter(),
+            seat,
+        }
     }
 
     /// Gives a free seat to the client with this number of arrival, which no other client ever had, and this id, which no other
-    /// client has now. Control thread, one at a time.
-    pub fn take(&self, arrival: u64, id: u32) -> Option<usize> {
+    /// client has now; from its first read on it is silent, or not. Control thread, one at a time.
+    pub fn take(&self, arrival: u64, id: u32, silent: bool) -> Option<usize> {
         let free = |at: &usize| {
             let key = self.keys.get(*at);
             key.is_some_and(|key| key.load(Ordering::Relaxed) == 0)
         };
         let at = order(id).find(free)?;
         let (its_key, seat) = self.at(at)?;
+        seat.door.set_silent(silent);
+        let mut log = Some(self.logs.open(arrival));
         seat.writer.with(|writer| {
-            *writer = seat.ledger.claim(arrival);
+            let slot = seat.ledger.claim(arrival);
+            *writer = slot.and_then(|slot| {
+                Some(Writer {
+                    slot,
+                    log: log.take()?,
+                })
+            });
         });
         // Nobody counts yet: a look is never in anybody's way.
-        *seat.seen() = seat.ledger.snapshot(0).ok();
+        seat.seen.set(seat.ledger.snapshot(0).ok());
         its_key.store(key(arrival, id), Ordering::Release);
         Some(at)
     }
@@ -147,30 +170,86 @@ impl Seats {
             key.store(0, Ordering::Relaxed);
             writer.take()
         })?;
-        seat.ledger.release(writer)
+        seat.ledger.release(writer.slot)
     }
 
     /// The counts of a seat that is taken. Any thread but an IO thread, while nobody gives it up. Waits a bounded time for an IO
     /// thread that was interrupted while it counted; if that does not go on, these are the counts of the look before.
     pub fn counts(&self, at: usize) -> Option<SlotSnapshot> {
         let (_, seat) = self.at(at)?;
-        let mut seen = seat.seen();
-        for _ in 0..PATIENCE {
-            match seat.ledger.snapshot(0) {
-                Ok(counts) => {
-                    *seen = Some(counts);
-                    break;
-                }
-                Err(NoSnapshot::Free) => return None,
-                // It goes on sooner if we let it.
-                Err(NoSnapshot::Busy) => yield_now(),
-            }
-        }
-        seen.clone()
+        seat.seen.look(PATIENCE, || match seat.ledger.snapshot(0) {
+            Ok(counts) => Some(Some(counts)),
+            Err(NoSnapshot::Free) => Some(None),
+            Err(NoSnapshot::Busy) => None,
+        })
     }
 
     /// The reads that were counted for nobody.
     pub fn unattributed(&self) -> Tally {
         self.nobody.unattributed()
+    }
+
+    /// Mutes the client of a seat that is taken on its own, or takes that back. Control thread.
+    pub fn set_silent(&self, at: usize, silent: bool) {
+        if let Some((_, seat)) = self.at(at) {
+            seat.door.set_silent(silent);
+        }
+    }
+
+    /// The same for all clients without a seat. Control thread.
+    pub fn set_strangers_silent(&self, silent: bool) {
+        self.strangers.set_silent(silent);
+    }
+
+    /// Whether no read of a seat's client is under way that began before it was last muted on its own.
+    pub fn is_settled(&self, at: usize) -> bool {
+        self.at(at).is_none_or(|(_, seat)| seat.door.is_settled())
+    }
+
+    /// The same for all clients without a seat.
+    pub fn are_strangers_settled(&self) -> bool {
+        self.strangers.is_settled()
+    }
+
+    /// The record of single reads.
+    pub fn logs(&self) -> &PullLogs {
+        &self.logs
+    }
+}
+
+impl Reading<'_> {
+    /// Whether it has to be zeros, whatever the gate says: its client is muted on its own, or left and another one came.
+    pub fn is_silent(&self) -> bool {
+        let gone = |it: &Found<'_>| it.key.load(Ordering::Relaxed) != it.seen;
+        self.visit.is_silent() || self.seat.as_ref().is_some_and(gone)
+    }
+
+    /// Counts it. Real-time safe, and never waits: a read of an unknown client, and one that comes while another thread
+    /// counts for the same client, are unattributed. `position` is its first frame on the device's time line, if it had one.
+    pub fn end(self, pull: Pull, position: Option<u64>) {
+        if !self.try_record(pull, position) {
+            self.seats.nobody.record_unattributed(pull);
+            self.seats.logs.lose();
+        }
+    }
+
+    fn try_record(&self, pull: Pull, position: Option<u64>) -> bool {
+        let Some(Found { key, seen, seat }) = &self.seat else {
+            return false;
+        };
+        let counted = seat.writer.try_with(|writer| {
+            // Again, for the client may have left, and another come, since the seat was found.
+            match writer {
+                Some(writer) if key.load(Ordering::Relaxed) == *seen => {
+                    seat.ledger.record(&mut writer.slot, pull);
+                    self.seats
+                        .logs
+                        .keep(&mut writer.log, Logged::new(&pull, position));
+                    true
+                }
+                _ => false,
+            }
+        });
+        counted == Some(true)
     }
 }

@@ -82,6 +82,8 @@ pub enum Computed {
     DeviceOfUid,
     /// What the plug-in knows about itself (`diag.rs`).
     Diag,
+    /// Where the bridge listens in the plug-in's own folder.
+    Socket,
 }
 
 /// Up to [`Numbers::MOST`] numbers.
@@ -306,6 +308,8 @@ const fn parse_answer(answer: &'static [u8], shape: Shape) -> Answer {
             Computed::DeviceOfUid
         } else if same(word, "diag") {
             Computed::Diag
+        } else if same(word, "socket") {
+            Computed::Socket
         } else {
             panic!("a computed answer that there is not")
         });

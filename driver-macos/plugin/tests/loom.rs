@@ -3,9 +3,14 @@
 #![cfg(loom)]
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use truemute_core::ledger::Pull;
 use truemute_hal::seats::Seats;
+
+fn record(seats: &Seats) {
+    seats.begin(7).end(PULL, None);
+}
 
 const PULL: Pull = Pull {
     finish_ns: 1,
@@ -27,13 +32,13 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 fn changes_hands(second_id: u32) {
     model(move || {
         let seats = Arc::new(Seats::new());
-        let seat = seats.take(1, 7).expect("it is free");
+        let seat = seats.take(1, 7, false).expect("it is free");
         let reader = thread::spawn({
             let seats = seats.clone();
-            move || seats.record(7, PULL)
+            move || record(&seats)
         });
         let first = seats.give_up(seat).expect("it was taken").live.pulls;
-        let seat = seats.take(2, second_id).expect("it is free again");
+        let seat = seats.take(2, second_id, false).expect("it is free again");
         reader.join().expect("it does not panic");
         let second = seats.counts(seat).expect("it is taken").live.pulls;
         let nobody = seats.unattributed().pulls;
@@ -56,10 +61,10 @@ fn an_id_that_comes_again_is_counted_once_too() {
 fn a_read_of_a_client_that_leaves_is_counted_once() {
     model(|| {
         let seats = Arc::new(Seats::new());
-        let seat = seats.take(1, 7).expect("it is free");
+        let seat = seats.take(1, 7, false).expect("it is free");
         let reader = thread::spawn({
             let seats = seats.clone();
-            move || seats.record(7, PULL)
+            move || record(&seats)
         });
         let counted = seats.give_up(seat).expect("it was taken").live.pulls;
         reader.join().expect("it does not panic");
@@ -71,15 +76,42 @@ fn a_read_of_a_client_that_leaves_is_counted_once() {
 fn two_threads_that_read_for_one_client_are_both_counted() {
     model(|| {
         let seats = Arc::new(Seats::new());
-        let seat = seats.take(1, 7).expect("it is free");
+        let seat = seats.take(1, 7, false).expect("it is free");
         let reader = thread::spawn({
             let seats = seats.clone();
-            move || seats.record(7, PULL)
+            move || record(&seats)
         });
-        seats.record(7, PULL);
+        record(&seats);
         reader.join().expect("it does not panic");
         let counted = seats.counts(seat).expect("it is taken").live.pulls;
         assert_eq!(counted + seats.unattributed().pulls, 2);
         assert!(counted > 0);
+    });
+}
+
+/// A read that does not see that its client was muted on its own is waited for.
+#[test]
+fn a_client_that_is_muted_on_its_own_gets_no_sound_once_that_is_settled() {
+    model(|| {
+        let seats = Arc::new(Seats::new());
+        let seat = seats.take(1, 7, false).expect("it is free");
+        let sounding = Arc::new(AtomicBool::new(false));
+        let reader = thread::spawn({
+            let (seats, sounding) = (seats.clone(), sounding.clone());
+            move || {
+                let reading = seats.begin(7);
+                if !reading.is_silent() {
+                    sounding.store(true, Ordering::Relaxed);
+                    sounding.store(false, Ordering::Relaxed);
+                }
+            }
+        });
+        seats.set_silent(seat, true);
+        if seats.is_settled(seat) {
+            assert!(!sounding.load(Ordering::Relaxed));
+            thread::yield_now();
+            assert!(!sounding.load(Ordering::Relaxed));
+        }
+        reader.join().expect("it does not panic");
     });
 }

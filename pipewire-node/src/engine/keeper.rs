@@ -215,7 +215,8 @@ impl Keeper {
         let meant: Vec<&Who> = connected(which, around.clients).collect();
         let is_meant = |app: &MutedApp| {
             let of_client = |who: &&Who| app.is_app(&who.app, who.executable.as_deref());
-            is_called(which, &app.app, app.executable.as_deref()) || meant.iter().any(of_client)
+            MutedApp::is_called(which, &app.app, app.executable.as_deref())
+                || meant.iter().any(of_client)
         };
         let (gone, stay): (Vec<_>, Vec<_>) = self.apps.drain(..).partition(is_meant);
         self.apps = stay;
@@ -491,13 +492,7 @@ fn connected<'a>(which: &'a str, clients: &'a Clients) -> impl Iterator<Item = &
         .connected()
         .filter(move |(_, id, who)| match numbered {
             true => Some(*id) == number,
-            false => is_called(which, &who.app, who.executable.as_deref()),
+            false => MutedApp::is_called(which, &who.app, who.executable.as_deref()),
         })
         .map(|(_, _, who)| who)
-}
-
-/// Whether `which` is the name of an app, in whatever case, or the path of its executable.
-fn is_called(which: &str, app: &str, executable: Option<&std::path::Path>) -> bool {
-    app.to_lowercase() == which.to_lowercase()
-        || executable.is_some_and(|path| path == std::path::Path::new(which))
 }

@@ -1,165 +1,13 @@
 //! Sound through the real plug-in: fed through the bridge by this process, read by the host in another one, which looks at
 //! every frame. The left sample tells where a frame belongs, the right one which stretch of feeding it comes from.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::process::getuid;
-use rustix::time::{ClockId, clock_gettime};
-use serde_json::Value;
-use tempfile::TempDir;
-use truemute_bridge::Frame;
-use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
-use truemute_bridge::memory::Outgoing;
-use truemute_bridge::message::{Event, Opened};
+use truemute_bridge::message::Aside;
 use truemute_core::shared_ring::FRAMES;
-use truemute_macos::diagnosis::Diagnosis;
-use truemute_tests::hal_host::Session;
 
-/// The client that reads.
-const READER: u32 = 7;
-const BLOCK: u64 = 512;
-/// Of whatever is waited for. A million reads take seconds, and minutes where a dozen others want the processor.
-const LIMIT: Duration = Duration::from_secs(300);
-
-struct Silent;
-
-impl Watcher for Silent {
-    fn event(&mut self, _: Event) {}
-
-    fn lost(&mut self, _: ClientError) {}
-}
-
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).expect("since the start") * 1_000_000_000
-        + u64::try_from(now.tv_nsec).expect("below a second")
-}
-
-/// The frame at `sample`, as tests/hal-host/session.c expects it.
-fn frame(sample: u64, tag: f32) -> Frame {
-    [((sample & 0x7f_ffff) + 1) as f32, tag]
-}
-
-/// Feeds `count` frames from `sample` on.
-fn feed(ring: &mut Outgoing, sample: u64, count: u64, tag: f32) {
-    let frames: Vec<Frame> = (sample..sample + count).map(|at| frame(at, tag)).collect();
-    ring.write(&frames);
-}
-
-/// The plug-in in its host with one client that runs, and this process as its producer.
-struct Set {
-    host: Session,
-    client: Client,
-    ring: Outgoing,
-    folder: TempDir,
-    /// What the host said of all reads so far.
-    live: u64,
-    silent: u64,
-}
-
-fn connect(folder: &TempDir) -> Connected {
-    let began = Instant::now();
-    loop {
-        match Client::connect(folder.path(), &[getuid().as_raw()], Box::new(Silent)) {
-            Ok(connected) => return connected,
-            Err(error) => assert!(began.elapsed() < LIMIT, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-impl Set {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut host = Session::start(folder.path());
-        assert_eq!(
-            host.order(&format!("add {READER} 1234 org.example.app"))["status"],
-            0
-        );
-        assert_eq!(host.order(&format!("start {READER}"))["status"], 0);
-        let Connected { client, ring, .. } = connect(&folder);
-        Self {
-            host,
-            client,
-            ring,
-            folder,
-            live: 0,
-            silent: 0,
-        }
-    }
-
-    /// Unmutes and feeds one full ring from `sample` on, until a read there is live: the capture of the first block must be
-    /// over, by its own time. On a busy machine nobody may renew the lease in time, which is a mute: then all over again.
-    fn go_live(&mut self, sample: u64, tag: f32) -> Opened {
-        let began = Instant::now();
-        loop {
-            let opened = self.client.unmute().expect("the plug-in answers");
-            self.ring.begin(opened.epoch, sample, opened.opened_ns);
-            feed(&mut self.ring, sample, FRAMES as u64, tag);
-            while self.is_open() {
-                if self.read(sample, 1, 0)["live"] == 1 {
-                    return opened;
-                }
-            }
-            assert!(began.elapsed() < LIMIT, "never live");
-        }
-    }
-
-    /// Renews the lease; whether there was one to renew.
-    fn is_open(&self) -> bool {
-        self.client.renew_lease().expect("the plug-in answers").open
-    }
-
-    /// `times` reads of a block at `sample`, and on in steps of `step`.
-    fn read(&mut self, sample: u64, times: u64, step: u64) -> Value {
-        let order = format!("read {READER} {sample} {BLOCK} {times} {step}");
-        let heard = self.host.order(&order);
-        let count = |what: &str| heard[what].as_u64().expect("a count");
-        assert_eq!(count("failed") + count("foreign"), 0, "{heard}");
-        self.live += count("live") + count("mixed");
-        self.silent += count("silent");
-        heard
-    }
-
-    /// The same, while the lease is renewed.
-    fn read_answered_for(&mut self, sample: u64, times: u64, step: u64) -> Value {
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let order = format!("read {READER} {sample} {BLOCK} {times} {step}");
-            let (client, done) = (&self.client, &done);
-            scope.spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    client.renew_lease().expect("the plug-in answers");
-                    std::thread::sleep(Duration::from_millis(25));
-                }
-            });
-            let heard = self.host.order(&order);
-            done.store(true, Ordering::Relaxed);
-            let count = |what: &str| heard[what].as_u64().expect("a count");
-            assert_eq!(count("failed") + count("foreign"), 0, "{heard}");
-            self.live += count("live") + count("mixed");
-            self.silent += count("silent");
-            heard
-        })
-    }
-
-    fn assert_counted(&self) {
-        let snapshot = self.client.snapshot(None).expect("the plug-in answers");
-        let client = snapshot.clients.iter().find(|it| it.id == READER);
-        let client = client.unwrap_or_else(|| panic!("{snapshot:?}"));
-        let counts = client.counts.as_ref().expect("it is counted");
-        let counted = (counts.live.pulls, counts.muted.pulls);
-        assert_eq!(counted, (self.live, self.silent), "{client:?}");
-        let frames = (counts.live.frames, counts.muted.frames);
-        assert_eq!(frames, (self.live * BLOCK, self.silent * BLOCK));
-        assert_eq!((client.pid, client.running), (1234, Some(true)));
-        assert_eq!(client.bundle.as_deref(), Some("org.example.app"));
-        assert_eq!(snapshot.unattributed.pulls, 0);
-    }
-}
+use crate::set::{BLOCK, LIMIT, READER, Set, connect, feed, now_ns};
 
 #[test]
 fn a_million_reads_are_the_ramp_while_live_and_zeros_while_muted() {
@@ -310,62 +158,98 @@ fn nobody_answers_for_live_and_it_is_silent() {
     assert!(host.finish());
 }
 
-/// What a client of the HAL gets as the custom property, read as `truemute doctor` reads it.
-fn diagnosis(host: &mut Session) -> Diagnosis {
-    let told = host.order("diag");
-    let list = told["plist"].as_str().expect("a property list");
-    Diagnosis::from_property_list(list.as_bytes()).unwrap_or_else(|error| panic!("{error}: {list}"))
-}
-
+/// One client is muted on its own: zeros for it, from the reply on, and the others hear every bit.
 #[test]
-fn the_diagnosis_says_who_reads_and_who_is_connected() {
+fn a_client_that_is_muted_on_its_own_gets_zeros_and_the_other_one_the_ramp() {
+    const OTHER: u32 = 8;
     let mut set = Set::new();
-    // Names are other programs' words: any characters may be in them.
-    assert_eq!(set.host.order("add 8 77 <a&'b\"\\>")["status"], 0);
-    set.read(0, 3, 0);
-    let told = diagnosis(&mut set.host);
-    assert_eq!(told.version, env!("CARGO_PKG_VERSION"));
-    assert_eq!((told.gate_open, told.running), (0, 1));
-    assert!(told.clock.is_some());
-    let [reader, other] = &told.clients[..] else {
-        panic!("{told:?}");
+    assert_eq!(
+        set.host.order(&format!("add {OTHER} 55 org.example.other"))["status"],
+        0
+    );
+    let arrival = |set: &Set, id: u32| {
+        let look = set.client.snapshot(None).expect("the plug-in answers");
+        let client = look
+            .clients
+            .iter()
+            .find(|it| it.id == id && it.running.is_some());
+        client.expect("it is there").arrival
     };
-    assert_eq!((reader.id, reader.pid, reader.running), (READER, 1234, 1));
-    assert_eq!(reader.bundle_id.as_deref(), Some("org.example.app"));
-    let muted = reader.muted.expect("it is counted");
-    assert_eq!((muted.reads, muted.frames), (3, 3 * BLOCK as i64));
-    assert_eq!(other.bundle_id.as_deref(), Some("<a&'b\"\\>"));
-    let path = told.bridge.path.expect("it listens");
-    assert!(Path::new(&path).starts_with(set.folder.path()), "{path}");
-    assert_eq!(told.bridge.producer, Some(getuid().as_raw()));
-    assert_eq!((told.bridge.started, told.bridge.producers), (1, 1));
-    let over_the_bridge = set.client.diag().expect("the plug-in answers");
-    assert!(over_the_bridge.contains("org.example.app"));
-    assert!(set.host.finish());
-}
-
-#[test]
-fn a_socket_that_does_not_come_up_is_in_the_diagnosis() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let absent = folder.path().join("absent");
-    let mut host = Session::start(&absent);
-    let began = Instant::now();
-    let failed = loop {
-        let told = diagnosis(&mut host);
-        assert_eq!((told.bridge.path, told.bridge.started), (None, 1));
-        if !told.bridge.failed.is_empty() {
-            break told.bridge.failed;
+    let (reader, other) = (arrival(&set, READER), arrival(&set, OTHER));
+    let start = 2_000_000;
+    let silent = |set: &mut Set, id: u32| {
+        let heard = set.host.order(&format!("read {id} {start} {BLOCK} 1 0"));
+        assert_eq!(
+            heard["failed"].as_u64().zip(heard["foreign"].as_u64()),
+            Some((0, 0))
+        );
+        heard["silent"] == 1
+    };
+    // Who is heard in the state that was set: asked anew where the lease ran out meanwhile, on a busy machine.
+    let mut tag = 2.0;
+    let mut heard = |set: &mut Set, aside: Aside, ids: &[u32]| loop {
+        assert!(
+            set.client
+                .set_aside(aside.clone())
+                .expect("the plug-in answers")
+        );
+        if ids.contains(&READER) {
+            set.go_live(start, tag);
+        } else {
+            let opened = set.client.unmute().expect("the plug-in answers");
+            set.ring.begin(opened.epoch, start, opened.opened_ns);
+            feed(&mut set.ring, start, FRAMES as u64, tag);
+            // Of the first block, by its own time; the other one is read until it is heard.
+            let began = Instant::now();
+            while set.is_open() && silent(set, OTHER) && ids.contains(&OTHER) {
+                assert!(began.elapsed() < LIMIT, "never live");
+            }
         }
-        assert!(began.elapsed() < LIMIT, "nothing is said to have failed");
+        tag += 1.0;
+        let silences = [silent(set, READER), silent(set, OTHER)];
+        if set.is_open() {
+            return silences;
+        }
     };
-    let expected = Errno::NOENT.raw_os_error();
-    assert!(
-        failed.iter().all(|place| place.errno == expected),
-        "{failed:?}"
+    let both = [READER, OTHER];
+    assert_eq!(heard(&mut set, Aside::default(), &both), [false, false]);
+    let aside = |clients: &[u64], judged| Aside {
+        clients: clients.to_vec(),
+        judged,
+    };
+    assert_eq!(
+        heard(&mut set, aside(&[reader], other), &[OTHER]),
+        [true, false]
     );
-    assert!(
-        Path::new(&failed[0].path).starts_with(&absent),
-        "{failed:?}"
+    assert_eq!(
+        heard(&mut set, aside(&[other], other), &[READER]),
+        [false, true]
     );
-    assert!(host.finish());
+    // It comes again under the same number of the host: silent until somebody has said who it is.
+    assert_eq!(
+        set.host
+            .order(&format!("remove {OTHER} 55 org.example.other"))["status"],
+        0
+    );
+    assert_eq!(
+        set.host.order(&format!("add {OTHER} 55 org.example.other"))["status"],
+        0
+    );
+    assert_eq!(heard(&mut set, aside(&[], other), &[READER]), [false, true]);
+    let again = arrival(&set, OTHER);
+    assert!(again > other);
+    assert_eq!(
+        heard(&mut set, aside(&[again], again), &[READER]),
+        [false, true]
+    );
+    assert_eq!(heard(&mut set, Aside::default(), &both), [false, false]);
+    // Silent by itself, and still by the gate's mute.
+    assert!(
+        set.client
+            .set_aside(aside(&[other], again))
+            .expect("the plug-in answers")
+    );
+    set.client.mute().expect("the plug-in answers");
+    assert!(silent(&mut set, READER) && silent(&mut set, OTHER));
+    assert!(set.host.finish());
 }

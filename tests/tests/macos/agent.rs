@@ -15,19 +15,19 @@ use truemute_tests::plugin::{Plugin, Read, Reader, Runs, check_ramp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-struct Rig {
+pub(crate) struct Rig {
     folder: tempfile::TempDir,
-    plugin: Plugin,
-    system: Simulated,
-    agent: Arc<Agent>,
-    events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) plugin: Plugin,
+    pub(crate) system: Simulated,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
     /// Whether the lease is renewed.
     renews: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
 impl Rig {
-    fn new(mics: Vec<Mic>) -> Rig {
+    pub(crate) fn new(mics: Vec<Mic>) -> Rig {
         Rig::with(mics, |_| {})
     }
 
@@ -41,6 +41,7 @@ impl Rig {
         let driver = PlugIn {
             folder: folder.path().into(),
             users: vec![rustix::process::getuid().as_raw()],
+            published: || None,
         };
         let events = Arc::new(Mutex::new(Vec::new()));
         let told = events.clone();
@@ -76,7 +77,7 @@ impl Rig {
         }
     }
 
-    fn read(&self, frames: u32) -> Reader {
+    pub(crate) fn read(&self, frames: u32) -> Reader {
         self.plugin.read(frames)
     }
 
@@ -87,7 +88,29 @@ impl Rig {
         })
     }
 
-    fn unmute(&self) -> Applied {
+    /// Until the reader gets sound that it had not before.
+    pub(crate) fn wait_for_sound(&self, reader: &Reader) {
+        let from = now_ns();
+        wait_for("sound", || {
+            self.stays_live();
+            reader.hears_since(from).then_some(())
+        });
+    }
+
+    /// Unmutes again if nobody got to renew the lease in time, which is a mute: so it is on a machine with far more work than
+    /// processors.
+    fn stays_live(&self) {
+        let mut events = self.events.lock().unwrap();
+        let before = events.len();
+        events.retain(|event| *event != Event::LeaseRanOut);
+        let ran_out = events.len() < before;
+        drop(events);
+        if ran_out {
+            self.unmute();
+        }
+    }
+
+    pub(crate) fn unmute(&self) -> Applied {
         self.agent.unmute().unwrap()
     }
 }
@@ -109,7 +132,7 @@ fn options(folder: &tempfile::TempDir) -> Options {
     }
 }
 
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = found() {
@@ -118,11 +141,6 @@ fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "no {what} within {LIMIT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn wait_for_sound(reader: &Reader) {
-    let from = now_ns();
-    wait_for("sound", || reader.hears_since(from).then_some(()));
 }
 
 #[test]
@@ -135,7 +153,7 @@ fn an_unmute_brings_the_ramp_bit_for_bit_and_a_mute_zeros_and_counts_are_equal()
     let applied = rig.unmute();
     assert!(matches!(applied, Applied::Cycle { .. }), "{applied:?}");
     for reader in &readers {
-        wait_for_sound(reader);
+        rig.wait_for_sound(reader);
     }
     assert_eq!(
         rig.mic("capturing", MicState::Capturing).real_mic.name,
@@ -213,7 +231,7 @@ fn held_the_mic_stays_captured_and_nothing_of_before_is_heard() {
     assert!(reader.so_far().iter().all(Read::is_zero));
     let opened_ns = now_ns();
     rig.unmute();
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     assert!(check_ramp(&reader.stop(), opened_ns, Runs::One) > 0);
     assert_eq!(rig.system.starts(), 1);
 }
@@ -282,23 +300,23 @@ fn another_rate_or_another_mic_goes_on_with_sound() {
     let rig = Rig::new(vec![Mic::new("mic"), Mic::new("other")]);
     let reader = rig.read(512);
     rig.unmute();
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     rig.system.alter("mic", |mic| {
         (mic.format.rate, mic.format.channels) = (44_100, 1)
     });
     wait_for("a second start", || {
         (rig.system.starts() >= 2).then_some(())
     });
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     rig.system.unplug("mic");
     wait_for("the other", || {
         (rig.system.captured() == ["other"]).then_some(())
     });
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     // When nobody reads any more, the next one begins a new timeline.
     drop(reader);
     let reader = rig.read(480);
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
 }
 
 #[test]
@@ -306,10 +324,11 @@ fn blocks_without_frames_are_reported_and_the_mic_is_started_again() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let reader = rig.read(512);
     rig.unmute();
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     rig.system.alter("mic", |mic| mic.empty = true);
-    let from = now_ns();
+    let from = rig.plugin.position();
     let look = wait_for("a warning", || {
+        rig.stays_live();
         let look = rig.agent.snapshot().unwrap();
         (!look.warnings.is_empty()).then_some(look)
     });
@@ -319,14 +338,23 @@ fn blocks_without_frames_are_reported_and_the_mic_is_started_again() {
         look.warnings
     );
     assert_eq!(look.real_mic.state, MicState::Missing);
-    // What was in the ring is over long since.
-    let late = |read: &&Read| read.at_ns > from + 1_000_000_000;
+    // What was captured before stands in the ring up to the feeder's delay later. By position: on a busy machine it may be read
+    // much later.
+    let late = |read: &&Read| read.position > from + 4096;
     assert!(reader.so_far().iter().filter(late).all(Read::is_zero));
-    wait_for("a second start", || {
-        (rig.system.starts() >= 2).then_some(())
+    // Restarts also where it was muted meanwhile; wanted is one more while it goes on without frames.
+    let starts = rig.system.starts();
+    wait_for("another start", || {
+        rig.stays_live();
+        (rig.system.starts() > starts).then_some(())
     });
+    let warnings = rig.agent.snapshot().unwrap().warnings;
+    assert!(
+        warnings.iter().all(|it| it.contains("without sound")),
+        "{warnings:?}"
+    );
     rig.system.alter("mic", |mic| mic.empty = false);
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     rig.mic("heard again", MicState::Capturing);
 }
 
@@ -398,7 +426,7 @@ fn a_lease_that_runs_out_is_told_and_silent() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let reader = rig.read(512);
     rig.unmute();
-    wait_for_sound(&reader);
+    rig.wait_for_sound(&reader);
     rig.renews.store(false, Ordering::Relaxed);
     wait_for("the event", || {
         rig.events

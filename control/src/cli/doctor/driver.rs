@@ -49,7 +49,8 @@ fn of_bridge(bridge: &Bridge) -> Vec<Finding> {
         .map(|place| format!("{}: {}", place.path, error(place.errno)))
         .collect();
     let failed = failed.join("; ");
-    let mut findings = vec![match (&bridge.path, bridge.errno) {
+    let path = bridge.own_path.as_ref().or(bridge.path.as_ref());
+    let mut findings = vec![match (path, bridge.errno) {
         (Some(path), _) => good(format!("The driver listens for the daemon at {path}.")),
         (None, Some(errno)) => bad(
             format!(
@@ -71,10 +72,10 @@ fn of_bridge(bridge: &Bridge) -> Vec<Finding> {
             REPORT,
         ),
     }];
-    if bridge.path.is_some() && !failed.is_empty() {
+    if path.is_some() && !failed.is_empty() {
         findings.push(doubtful(
-            format!("The driver could not listen where it tried first ({failed})."),
-            "Look who owns those files.",
+            format!("The driver could not listen everywhere ({failed})."),
+            "Nothing, as long as the daemon is connected; else look who owns those files.",
         ));
     }
     findings.extend(bridge.errors.iter().map(|step| {
@@ -87,7 +88,7 @@ fn of_bridge(bridge: &Bridge) -> Vec<Finding> {
             "If something does not work, send what `truemute doctor --json` prints with a report.",
         )
     }));
-    if bridge.path.is_some() && bridge.producer.is_none() {
+    if path.is_some() && bridge.producer.is_none() {
         findings.push(match bridge.refused.last() {
             Some(last) => doubtful(
                 format!(
@@ -131,7 +132,8 @@ mod tests {
             bridge: Bridge {
                 started: 1,
                 errno: None,
-                path: Some("/private/tmp/socket".into()),
+                own_path: Some("/private/tmp/socket".into()),
+                path: None,
                 failed: Vec::new(),
                 errors: Vec::new(),
                 producer: Some(501),
@@ -167,7 +169,7 @@ mod tests {
             errno,
         };
         let (verdict, text) = said(|driver| {
-            driver.bridge.path = None;
+            driver.bridge.own_path = None;
             driver.bridge.failed = vec![place(1), place(13)];
         });
         assert_eq!(verdict, Verdict::Bad);
@@ -176,7 +178,7 @@ mod tests {
             "{text}"
         );
         let (verdict, text) = said(|driver| {
-            driver.bridge.path = None;
+            driver.bridge.own_path = None;
             driver.bridge.started = 0;
             driver.bridge.errno = Some(24);
         });
@@ -185,13 +187,13 @@ mod tests {
             "{text}"
         );
         let (verdict, _) = said(|driver| {
-            driver.bridge.path = None;
+            driver.bridge.own_path = None;
             driver.bridge.started = 0;
         });
         assert_eq!(verdict, Verdict::Bad);
         let (verdict, text) = said(|driver| driver.bridge.failed = vec![place(48)]);
         assert!(
-            verdict == Verdict::Doubtful && text.contains("tried first"),
+            verdict == Verdict::Doubtful && text.contains("everywhere"),
             "{text}"
         );
     }

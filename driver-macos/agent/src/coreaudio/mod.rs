@@ -17,7 +17,7 @@ use objc2_core_audio::{
 };
 use truemute_agent::system::{Capture, Input, Names, Permission, Recorder, System, SystemError};
 
-pub use driver::diagnosis;
+pub use driver::{diagnosis, socket};
 
 use crate::NAMES;
 use hal::{Address, Listener, SYSTEM};

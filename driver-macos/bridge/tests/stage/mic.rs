@@ -1,8 +1,9 @@
 //! A virtual mic as small as can be.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use truemute_bridge::device::Device;
-use truemute_bridge::message::{Anchor, Recorded, Snapshot};
+use truemute_bridge::message::{Anchor, Aside, Pulls, Recorded, Snapshot};
 use truemute_core::gate::Gate;
 use truemute_core::ledger::Tally;
 
@@ -18,6 +19,10 @@ pub(crate) struct Mic {
     pub(crate) gate: Gate,
     pub(crate) running: AtomicU32,
     pub(crate) seed: AtomicU64,
+    pub(crate) aside: Mutex<Aside>,
+    pub(crate) traced: AtomicBool,
+    /// A read does not end.
+    pub(crate) hangs: AtomicBool,
 }
 
 impl Device for Mic {
@@ -44,6 +49,29 @@ impl Device for Mic {
 
     fn instance(&self) -> u64 {
         7
+    }
+
+    fn arrivals(&self) -> u64 {
+        0
+    }
+
+    fn set_aside(&self, aside: &Aside) {
+        *self.aside.lock().unwrap() = aside.clone();
+    }
+
+    fn is_aside_settled(&self) -> bool {
+        !self.hangs.load(Ordering::Relaxed)
+    }
+
+    fn trace(&self, on: bool) {
+        self.traced.store(on, Ordering::Relaxed);
+    }
+
+    fn pulls(&self, most: usize) -> Pulls {
+        Pulls {
+            pulls: Vec::new(),
+            lost: most as u64,
+        }
     }
 
     fn snapshot(&self, _recorded: Option<&Recorded>) -> Snapshot {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -139,13 +139,18 @@ fn nonsense_ends_the_connection() {
     let folder = tempfile::tempdir().unwrap();
     let mut plugin = Other::plugin(folder.path());
     let hello = framed(&FromAgent::Hello { version: VERSION });
-    let cases: [(&[u8], Refused); 7] = [
+    let cases: [(&[u8], Refused); 8] = [
         (&[0, 0, 0, 0], Refused::NotAMessage),
         (&[0xff; 4], Refused::NotAMessage),
         (&[1, 16, 0, 0], Refused::NotAMessage),
         (&[2, 0, 0, 0, 0xff, 0xff], Refused::NotAMessage),
         (&[3, 0, 0, 0, 0, 1, 0], Refused::NotAMessage),
         (&request(Request::Unmute), Refused::NotAMessage),
+        // The messages of version 1 are others.
+        (
+            &framed(&FromAgent::Hello { version: 1 }),
+            Refused::Version { ours: VERSION },
+        ),
         (
             &framed(&FromAgent::Hello { version: 99 }),
             Refused::Version { ours: VERSION },
@@ -288,31 +293,42 @@ fn an_agent_takes_no_memory_that_could_kill_it() {
         }
         Some(memory)
     };
+    let former = Welcome {
+        version: VERSION - 1,
+        ..WELCOME
+    };
+    let why = refuses(former, make(1 << 20, true));
+    assert_eq!(why, ClientError::NotUnderstood, "a plug-in of before");
     for memory in [make(1 << 20, false), make(4096, true), None] {
-        let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(paths(folder.path()).next().unwrap()).unwrap();
-        let plugin = std::thread::spawn(move || {
-            let (socket, _) = listener.accept().unwrap();
-            let welcome = encode(&FromPlugin::Welcome(WELCOME), 1000).unwrap();
-            let length = (welcome.len() as u32).to_le_bytes();
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            let descriptor = memory.as_ref().map(|it| [it.as_fd()]);
-            if let Some(descriptor) = &descriptor {
-                control.push(SendAncillaryMessage::ScmRights(descriptor));
-            }
-            let pieces = [IoSlice::new(&length), IoSlice::new(&welcome)];
-            sendmsg(&socket, &pieces, &mut control, SendFlags::empty()).unwrap();
-            socket
-        });
-        let why = Client::connect(folder.path(), &[user()], Box::new(Ear::default()));
-        let why = why.unwrap_err();
+        let why = refuses(WELCOME, memory);
         assert!(
             matches!(why, ClientError::System("shared memory", _)),
             "{why}"
         );
-        plugin.join().unwrap();
     }
+}
+
+/// Why an agent does not go on with a plug-in that greets it like this.
+fn refuses(welcome: Welcome, memory: Option<OwnedFd>) -> ClientError {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(paths(folder.path()).next().unwrap()).unwrap();
+    let plugin = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let welcome = encode(&FromPlugin::Welcome(welcome), 1000).unwrap();
+        let length = (welcome.len() as u32).to_le_bytes();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptor = memory.as_ref().map(|it| [it.as_fd()]);
+        if let Some(descriptor) = &descriptor {
+            control.push(SendAncillaryMessage::ScmRights(descriptor));
+        }
+        let pieces = [IoSlice::new(&length), IoSlice::new(&welcome)];
+        sendmsg(&socket, &pieces, &mut control, SendFlags::empty()).unwrap();
+        socket
+    });
+    let why = Client::connect(folder.path(), &[user()], Box::new(Ear::default()));
+    plugin.join().unwrap();
+    why.unwrap_err()
 }
 
 const WELCOME: Welcome = Welcome {

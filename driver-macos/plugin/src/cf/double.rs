@@ -16,6 +16,7 @@ pub(crate) enum Object {
     Uuid(UuidBytes),
 }
 
+#[cfg(test)]
 impl Object {
     /// What a dictionary has under a key.
     pub(crate) fn entry(&self, key: &str) -> Option<Arc<Self>> {

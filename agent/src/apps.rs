@@ -1,0 +1,258 @@
+//! Apps that are muted on their own, and single pulls for the trace: what a driver that can do these is told and asked, on a
+//! thread of its own, so that nobody waits for a capture that starts.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use truemute_core::observed::{AppSwitched, Client, ClientState, Event, MutedApp};
+
+use crate::agent::{Failure, Shared, lock, micros, millis};
+use crate::driver::{Driver, Look};
+
+/// How often single pulls are fetched: the driver keeps those of 0.7 s of the busiest client that is usual.
+const FETCH: Duration = Duration::from_millis(100);
+
+/// What the thread is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Errand {
+    /// Somebody came, who may be of an app that is muted.
+    Judge,
+    /// Single pulls are wanted from now on, or not.
+    Trace(bool),
+    /// The end.
+    End,
+}
+
+/// The apps, and the thread that serves them.
+pub(crate) struct Apps {
+    shared: Arc<Shared>,
+    driver: Arc<dyn Driver>,
+    muted: Arc<Mutex<Vec<MutedApp>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Apps {
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        driver: Arc<dyn Driver>,
+        errands: Receiver<Errand>,
+    ) -> Result<Apps, Failure> {
+        let muted = Arc::<Mutex<Vec<MutedApp>>>::default();
+        let attendant = Attendant {
+            shared: shared.clone(),
+            driver: driver.clone(),
+            muted: muted.clone(),
+            tracing: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("truemute-apps".into())
+            .spawn(move || attendant.run(&errands))
+            .map_err(|error| Failure::NoThread(error.raw_os_error().unwrap_or(0)))?;
+        Ok(Apps {
+            shared,
+            driver,
+            muted,
+            thread: Some(thread),
+        })
+    }
+
+    /// The apps that are muted on their own.
+    pub(crate) fn muted(&self) -> Vec<MutedApp> {
+        lock(&self.muted).clone()
+    }
+
+    /// Mutes these too, and does not wait.
+    pub(crate) fn restore(&self, apps: &[MutedApp]) {
+        let mut muted = lock(&self.muted);
+        *muted = united(&muted, apps);
+        if !muted.is_empty()
+            && let Err(error) = judge(&self.shared, &*self.driver, &muted)
+        {
+            tracing::warn!("apps that were muted on their own may not be: {error}");
+        }
+    }
+
+    pub(crate) fn mute(&self, which: &str) -> Result<AppSwitched, Failure> {
+        let began = Instant::now();
+        let mut muted = lock(&self.muted);
+        let clients = self.look()?.clients;
+        let mut apps: Vec<MutedApp> = called(which, &clients).map(app_of).collect();
+        apps.sort();
+        apps.dedup();
+        if apps.is_empty() {
+            return Err(Failure::NoSuchClient(which.to_owned()));
+        }
+        let with = united(&muted, &apps);
+        let changed = with.len() > muted.len();
+        let (clients, settled) = judge(&self.shared, &*self.driver, &with)?;
+        *muted = with;
+        if !settled {
+            return Err(Failure::NotConfirmed {
+                waited_ms: millis(began),
+            });
+        }
+        Ok(switched(apps, &clients, changed, began))
+    }
+
+    pub(crate) fn unmute(&self, which: &str) -> Result<AppSwitched, Failure> {
+        let began = Instant::now();
+        let mut muted = lock(&self.muted);
+        let clients = self.look()?.clients;
+        let meant: Vec<&Client> = called(which, &clients).collect();
+        let is_meant = |app: &MutedApp| {
+            MutedApp::is_called(which, &app.app, app.executable.as_deref())
+                || meant
+                    .iter()
+                    .any(|it| app.is_app(&it.app, it.executable.as_deref()))
+        };
+        let (apps, stay): (Vec<_>, Vec<_>) = muted.iter().cloned().partition(is_meant);
+        if apps.is_empty() {
+            return Err(Failure::NotMuted(which.to_owned()));
+        }
+        let (clients, _) = judge(&self.shared, &*self.driver, &stay)?;
+        *muted = stay;
+        Ok(switched(apps, &clients, true, began))
+    }
+
+    fn look(&self) -> Result<Look, Failure> {
+        let now = self.shared.now();
+        Ok(self.driver.glance(&*self.shared.system, now)?)
+    }
+}
+
+impl Drop for Apps {
+    fn drop(&mut self) {
+        self.shared.errand(Errand::End);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The way of errands to the thread.
+pub(crate) fn errands() -> (Sender<Errand>, Receiver<Errand>) {
+    channel()
+}
+
+/// The connected clients that `which` means: one by its number, or all whose app is called so.
+fn called<'a>(which: &'a str, clients: &'a [Client]) -> impl Iterator<Item = &'a Client> {
+    let connected = || {
+        clients
+            .iter()
+            .filter(|client| client.state != ClientState::Gone)
+    };
+    let number = which.parse::<u64>().ok();
+    let numbered = connected().any(|client| Some(client.id) == number);
+    connected().filter(move |client| match numbered {
+        true => Some(client.id) == number,
+        false => MutedApp::is_called(which, &client.app, client.executable.as_deref()),
+    })
+}
+
+fn united(apps: &[MutedApp], more: &[MutedApp]) -> Vec<MutedApp> {
+    let new = more.iter().filter(|app| !apps.contains(app));
+    apps.iter().chain(new).cloned().collect()
+}
+
+fn app_of(client: &Client) -> MutedApp {
+    MutedApp {
+        app: client.app.clone(),
+        // A path that is not UTF-8 cannot be written as JSON; then the name has to do.
+        executable: client
+            .executable
+            .clone()
+            .filter(|path| path.to_str().is_some()),
+    }
+}
+
+fn is_of(client: &Client, apps: &[MutedApp]) -> bool {
+    let executable = client.executable.as_deref();
+    apps.iter().any(|app| app.is_app(&client.app, executable))
+}
+
+fn switched(apps: Vec<MutedApp>, clients: &[Client], changed: bool, began: Instant) -> AppSwitched {
+    let there = |it: &&Client| it.state != ClientState::Gone && is_of(it, &apps);
+    AppSwitched {
+        clients: clients.iter().filter(there).map(|it| it.id).collect(),
+        apps,
+        changed,
+        took_us: micros(began),
+    }
+}
+
+/// Tells the driver which of its clients are muted on their own. Whoever comes after this look is silent until the next one.
+fn judge(
+    shared: &Shared,
+    driver: &dyn Driver,
+    muted: &[MutedApp],
+) -> Result<(Vec<Client>, bool), Failure> {
+    let clients = driver.glance(&*shared.system, shared.now())?.clients;
+    let silent = |it: &&Client| it.state != ClientState::Gone && is_of(it, muted);
+    let silent: Vec<u64> = clients.iter().filter(silent).map(|it| it.id).collect();
+    let judged = match muted {
+        [] => None,
+        _ => Some(clients.iter().map(|it| it.id).max().unwrap_or(0)),
+    };
+    let settled = driver.set_aside(&silent, judged)?;
+    Ok((clients, settled))
+}
+
+/// The thread's state.
+struct Attendant {
+    shared: Arc<Shared>,
+    driver: Arc<dyn Driver>,
+    muted: Arc<Mutex<Vec<MutedApp>>>,
+    tracing: bool,
+}
+
+impl Attendant {
+    fn run(mut self, errands: &Receiver<Errand>) {
+        loop {
+            let errand = match self.tracing {
+                true => errands.recv_timeout(FETCH),
+                false => errands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match errand {
+                Ok(Errand::Judge) => self.judge(),
+                Ok(Errand::Trace(on)) => self.trace(on),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Errand::End) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.tracing {
+                self.fetch();
+            }
+        }
+    }
+
+    fn judge(&self) {
+        let muted = lock(&self.muted);
+        if !muted.is_empty()
+            && let Err(error) = judge(&self.shared, &*self.driver, &muted)
+        {
+            // Then who came is silent.
+            tracing::warn!("a new client could not be looked at: {error}");
+        }
+    }
+
+    fn trace(&mut self, on: bool) {
+        if self.tracing && !on {
+            self.fetch();
+        }
+        match self.driver.trace(on) {
+            Ok(()) => self.tracing = on,
+            Err(error) => tracing::warn!("the trace has no single pulls: {error}"),
+        }
+    }
+
+    fn fetch(&self) {
+        match self.driver.pulls() {
+            Ok((pulls, lost)) if !pulls.is_empty() || lost > 0 => {
+                (self.shared.events)(Event::Pulls { pulls, lost });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!("single pulls were not fetched: {error}"),
+        }
+    }
+}
