@@ -6,6 +6,8 @@ pub mod guid;
 pub mod ks;
 pub mod nt;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 /// A table of constants with pointers in it, which the system only reads.
 #[derive(Debug)]
