@@ -1,16 +1,20 @@
-//! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`, the
-//! macOS one in `truemute-agent` over `truemute-macos`; what it tells on its own ([`Event`]) goes where it is told at its start.
+//! What the daemon asks of a backend, on any operating system. The Linux one lives in `truemute-pipewire`, those
+//! of macOS and Windows in `truemute-agent` over `truemute-macos` and `truemute-windows`; what it tells on its own ([`Event`]) goes where it is told at its start.
 //! Nothing here decides anything: the mute state lives in the daemon's actor, the last word in the backend's gate.
 
+mod agent;
+#[cfg(target_os = "macos")]
 mod coreaudio;
 #[cfg(target_os = "linux")]
 mod pipewire;
+#[cfg(windows)]
+mod wasapi;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Settings;
-pub use coreaudio::CoreAudioFactory;
+pub use agent::AgentFactory;
 #[cfg(target_os = "linux")]
 pub use pipewire::{PipewireFactory, muted_mics_path};
 use truemute_core::observed::{AppSwitched, Applied, Event, MutedApp, Snapshot};
@@ -20,7 +24,9 @@ pub(crate) fn of_system(settings: &Settings) -> Box<dyn BackendFactory> {
     #[cfg(target_os = "linux")]
     return Box::new(PipewireFactory::new(settings));
     #[cfg(target_os = "macos")]
-    return Box::new(CoreAudioFactory::of_system(settings));
+    return Box::new(coreaudio::of_system(settings));
+    #[cfg(windows)]
+    return Box::new(wasapi::of_system(settings));
 }
 
 /// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
@@ -29,6 +35,9 @@ pub(crate) const OF_SYSTEM: [&str; 2] = ["pipewire", truemute_pipewire::VIRTUAL_
 /// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
 #[cfg(target_os = "macos")]
 pub(crate) const OF_SYSTEM: [&str; 2] = ["coreaudio", truemute_macos::VIRTUAL_MIC];
+/// The backend of this operating system, and its virtual mic, as a status names them while there is no connection.
+#[cfg(windows)]
+pub(crate) const OF_SYSTEM: [&str; 2] = ["wasapi", truemute_windows::VIRTUAL_MIC];
 
 /// Makes the virtual mic this user's default input.
 ///
@@ -41,6 +50,9 @@ pub(crate) fn make_default() -> Result<(), String> {
     });
     #[cfg(target_os = "macos")]
     return truemute_agent::make_default(&truemute_macos::coreaudio::CoreAudio)
+        .map_err(|error| error.to_string());
+    #[cfg(windows)]
+    return truemute_agent::make_default(&truemute_windows::wasapi::Wasapi::default())
         .map_err(|error| error.to_string());
 }
 

@@ -1,8 +1,9 @@
 //! Clocks: readings of the wall and the monotonic clock that belong together, and wall times as RFC 3339 text.
 //! Nothing here waits or schedules.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::system::monotonic_ns;
 
@@ -84,10 +85,9 @@ impl Bracket {
 }
 
 fn wall_ns() -> u64 {
-    let time = clock_gettime(ClockId::Realtime);
-    // Positive until the year 2554, as far as 64 bits of nanoseconds reach.
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    // 64 bits of nanoseconds reach until the year 2554.
+    u64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// RFC 3339 in UTC with milliseconds, as the contract gives times.

@@ -1,11 +1,10 @@
 //! Small files of ours in the user's directories: read with suspicion, replaced whole. What is in them is their owners' matter.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use crate::system;
 
 /// Nothing that we keep comes near it.
 pub(crate) const MAX_BYTES: u64 = 1 << 20;
@@ -15,16 +14,12 @@ pub(crate) const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 /// It is not there, cannot be read, is too long, is no file, or others could have written it.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+    let file = system::no_link_no_wait(OpenOptions::new().read(true)).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+    if !system::is_ours_alone(&found) {
         return Err(io::Error::other("others could have written it"));
     }
     let mut bytes = Vec::new();
@@ -46,11 +41,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&next)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    let mut file = system::with_mode(&mut options, mode).open(&next)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&next, path)?;
@@ -77,5 +70,5 @@ pub(crate) fn next(path: &Path) -> PathBuf {
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    system::sync_directory(path.parent().unwrap_or(Path::new("/")))
 }

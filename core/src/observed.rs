@@ -47,6 +47,8 @@ record! {
         AlsaDevice,
         /// Core Audio, on macOS.
         CoreAudio,
+        /// The Windows audio session API.
+        Wasapi,
         /// Could not be told.
         Unknown,
     }
@@ -75,6 +77,9 @@ record! {
         Meter,
         /// A monitor or visualiser of a desktop tool.
         Monitor,
+        /// The system's own mixer, which pulls once for all apps that are listed beside it: its counts and theirs are of the same
+        /// sound, and not to be added up.
+        Engine,
     }
 }
 
@@ -86,8 +91,11 @@ record! {
         ActivationRecord,
         /// The server's profiler: an estimate, for it drops events under load.
         Profiler,
-        /// The macOS driver itself: each read that Core Audio makes for the client, exactly.
+        /// The driver itself, on macOS each read that Core Audio makes for the client, on Windows each packet that the audio engine
+        /// fetches: exactly.
         Driver,
+        /// The Windows session of the app: what the audio engine got while the session was active. An estimate.
+        Session,
         /// Nothing, for there are more clients than counts are kept for: what this one pulls is unattributed.
         Unattributed,
     }

@@ -1,7 +1,6 @@
 //! Speaks to a daemon: what the command line uses, and any Rust program may.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::socket::Peer;
 use crate::protocol::{Answer, Call, ErrorObject, Outcome, Reply, Request, RequestId};
-use crate::system;
+use crate::system::{self, Stream};
 
 /// Longer than the daemon's own limit for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -58,14 +57,14 @@ pub enum ClientError {
 /// One connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<UnixStream>,
+    stream: BufReader<Stream>,
     calls: u64,
 }
 
 impl Client {
     /// Connects to the daemon at `socket`.
     pub fn connect(socket: &Path) -> Result<Client, ClientError> {
-        let stream = UnixStream::connect(socket).map_err(|error| not_connected(error, socket))?;
+        let stream = Stream::connect(socket).map_err(|error| not_connected(error, socket))?;
         // Whoever can write to the folder of a socket could say "muted" in the daemon's place.
         if !Peer::of(&stream)
             .map_err(ClientError::Broken)?
@@ -120,7 +119,7 @@ impl Client {
     }
 
     /// After [`Call::Trace`]: the lines that follow, as they come. Reading waits as long as it takes.
-    pub fn into_lines(self) -> Result<BufReader<UnixStream>, ClientError> {
+    pub fn into_lines(self) -> Result<BufReader<Stream>, ClientError> {
         self.stream
             .get_ref()
             .set_read_timeout(None)

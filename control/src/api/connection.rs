@@ -1,7 +1,6 @@
 //! One connection: reads requests, answers them in order, follows `watch` and `trace`. Runs on a thread of its own.
 
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::lines::{self, Line, MAX_LINE};
@@ -15,7 +14,7 @@ use crate::protocol::{
     Answer, Call, ErrorCode, ErrorObject, Following, Outcome, Reply, RequestId, SCHEMA, WatchEvent,
     WatchParams,
 };
-use crate::system::NO_AUTHORITY;
+use crate::system::{self, NO_AUTHORITY, Stream, has_gone};
 use crate::trace::{Lines, Next};
 
 /// Requests a second that one connection may send, and as many in one burst.
@@ -32,7 +31,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 const FOLLOW_CHECK: Duration = Duration::from_millis(250);
 
 /// Serves the connection until it ends.
-pub(super) fn serve(stream: &UnixStream, number: u64, shared: &Shared) {
+pub(super) fn serve(stream: &Stream, number: u64, shared: &Shared) {
     if stream.set_write_timeout(Some(TAKEN_WITHIN)).is_err() {
         return;
     }
@@ -95,7 +94,7 @@ fn answer(daemon: &Handle, call: Call) -> Result<Answer, ErrorObject> {
 }
 
 /// Locks, but not where nobody could unlock.
-fn lock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
+fn lock(stream: &Stream, daemon: &Handle) -> Result<Answer, ErrorObject> {
     match authority(stream, false)? {
         Verdict::Granted | Verdict::Denied => daemon.lock(true).map(Answer::Locked),
         Verdict::Nobody(why) => Err(no_authority(&why)),
@@ -103,7 +102,7 @@ fn lock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
 }
 
 /// Unlocks if the authority lets the process at the other end. Only this connection waits for the user.
-fn unlock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
+fn unlock(stream: &Stream, daemon: &Handle) -> Result<Answer, ErrorObject> {
     let status = daemon.status()?;
     let by_policy = status.forced.iter().any(|forced| forced.key == "locked");
     if !status.locked || by_policy {
@@ -120,17 +119,16 @@ fn unlock(stream: &UnixStream, daemon: &Handle) -> Result<Answer, ErrorObject> {
     }
 }
 
-fn authority(stream: &UnixStream, ask_the_user: bool) -> Result<Verdict, ErrorObject> {
+fn authority(stream: &Stream, ask_the_user: bool) -> Result<Verdict, ErrorObject> {
     let failed = |error: io::Error| ErrorObject {
         code: ErrorCode::Failed,
         message: format!("Who asks cannot be told ({error})."),
         remedy: "Try again.".into(),
     };
     let process = Peer::of(stream).map_err(failed)?.process();
-    let user = rustix::process::geteuid().as_raw();
     Ok(crate::lock::verdict(
-        process.cast_unsigned(),
-        user,
+        process,
+        system::own_user(),
         ask_the_user,
     ))
 }
@@ -146,7 +144,7 @@ fn no_authority(why: &str) -> ErrorObject {
 
 /// Subscribes and says so, or says why not.
 fn begin(
-    stream: &UnixStream,
+    stream: &Stream,
     number: u64,
     shared: &Shared,
     id: Option<RequestId>,
@@ -179,7 +177,7 @@ fn begin(
 }
 
 fn follow_watch(
-    stream: &UnixStream,
+    stream: &Stream,
     number: u64,
     shared: &Shared,
     id: Option<RequestId>,
@@ -192,14 +190,14 @@ fn follow_watch(
     }
 }
 
-fn follow_trace(stream: &UnixStream, number: u64, shared: &Shared, id: Option<RequestId>) {
+fn follow_trace(stream: &Stream, number: u64, shared: &Shared, id: Option<RequestId>) {
     if let Some(feed) = begin(stream, number, shared, id, Topic::Trace) {
         // The peer has gone, which is how most traces end.
         let _ = trace(stream, Lines::new(feed));
     }
 }
 
-fn trace(stream: &UnixStream, mut lines: Lines) -> io::Result<()> {
+fn trace(stream: &Stream, mut lines: Lines) -> io::Result<()> {
     // Tens of thousands of lines a second: they go out in large pieces, and at once when no more are waiting.
     let mut out = BufWriter::with_capacity(MAX_LINE, stream);
     loop {
@@ -222,7 +220,7 @@ fn trace(stream: &UnixStream, mut lines: Lines) -> io::Result<()> {
     }
 }
 
-fn watch(stream: &UnixStream, daemon: &Handle, feed: &Feed, interval: Duration) -> io::Result<()> {
+fn watch(stream: &Stream, daemon: &Handle, feed: &Feed, interval: Duration) -> io::Result<()> {
     let mut counts_due = None;
     loop {
         let wait = counts_due.map_or(FOLLOW_CHECK, |due: Instant| {
@@ -253,19 +251,7 @@ fn watch(stream: &UnixStream, daemon: &Handle, feed: &Feed, interval: Duration) 
     }
 }
 
-/// Whether the peer has closed its connection altogether; one that only sends no more still follows.
-fn has_gone(stream: &UnixStream) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::new(stream, PollFlags::empty())];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
-        && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
-}
-
-fn send(mut stream: &UnixStream, message: &impl serde::Serialize) -> io::Result<()> {
+fn send(mut stream: &Stream, message: &impl serde::Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     stream.write_all(&line)

@@ -1,8 +1,9 @@
 //! Lines from a peer that may be slow, hostile or broken: bounded in length and in time.
 
 use std::io::{self, Read as _};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use crate::system::Stream;
 
 /// Longest line, without its newline.
 pub(super) const MAX_LINE: usize = 64 * 1024;
@@ -25,7 +26,7 @@ pub(super) enum Line {
 
 /// Reads lines from a stream.
 pub(super) struct Lines<'a> {
-    stream: &'a UnixStream,
+    stream: &'a Stream,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are known to hold no newline.
     searched: usize,
@@ -36,7 +37,7 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// Reads from `stream`, whose read timeout it sets.
-    pub(super) fn new(stream: &'a UnixStream) -> Lines<'a> {
+    pub(super) fn new(stream: &'a Stream) -> Lines<'a> {
         Lines {
             stream,
             buffer: Vec::new(),
@@ -122,7 +123,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use std::io::Write as _;
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn lines_come_whole_however_they_were_sent() {
-        let (mut peer, ours) = UnixStream::pair().unwrap();
+        let (mut peer, ours) = Stream::pair().unwrap();
         let mut lines = Lines::new(&ours);
         peer.write_all(b"a\n\nb").unwrap();
         assert_eq!(lines.next(), whole("a"));
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_told_once_and_skipped() {
-        let (mut peer, ours) = UnixStream::pair().unwrap();
+        let (mut peer, ours) = Stream::pair().unwrap();
         let writer = std::thread::spawn(move || {
             peer.write_all(&vec![b'x'; 10_000_000]).unwrap();
             peer.write_all(b"\nnext\n").unwrap();
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_half_line_is_told() {
-        let (mut peer, ours) = UnixStream::pair().unwrap();
+        let (mut peer, ours) = Stream::pair().unwrap();
         peer.write_all(b"half").unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
         assert_eq!(Lines::new(&ours).next(), Line::Half);
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_half_line_ends_in_time() {
-        let (mut peer, ours) = UnixStream::pair().unwrap();
+        let (mut peer, ours) = Stream::pair().unwrap();
         peer.write_all(b"half").unwrap();
         let mut lines = Lines::new(&ours);
         lines.deadline = Some(Instant::now() + Duration::from_millis(20));

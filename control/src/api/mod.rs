@@ -1,4 +1,4 @@
-//! The local API: one JSON object a line over a Unix socket. What the lines mean is in [`crate::protocol`]; what they
+//! The local API: one JSON object a line over a Unix socket, or a named pipe on Windows. What the lines mean is in [`crate::protocol`]; what they
 //! do is in [`crate::daemon`].
 
 mod client;
@@ -12,6 +12,4 @@ pub use client::{Client, ClientError};
 pub use connection::RATE;
 pub use parse::parse_request;
 pub use server::{MAX_CONNECTIONS, MAX_FOLLOWERS, Server};
-#[cfg(target_os = "linux")]
-pub(crate) use socket::own_folder;
 pub use socket::{OwnSocket, SocketError, default_path};

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::RawPid;
-
 use super::connection;
 use super::socket::{OwnSocket, Peer};
 use crate::daemon::Handle;
 use crate::protocol::{ErrorCode, ErrorObject, Outcome, Reply};
+use crate::system::Stream;
 
 /// Connections at one time.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -48,12 +46,12 @@ struct Table {
 }
 
 struct Entry {
-    stream: UnixStream,
+    stream: Stream,
     /// When it was last idle since; absent while it is being served.
     idle_since: Option<Instant>,
     following: bool,
     /// The process that opened it.
-    process: RawPid,
+    process: u32,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -81,7 +79,7 @@ impl Server {
     pub fn stop(self) {
         self.shared.ending.store(true, Ordering::SeqCst);
         // Wakes the accepting thread.
-        let _ = rustix::net::shutdown(self.socket.listener(), rustix::net::Shutdown::Both);
+        self.socket.close();
         let _ = self.accepting.join();
         let entries = std::mem::take(&mut self.shared.table().entries);
         for entry in entries.values() {
@@ -100,8 +98,8 @@ impl Shared {
 
     fn accept(self: Arc<Shared>, socket: &OwnSocket) {
         while !self.ending.load(Ordering::SeqCst) {
-            match socket.listener().accept() {
-                Ok((stream, _)) => {
+            match socket.accept() {
+                Ok(stream) => {
                     if let Err(error) = self.admit(stream) {
                         tracing::warn!("a connection could not be served: {error}");
                     }
@@ -116,7 +114,7 @@ impl Shared {
         }
     }
 
-    fn admit(self: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
+    fn admit(self: &Arc<Shared>, stream: Stream) -> io::Result<()> {
         stream.set_write_timeout(Some(WRITE_TIME))?;
         let peer = Peer::of(&stream)?;
         if !peer.is_same_user() {
@@ -191,7 +189,7 @@ impl Shared {
 
 impl Table {
     /// Closes a connection for a new one of `process`: neither idle connections nor one greedy process may keep a mute out.
-    fn make_room(&mut self, process: RawPid) -> bool {
+    fn make_room(&mut self, process: u32) -> bool {
         let Some(number) = self
             .longest_idle()
             .or_else(|| self.of_the_greediest(process))
@@ -214,8 +212,8 @@ impl Table {
     }
 
     /// The oldest connection of the process that has the most, if those are at least two more than `process` has.
-    fn of_the_greediest(&self, process: RawPid) -> Option<u64> {
-        let mut held = BTreeMap::<RawPid, (usize, u64)>::new();
+    fn of_the_greediest(&self, process: u32) -> Option<u64> {
+        let mut held = BTreeMap::<u32, (usize, u64)>::new();
         for (number, entry) in self.for_commands() {
             held.entry(entry.process).or_insert((0, number)).0 += 1;
         }
@@ -235,7 +233,7 @@ impl Table {
     }
 }
 
-fn refuse(mut stream: &UnixStream, code: ErrorCode, message: &str, remedy: &str) -> io::Result<()> {
+fn refuse(mut stream: &Stream, code: ErrorCode, message: &str, remedy: &str) -> io::Result<()> {
     let reply = Reply {
         id: None,
         outcome: Outcome::Error(ErrorObject {
@@ -256,9 +254,9 @@ mod tests {
     use super::*;
 
     /// A table of busy connections, one for each process in `processes`.
-    fn busy(processes: &[RawPid]) -> Table {
-        let entry = |process: &RawPid| Entry {
-            stream: UnixStream::pair().unwrap().0,
+    fn busy(processes: &[u32]) -> Table {
+        let entry = |process: &u32| Entry {
+            stream: Stream::pair().unwrap().0,
             idle_since: None,
             following: false,
             process: *process,

@@ -3,6 +3,8 @@
 
 mod daemon;
 mod doctor;
+#[cfg(windows)]
+mod driver;
 #[cfg(fuzzing)]
 pub use doctor::fuzz_graph;
 mod failure;
@@ -94,6 +96,10 @@ enum Command {
     Install(InstallArgs),
     /// Undo what install did, also after a crash
     Uninstall(InstallArgs),
+    #[cfg(windows)]
+    /// Install or remove the driver; needs an administrator
+    #[command(subcommand)]
+    Driver(driver::DriverCommand),
     /// Check the installation; say what is wrong and what to do
     Doctor(Format),
     /// Make TrueMute Microphone the default input, which apps take unless they are told another one
@@ -223,6 +229,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Use => make_default::run(),
         Command::Install(args) => install::install(args.into()),
         Command::Uninstall(args) => install::uninstall(args.into()),
+        #[cfg(windows)]
+        Command::Driver(command) => driver::run(command),
         Command::Doctor(format) => doctor::run(socket(), format.json),
     }
 }

@@ -5,17 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use super::{Failure, output};
 use crate::api::{Client, ClientError};
 use crate::protocol::Call;
+use crate::system::Ends;
 use crate::trace::{self, Target};
 
 pub(super) fn run(socket: &Path, out: PathBuf, force: bool) -> Result<(), Failure> {
     // First: a Ctrl-C at any later moment ends the trace in order.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(ClientError::Broken)?;
+    let mut ends = Ends::new().map_err(ClientError::Broken)?;
     let mut client = Client::connect(socket)?;
     client.call(Call::Trace)?;
     let lines = client.into_lines()?;
@@ -24,7 +22,7 @@ pub(super) fn run(socket: &Path, out: PathBuf, force: bool) -> Result<(), Failur
     std::thread::spawn({
         let stop = stop.clone();
         move || {
-            if signals.forever().next().is_some() {
+            if ends.wait().is_some() {
                 stop.store(true, Ordering::Release);
                 // Wakes the reader: a quiet daemon may send nothing for long.
                 let _ = connection.shutdown(Shutdown::Read);

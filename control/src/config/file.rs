@@ -1,10 +1,11 @@
 //! Reads TOML files and says, in words, what is wrong and in which line.
 
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+use crate::system;
 
 /// No configuration needs more; a larger file is a mistake.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -78,10 +79,7 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 
 /// Opens a file to read. A pipe is not waited for: that could last for ever, and nobody would know why.
 pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
+    system::no_wait(std::fs::OpenOptions::new().read(true)).open(path)
 }
 
 /// Reads the open file; `path` is for the error only.
@@ -95,7 +93,7 @@ pub(super) fn read_from(file: std::fs::File, path: &Path) -> Result<String, Conf
         source,
     };
     let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.file_type().is_fifo() {
+    if system::is_pipe(metadata.file_type()) {
         return Err(not_text("it is a pipe"));
     }
     let mut bytes = Vec::new();

@@ -14,6 +14,7 @@ pub use policy::{POLICY_PATH, Policy};
 pub use settings::Settings;
 
 use crate::protocol::Origin;
+use crate::system;
 
 /// The gate's state after the daemon's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,15 +141,9 @@ impl Config {
 }
 
 /// `$XDG_CONFIG_HOME/truemute/config.toml`, or the same under `~/.config`; absent if neither variable is an absolute path.
+/// `%APPDATA%\\TrueMute\\config.toml` on Windows.
 pub fn default_path() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    absolute("XDG_CONFIG_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
-        .map(|base| base.join("truemute/config.toml"))
+    Some(system::config_directory()?.join("config.toml"))
 }
 
 fn name_or_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

@@ -1,14 +1,15 @@
 //! The administrator's policy: a root-owned file whose values the user cannot change.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::system;
+
 use super::{ConfigError, Fault, Guard, Start, WhileMuted, file};
 
 /// Where the policy is. No variable or flag changes that: a user could use one to escape the policy.
-pub const POLICY_PATH: &str = "/etc/truemute/policy.toml";
+pub const POLICY_PATH: &str = system::POLICY_PATH;
 
 /// The policy. Absent keys are left to the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -76,7 +77,7 @@ impl Policy {
 }
 
 fn check_trusted(metadata: &std::fs::Metadata, path: &Path, owner: u32) -> Result<(), ConfigError> {
-    if metadata.uid() != owner || metadata.mode() & 0o022 != 0 {
+    if !system::is_administrators(path, metadata, owner) {
         return Err(ConfigError::Untrusted {
             path: path.to_owned(),
         });

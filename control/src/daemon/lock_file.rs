@@ -10,6 +10,7 @@ use super::memory::make_directory;
 use crate::lock::{Verdict, verdict};
 use crate::own_file;
 use crate::protocol::{ErrorCode, ErrorObject};
+use crate::system;
 
 /// Its name.
 pub(crate) const LOCK_FILE: &str = "locked";
@@ -116,9 +117,8 @@ pub(super) fn holds(found: &Found, can_be_ended: impl FnOnce() -> bool) -> (bool
 
 /// Whether there is an authority that could let somebody unlock.
 pub(super) fn can_be_ended() -> bool {
-    let (process, user) = (rustix::process::getpid(), rustix::process::geteuid());
-    let process = process.as_raw_nonzero().get().cast_unsigned();
-    !matches!(verdict(process, user.as_raw(), false), Verdict::Nobody(_))
+    let verdict = verdict(std::process::id(), system::own_user(), false);
+    !matches!(verdict, Verdict::Nobody(_))
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! The file in which the daemon remembers its gate, `gate.json` beside the history: read once at the start, written anew at
 //! each change by a thread of its own, for a disk can take seconds. Always whole: the former content or the next.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use rustix::io::Errno;
 
 use truemute_core::observed::MutedApp;
 
@@ -17,6 +14,7 @@ use super::lock_file::{LOCK_FILE, LockFile};
 use super::remembered::{Forgotten, Remembered};
 use crate::own_file;
 use crate::protocol::GateState;
+use crate::system;
 
 /// Pause before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -33,7 +31,7 @@ impl Memory {
     pub fn at(path: PathBuf) -> Memory {
         Memory {
             path,
-            boot: crate::system::boot(),
+            boot: system::boot(),
         }
     }
 
@@ -52,9 +50,7 @@ impl Memory {
         let unusable = |why: &str| Forgotten::Unusable(format!("{}: {why}", self.path.display()));
         let bytes = own_file::read(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Forgotten::Missing,
-            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                unusable("it is a symbolic link")
-            }
+            _ if system::is_link(&error) => unusable("it is a symbolic link"),
             _ => unusable(&error.to_string()),
         })?;
         Remembered::parse(&bytes).map_err(|why| unusable(&why))
@@ -83,10 +79,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes the directory of the file `path`, for its user alone.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path.parent().unwrap_or(Path::new("/")))
+    system::make_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// The actor's end of the writing thread. Dropping it waits until the last state is written, or could not be.

@@ -4,15 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use super::{Daemon, History, Memory, Watchdog};
 use crate::api::{OwnSocket, Server, SocketError};
 use crate::backend::BackendFactory;
 use crate::config::{Config, ConfigError, POLICY_PATH, Policy, Settings};
 use crate::hotkey::Hotkey;
-use crate::system::{self, Sign};
+use crate::system::{self, Ends, Sign};
 
 /// How the daemon was started.
 #[derive(Clone, Debug)]
@@ -36,7 +33,10 @@ pub enum ServiceError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// There is no place for the history and the state.
-    #[error("There is no home directory to keep history and state in. Set HOME or XDG_STATE_HOME.")]
+    #[error(
+        "There is no home directory to keep history and state in. {}.",
+        system::SET_HOME
+    )]
     NoHome,
     /// Threads or signal handlers.
     #[error(
@@ -45,14 +45,14 @@ pub enum ServiceError {
     System(io::Error),
 }
 
-/// Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP; a second one ends the process at once.
+/// Runs the daemon in the foreground until it is told to end (SIGTERM, SIGINT, SIGHUP; Ctrl-C on Windows); a second time ends the process at once.
 pub fn run(
     options: &Options,
     factory: impl FnOnce(&Settings) -> Box<dyn BackendFactory>,
     history: impl FnOnce(&Settings) -> Result<Arc<dyn History>, ServiceError>,
 ) -> Result<(), ServiceError> {
     // Whatever the daemon writes is its user's alone.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    system::keep_files_private();
     let config = match &options.config {
         Some(path) => Config::read(path)?,
         None => Config::read_default()?,
@@ -60,7 +60,7 @@ pub fn run(
     let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
     let settings = Settings::new(config, policy);
     // Before the socket: whoever can connect may expect an end in order.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(ServiceError::System)?;
+    let mut ends = Ends::new().map_err(ServiceError::System)?;
     // Before anything that a second daemon would disturb.
     let socket = OwnSocket::bind(&options.socket)?;
 
@@ -79,15 +79,15 @@ pub fn run(
     // After readiness: an X server may let it wait.
     let hotkey = combo.and_then(|combo| Hotkey::of_daemon(&combo, &daemon.handle()));
 
-    let until_signal = move || (signals.forever().next(), signals);
-    let (signal, mut signals) = match hotkey {
-        Some(_) => system::wait_beside_keys(until_signal),
-        None => until_signal(),
+    let until_end = move || (ends.wait(), ends);
+    let (end, mut ends) = match hotkey {
+        Some(_) => system::wait_beside_keys(until_end),
+        None => until_end(),
     };
-    tracing::info!("ending on signal {}", signal.unwrap_or_default());
+    tracing::info!("ending on {}", end.unwrap_or_default());
     system::tell_manager(Sign::Ending);
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        if ends.wait().is_some() {
             std::process::exit(1);
         }
     });

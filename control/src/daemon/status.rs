@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use truemute_core::observed::{ClientState, MicState, MutedApp, Snapshot, VirtualMic};
+use truemute_core::observed::{ClientState, MicState, MutedApp, Purpose, Snapshot, VirtualMic};
 
 use super::state::Reason;
 use crate::backend::OF_SYSTEM;
@@ -32,7 +32,8 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
         let connected = look
             .clients
             .iter()
-            .filter(|client| client.state != ClientState::Gone);
+            .filter(|client| client.state != ClientState::Gone)
+            .filter(|client| client.purpose != Purpose::Engine);
         u32::try_from(connected.count()).unwrap_or(u32::MAX)
     });
     Status {

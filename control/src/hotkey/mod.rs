@@ -2,8 +2,8 @@
 //! `global-hotkey`; what each window system needs besides is in [`keys`].
 
 mod combo;
-#[cfg(target_os = "macos")]
-#[path = "carbon.rs"]
+#[cfg(any(target_os = "macos", windows))]
+#[path = "event_loop.rs"]
 mod keys;
 #[cfg(target_os = "linux")]
 #[path = "x11.rs"]
@@ -91,7 +91,8 @@ pub fn check(combo: &str) -> Result<(), HotkeyError> {
 impl Hotkey {
     /// Grabs `combo` on the display of this session. `on_press` is called once for each press, however long the key is
     /// held, and `on_loss` if the X server goes; both on a thread of the hotkey's own. On Linux any thread but the audio thread
-    /// may call this, and it waits for the X server; on macOS the main thread, which must then run an event loop.
+    /// may call this, and it waits for the X server; on macOS the main thread, which must then run an event loop, on
+    /// Windows any that does.
     pub fn start(
         combo: &str,
         on_press: impl Fn() + Send + 'static,

@@ -180,6 +180,7 @@ pub(crate) fn state(client: &ClientStats) -> String {
         Purpose::Recording => state,
         Purpose::Meter => format!("{state}, meter"),
         Purpose::Monitor => format!("{state}, monitor"),
+        Purpose::Engine => format!("{state}, mixer"),
     }
 }
 
@@ -192,6 +193,7 @@ pub(crate) fn api(api: Api) -> &'static str {
         Api::Jack => "jack",
         Api::AlsaDevice => "alsa device",
         Api::CoreAudio => "core audio",
+        Api::Wasapi => "wasapi",
         Api::Unknown => "unknown",
     }
 }
@@ -209,7 +211,7 @@ pub(crate) fn behaviour(behaviour: Behaviour) -> &'static str {
 /// How far the figures of a client can be believed (promise P5).
 pub(crate) fn exactness(client: &ClientStats) -> String {
     let base = match client.counted_by {
-        CountedBy::Profiler => "estimated",
+        CountedBy::Profiler | CountedBy::Session => "estimated",
         CountedBy::Unattributed => "unattributed",
         CountedBy::ActivationRecord | CountedBy::Driver => match client.lost {
             1.. => "at least",

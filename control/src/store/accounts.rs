@@ -410,9 +410,9 @@ impl Accounts {
                 connected: ConnectedNs::default(),
             }
         });
-        if known.client.counted_by == CountedBy::Profiler {
+        if let estimated @ (CountedBy::Profiler | CountedBy::Session) = known.client.counted_by {
             // Once estimated, the sum stays an estimate.
-            client.counted_by = CountedBy::Profiler;
+            client.counted_by = estimated;
         }
         if added {
             // One that came and left between two snapshots was there until its last pull, as far as anybody knows.

@@ -1,18 +1,16 @@
 //! The database file: where it is made, with which permissions and settings, its format and the steps from older
 //! formats, and what happens to a damaged one. What stands in the tables is [`super::write`]'s and [`super::read`]'s matter.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use super::StoreError;
+use crate::system;
 
 /// Written into the file's header (`PRAGMA application_id`), so that a stranger's database is never touched.
 const APPLICATION_ID: i64 = 0x5472_754d;
@@ -30,7 +28,7 @@ const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) connection: Connection,
-    /// Device and inode, to notice that somebody moved or deleted the file.
+    /// To notice that somebody moved or deleted the file.
     identity: (u64, u64),
 }
 
@@ -71,7 +69,7 @@ impl File {
 
     /// Whether `path` still leads to the open file.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+        fs::symlink_metadata(path).is_ok_and(|found| system::identity(&found) == self.identity)
     }
 }
 
@@ -104,44 +102,27 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 /// followed: it could lead where others read, and taking permissions away would meet a file that is not ours to change.
 fn make(path: &Path) -> io::Result<(u64, u64)> {
     if let Some(directory) = path.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
-        narrow(directory, 0o700)?;
+        system::make_directory(directory)?;
+        system::narrow(directory, 0o700)?;
     }
     // Made before SQLite opens it, which would make it readable for all; -wal and -shm copy its mode.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(|cause| match cause.raw_os_error() {
-            Some(code) if code == Errno::LOOP.raw_os_error() => a_link(),
-            _ => cause,
-        })?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let options = system::no_link(system::with_mode(&mut options, 0o600));
+    let file = options.open(path).map_err(|cause| match cause {
+        link if system::is_link(&link) => a_link(),
+        cause => cause,
+    })?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    narrow(path, 0o600)?;
-    Ok((found.dev(), found.ino()))
+    system::narrow(path, 0o600)?;
+    Ok(system::identity(&found))
 }
 
 fn a_link() -> io::Error {
     io::Error::other("it is a symbolic link")
-}
-
-/// Takes away permissions beyond `mode`.
-fn narrow(path: &Path, mode: u32) -> io::Result<()> {
-    let now = fs::metadata(path)?.permissions().mode() & 0o7777;
-    if now & !mode != 0 {
-        fs::set_permissions(path, Permissions::from_mode(now & mode))?;
-    }
-    Ok(())
 }
 
 fn latest(steps: &[&str]) -> i64 {

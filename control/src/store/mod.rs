@@ -24,6 +24,7 @@ pub use read::{Reader, Window};
 pub use recorder::{Options, Recorder};
 
 use crate::protocol::{ErrorCode, ErrorObject, GateState};
+use crate::system;
 
 /// A change of the gate, as the history keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +47,9 @@ pub fn default_path() -> Option<PathBuf> {
 }
 
 /// Where the daemon keeps what outlives it: below `$XDG_STATE_HOME`, or `~/.local/state` where that is not set or not
-/// absolute (XDG Base Directory Specification 0.8). None if there is no home directory either.
+/// absolute (XDG Base Directory Specification 0.8); on Windows `%LOCALAPPDATA%\\TrueMute`. None if there is no home directory either.
 pub fn state_directory() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let base = match state.filter(|path| path.is_absolute()) {
-        Some(path) => path,
-        None => std::env::home_dir()?.join(".local/state"),
-    };
-    Some(base.join("truemute"))
+    system::state_directory()
 }
 
 /// Why the history could not be written or read. Shown as one sentence on what went wrong and one on what to do.

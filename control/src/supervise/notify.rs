@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use crate::api::{SocketError, own_folder};
+use crate::api::SocketError;
+use crate::system::own_folder;
 
 /// Longer messages than this are not ours.
 const MAX_BYTES: usize = 4096;

@@ -21,11 +21,10 @@ use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::protocol::{ErrorObject, GateState, Switched, WatchEvent};
 use crate::report::Page;
+use crate::system::Ends;
 use model::{Ask, Key, Model, News};
 
 /// How long to wait before a daemon that is not there is asked again.
@@ -110,9 +109,9 @@ fn show(
 }
 
 fn forward_signals(to: Sender<News>) -> Result<(), TopError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut ends = Ends::new()?;
     thread::spawn(move || {
-        for _ in signals.forever() {
+        while ends.wait().is_some() {
             if to.send(News::End).is_err() {
                 return;
             }

@@ -205,6 +205,7 @@ fn state(client: &ClientStats) -> &'static str {
         _ if client.app_muted => "muted",
         (_, Purpose::Meter) => "meter",
         (_, Purpose::Monitor) => "monitor",
+        (_, Purpose::Engine) => "mixer",
         (ClientState::Running, Purpose::Recording) => "running",
         (ClientState::Corked, Purpose::Recording) => "corked",
     }

@@ -3,12 +3,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::end_line;
 use crate::protocol::TraceLine;
+use crate::system;
 
 /// Longest line taken from the daemon. Its longest ones tell of a client, with names of bounded length.
 const MAX_LINE: u64 = 64 * 1024;
@@ -118,7 +118,7 @@ pub fn write_file<R: Read>(
 
 fn create(path: PathBuf, force: bool) -> Result<File, TraceError> {
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
+    system::with_mode(options.write(true), 0o600);
     if force {
         options.create(true).truncate(true);
     } else {

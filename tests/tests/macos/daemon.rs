@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use truemute::api::Client;
-use truemute::backend::CoreAudioFactory;
+use truemute::backend::AgentFactory;
 use truemute::daemon::service;
 use truemute::protocol::{Answer, By, Call, GateState, StatsParams, Status, Switched};
 use truemute::store;
@@ -96,7 +96,8 @@ fn daemon() {
         &options,
         |settings| {
             let system = Arc::new(system);
-            Box::new(CoreAudioFactory::new(
+            Box::new(AgentFactory::new(
+                "coreaudio",
                 settings,
                 system,
                 driver,

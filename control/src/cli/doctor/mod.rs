@@ -10,6 +10,8 @@ mod linux;
 pub use linux::fuzz_graph;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(windows)]
+mod windows;
 
 use std::path::PathBuf;
 
@@ -27,6 +29,8 @@ use facts::Facts;
 use linux::Installation;
 #[cfg(target_os = "macos")]
 use macos::Installation;
+#[cfg(windows)]
+use windows::Installation;
 
 /// Prints what was found. Fails if something does not work.
 pub(super) fn run(socket: Result<PathBuf, SocketError>, json: bool) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::PeerProcess;
+use super::unix::peer_of;
 pub(crate) use manager::{tell_manager, watchdog_limit};
 pub(crate) use polkit::{NO_AUTHORITY, verdict};
 
@@ -29,6 +30,9 @@ pub(crate) const START_SERVER: &str =
 pub(crate) const NO_SOCKET_PLACE: &str =
     "XDG_RUNTIME_DIR is not set. Log in through a session that sets it, or name a socket";
 
+/// What to do where there is no home directory.
+pub(crate) const SET_HOME: &str = "Set HOME or XDG_STATE_HOME";
+
 /// Where the daemon's socket is by default.
 pub(crate) fn socket_path() -> Option<PathBuf> {
     std::env::var_os("XDG_RUNTIME_DIR")
@@ -46,10 +50,7 @@ pub(crate) fn boot() -> String {
 /// SO_PEERCRED, unix(7).
 pub(crate) fn peer(stream: &UnixStream) -> io::Result<PeerProcess> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
-    Ok(PeerProcess {
-        user: peer.uid,
-        process: peer.pid.as_raw_pid(),
-    })
+    Ok(peer_of(peer.uid, peer.pid.as_raw_pid()))
 }
 
 /// `CLOCK_MONOTONIC` (clock_gettime(2)): it stands still while the machine sleeps and nobody can set it. PipeWire counts in the

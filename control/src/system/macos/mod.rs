@@ -13,6 +13,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::time::{ClockId, clock_gettime};
 use rustix::process::Uid;
 
+use super::unix::peer_of;
 use super::{PeerProcess, Sign};
 use crate::lock::Verdict;
 use crate::{store, tool};
@@ -38,6 +39,9 @@ pub(crate) const NO_AUTHORITY: [&str; 2] = [
     "Mute instead; an administrator can lock by policy.",
 ];
 
+/// What to do where there is no home directory.
+pub(crate) const SET_HOME: &str = "Set HOME or XDG_STATE_HOME";
+
 /// Where the daemon's socket is by default: beside what outlives it, for macOS has no directory of a login session. A path of
 /// at most 103 bytes can be a socket (sockaddr_un, sys/un.h).
 pub(crate) fn socket_path() -> Option<PathBuf> {
@@ -57,10 +61,7 @@ pub(crate) fn boot() -> String {
 pub(crate) fn peer(stream: &UnixStream) -> io::Result<PeerProcess> {
     let user = getsockopt(stream, sockopt::LocalPeerCred)?;
     let process = getsockopt(stream, sockopt::LocalPeerPid)?;
-    Ok(PeerProcess {
-        user: Uid::from_raw(user.uid()),
-        process,
-    })
+    Ok(peer_of(Uid::from_raw(user.uid()), process))
 }
 
 /// `CLOCK_UPTIME_RAW` (clock_gettime(3) of macOS): mach_absolute_time() in nanoseconds, the host clock of Core Audio. It stands

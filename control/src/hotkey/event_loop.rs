@@ -1,6 +1,7 @@
-//! Keys on macOS: Carbon's RegisterEventHotKey, which needs no permission. The crate must be called from the main thread, and its
-//! handler is called by the event loop there (`system::wait_beside_keys`). Media keys are the exception: the crate listens for
-//! them by an event tap, which the user must allow under Accessibility.
+//! Keys on macOS and Windows, where an event loop of the thread that asked for them brings them (`system::wait_beside_keys`).
+//! macOS: Carbon's RegisterEventHotKey, which needs no permission; the main thread. Media keys are the exception: the crate listens
+//! for them by an event tap, which the user must allow under Accessibility. Windows: RegisterHotKey (winuser.h), in the session of
+//! the user.
 
 use std::io::{PipeReader, Read as _};
 
@@ -28,7 +29,7 @@ impl Display {
     }
 }
 
-/// Takes it. Another program can have the same combination: then both are told.
+/// Takes it. On macOS another program can have the same combination: then both are told.
 pub(super) fn register(
     manager: &GlobalHotKeyManager,
     hotkey: HotKey,

@@ -1,0 +1,28 @@
+//! TrueMute on Windows, in user mode. The gate, the exact counts and the clock of the virtual mic live in the driver; what the agent
+//! does is `truemute-agent`'s. Here is what it needs for it: the driver behind its control device ([`link`]), who records by
+//! the audio sessions ([`sessions`]), what installs the driver ([`installation`]), and Windows itself (`wasapi`, on Windows only). All but the last is decided without
+//! Windows, and runs and is tested on Linux.
+
+mod clients;
+pub mod control_device;
+pub mod installation;
+pub mod link;
+mod ring;
+pub mod sessions;
+#[cfg(windows)]
+pub mod wasapi;
+
+use truemute_agent::system::Names;
+use truemute_core::observed::Api;
+
+/// What the INF names TrueMute's endpoint.
+pub const VIRTUAL_MIC: &str = "TrueMute Microphone";
+
+/// What Windows and its places are called.
+pub const NAMES: Names = Names {
+    system: "Windows",
+    microphone_settings: "Settings, Privacy & security, Microphone (desktop apps)",
+    sound_settings: "Settings, System, Sound, Input",
+    virtual_mic: VIRTUAL_MIC,
+    api: Api::Wasapi,
+};
