@@ -72,8 +72,8 @@ fn secure(device: *mut DeviceObject) -> Result<(), Status> {
     const KERNEL_HANDLE: u32 = 0x200;
     /// `WRITE_DAC`.
     const WRITE_DAC: u32 = 0x0004_0000;
-    /// `DACL_SECURITY_INFORMATION`.
-    const DACL: u32 = 4;
+    /// `DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION`.
+    const DACL: u32 = 0x8000_0004;
     /// `KernelMode`.
     const KERNEL: u8 = 0;
     let mut handle = null_mut();

@@ -25,7 +25,10 @@ const FRAME: u16 = FRAME_BYTES as u16;
 pub const FORMAT: [u8; BYTES] = {
     let mut bytes = [0; BYTES];
     let mut at = put(&mut bytes, 0, &(BYTES as u32).to_le_bytes());
-    at = put(&mut bytes, at, &[0; 12]);
+    // No flags, the size of a frame, and a number that is reserved.
+    at = put(&mut bytes, at, &[0; 4]);
+    at = put(&mut bytes, at, &(FRAME as u32).to_le_bytes());
+    at = put(&mut bytes, at, &[0; 4]);
     at = put(&mut bytes, at, &guid::TYPE_AUDIO.bytes());
     at = put(&mut bytes, at, &guid::SUBTYPE_PCM.bytes());
     at = put(&mut bytes, at, &guid::SPECIFIER_WAVEFORMATEX.bytes());
@@ -101,10 +104,14 @@ pub fn is_within(range: &[u8]) -> Option<bool> {
         return None;
     }
     let number = |at| u32_at(range, HEAD.saturating_add(at)).unwrap_or(0);
+    // `KSDATAFORMAT_TYPE_WILDCARD` and `KSDATAFORMAT_SUBTYPE_WILDCARD` are no identifiers: zeros.
+    let is_or_any = |at, guid| is_at(range, at, guid) || is_at(range, at, Guid::new(0));
     let bits = number(4)..=number(8);
     let rates = number(12)..=number(16);
     Some(
-        number(0) >= u32::from(CHANNELS)
+        is_or_any(16, guid::TYPE_AUDIO)
+            && is_or_any(32, guid::SUBTYPE_PCM)
+            && number(0) >= u32::from(CHANNELS)
             && bits.contains(&u32::from(BITS))
             && rates.contains(&RATE),
     )
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_other_byte_is_another_format() {
-        // Size, flags, sample size and bytes a second are not asked for.
+        // Size, flags, size of a frame (in the head) and bytes a second are not asked for.
         let free = (0..16).chain(HEAD + 8..HEAD + 12);
         let free: Vec<usize> = free.collect();
         for at in (0..BYTES).filter(|at| !free.contains(at)) {
@@ -212,6 +219,11 @@ mod tests {
             Some(false)
         );
         assert_eq!(is_within(&[0; 100]), None);
+        let mut of = range([2, 8, 32, 8000, 192_000]);
+        of[32..48].fill(0);
+        assert_eq!(is_within(&of), Some(true), "any encoding");
+        of[32] = 3;
+        assert_eq!(is_within(&of), Some(false), "floats");
     }
 
     fn attribute(mode: Guid) -> Vec<u8> {

@@ -8,15 +8,17 @@ const ALL: u32 = 0x001f_01ff;
 /// `FILE_GENERIC_READ | FILE_GENERIC_WRITE` of wdm.h.
 const READ_WRITE: u32 = 0x0012_019f;
 
-/// S-1-5-18, the system; S-1-5-32-544, administrators; S-1-5-4, who is logged on at this machine. The last group is narrowed to the
-/// console's session when the device is opened (`control_device.rs`). Not in it: services, the network, and apps in containers.
-const ENTRIES: [(u32, &[u32]); 3] = [(ALL, &[18]), (ALL, &[32, 544]), (READ_WRITE, &[4])];
+/// Authority and parts of who may, and what: S-1-5-18, the system; S-1-5-32-544, administrators; S-1-2-1, who logged on at the console (since
+/// Windows 7). The last group is narrowed to the console's present session when the device is opened (`callers.rs`). Not in
+/// it: services, the network, remote sessions, and apps in containers.
+const ENTRIES: [(u32, u8, &[u32]); 3] =
+    [(ALL, 5, &[18]), (ALL, 5, &[32, 544]), (READ_WRITE, 2, &[1])];
 
 const HEAD: usize = 20;
 const LIST: usize = 8;
 const LIST_BYTES: usize = LIST + 3 * 16 + 4 * 4;
 
-/// The descriptor: protected (nothing is inherited), without owner and group, in SDDL `D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FRFW;;;IU)`.
+/// The descriptor: protected (nothing is inherited), without owner and group, in SDDL `D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FRFW;;;S-1-2-1)`.
 pub static DESCRIPTOR: Aligned<{ HEAD + LIST_BYTES }> = Aligned(build());
 
 /// Bytes where the system may read numbers.
@@ -41,13 +43,17 @@ const fn build() -> [u8; HEAD + LIST_BYTES] {
     at = put(&mut bytes, at, &[ENTRIES.len() as u8, 0, 0, 0]);
     let mut n = 0;
     while n < ENTRIES.len() {
-        let (access, parts) = ENTRIES[n];
+        let (access, authority, parts) = ENTRIES[n];
         let size = 16 + 4 * parts.len();
         // ACCESS_ALLOWED_ACE_TYPE without flags.
         at = put(&mut bytes, at, &[0, 0, size as u8, 0]);
         at = put(&mut bytes, at, &access.to_le_bytes());
-        // Revision, number of parts, authority 5 (NT).
-        at = put(&mut bytes, at, &[1, parts.len() as u8, 0, 0, 0, 0, 0, 5]);
+        // Revision, number of parts, authority (5: NT, 2: local).
+        at = put(
+            &mut bytes,
+            at,
+            &[1, parts.len() as u8, 0, 0, 0, 0, 0, authority],
+        );
         let mut part = 0;
         while part < parts.len() {
             at = put(&mut bytes, at, &parts[part].to_le_bytes());
@@ -70,7 +76,7 @@ mod tests {
             02 00 4800 0300 0000 \
             00 00 1400 ff011f00 01 01 000000000005 12000000 \
             00 00 1800 ff011f00 01 02 000000000005 20000000 20020000 \
-            00 00 1400 9f011200 01 01 000000000005 04000000";
+            00 00 1400 9f011200 01 01 000000000002 01000000";
         let digits: String = expected.split_whitespace().collect();
         let shown: String = DESCRIPTOR
             .0
