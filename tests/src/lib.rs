@@ -25,3 +25,4 @@ pub mod stage;
 pub mod tape;
 pub mod threads;
 pub mod truemute;
+pub mod wine;

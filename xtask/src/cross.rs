@@ -69,10 +69,8 @@ impl Rust {
 
     /// Where a job leaves what it makes.
     pub(crate) fn made(workspace: &Workspace, target: &str, name: &str) -> PathBuf {
-        Self::folder(workspace)
-            .join(target)
-            .join("release")
-            .join(name)
+        let folder = Self::folder(workspace).join(target);
+        folder.join("release").join(name)
     }
 
     /// `cargo rustc` for a job; arguments for cargo can follow, and after `--` such for the compiler of the last crate.
@@ -140,11 +138,11 @@ impl Rust {
     }
 }
 
-/// One of LLVM's tools, by its unversioned name or by Debian's with the version of LLVM; the error names Debian's packages.
+/// One of LLVM's tools, by Debian's name with the version of LLVM, the newest first, or by its plain name; the error names Debian's packages.
 pub(crate) fn llvm(name: &str) -> Result<PathBuf, String> {
     let versions = (16..40).rev().map(|version| format!("{name}-{version}"));
-    std::iter::once(name.to_owned())
-        .chain(versions)
+    versions
+        .chain([name.to_owned()])
         .find_map(|name| program(&name))
         .ok_or_else(|| format!("there is no {name} (Debian 12: the packages lld-22 and llvm-22)"))
 }

@@ -102,10 +102,10 @@ fn run(task: &Task) -> Result<bool> {
     let mut progress = Progress::new();
     match task {
         Task::Setup { parts } => {
-            let parts = if parts.is_empty() {
-                Part::value_variants()
-            } else {
-                parts
+            let named = parts;
+            let parts = match named.is_empty() {
+                true => Part::value_variants(),
+                false => named,
             };
             setup::packages(&workspace, &mut progress, parts)?;
             if parts.contains(&Part::Test) {
@@ -114,6 +114,10 @@ fn run(task: &Task) -> Result<bool> {
                     Root::At(root) => println!("Debian 13 root: {}", root.display()),
                     Root::Unavailable(why) => println!("No Debian 13 root: {why}."),
                 }
+            }
+            // Eight minutes of a processor: only for whoever says that it is wanted.
+            if named.contains(&Part::Macos) {
+                macos::install_signer(&workspace, &mut progress)?;
             }
             Ok(true)
         }

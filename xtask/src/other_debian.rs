@@ -1,4 +1,4 @@
-//! Another Debian beside this system, for its PipeWire: a debootstrap root that the end-to-end tests run a server from.
+//! Another Debian beside this system, for its PipeWire or its Wine: a debootstrap root that tests run a server or Windows programs from.
 //! Needs root. Every mount is made in a mount namespace of the command's own, so none can stay behind.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::packages::OTHER_DEBIAN_PACKAGES;
+use crate::packages::{OTHER_DEBIAN_PACKAGES, WINE_PACKAGES};
 use crate::report::{Progress, Tail};
 use crate::setup;
 use crate::workspace::{Workspace, is_root, program};
@@ -35,13 +35,15 @@ DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install --yes --no-install
 chroot "$root" apt-get clean
 "#;
 
-/// A release whose audio server is tested.
+/// A release with what is tested from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Release {
     /// Debian 13: PipeWire 1.4.
     Trixie,
     /// The release that Debian prepares now, and that changes daily: PipeWire 1.6, for as long as it has that.
     Forky,
+    /// Debian 13 without an audio server: Wine 10.
+    Wine,
 }
 
 impl Release {
@@ -50,12 +52,13 @@ impl Release {
         match self {
             Self::Trixie => "Debian 13",
             Self::Forky => "Debian forky",
+            Self::Wine => "Debian 13 with Wine",
         }
     }
 
     fn suite(self) -> &'static str {
         match self {
-            Self::Trixie => "trixie",
+            Self::Trixie | Self::Wine => "trixie",
             Self::Forky => "forky",
         }
     }
@@ -66,7 +69,20 @@ impl Release {
             (Self::Trixie, Some(place)) => place.into(),
             (Self::Trixie, None) => workspace.target.join("debian13-root"),
             (Self::Forky, _) => workspace.target.join("forky-root"),
+            (Self::Wine, _) => workspace.target.join("wine-root"),
         }
+    }
+
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Trixie | Self::Forky => OTHER_DEBIAN_PACKAGES,
+            Self::Wine => WINE_PACKAGES,
+        }
+    }
+
+    /// The list of packages, as the marker holds it.
+    fn contents(self) -> String {
+        self.packages().join(" ")
     }
 }
 
@@ -77,16 +93,11 @@ pub(crate) enum Root {
     Unavailable(String),
 }
 
-/// The list of packages, as the marker holds it.
-fn contents() -> String {
-    OTHER_DEBIAN_PACKAGES.join(" ")
-}
-
 /// The root, if it is there and whole.
 pub(crate) fn whole(workspace: &Workspace, release: Release) -> Option<PathBuf> {
     let root = release.place(workspace);
     fs::read_to_string(root.join(MARKER))
-        .is_ok_and(|text| text.trim() == contents())
+        .is_ok_and(|text| text.trim() == release.contents())
         .then_some(root)
 }
 
@@ -148,9 +159,10 @@ pub(crate) fn install(
     remove(&root)?;
 
     let suite = release.suite();
-    let log = workspace.new_log(&format!("root-of-{suite}"))?;
+    let name = release.name();
+    let log = workspace.new_log(&format!("root-of-{}", name.replace(' ', "-")))?;
     progress.begin(
-        &format!("{suite} root"),
+        &format!("root of {name}"),
         &format!("debootstrap {suite} (once, about two minutes)"),
     );
     let mut command = Command::new("unshare");
@@ -167,7 +179,7 @@ pub(crate) fn install(
         .arg(suite)
         .arg(&root)
         .arg(MIRROR)
-        .args(OTHER_DEBIAN_PACKAGES);
+        .args(release.packages());
     let ended = progress.run(command, &log, LIMIT, |_| {})?;
     progress.end();
     if !ended.ok() {
@@ -177,7 +189,7 @@ pub(crate) fn install(
             Tail::of(&log)
         );
     }
-    fs::write(root.join(MARKER), contents())?;
+    fs::write(root.join(MARKER), release.contents())?;
     Ok(Root::At(root))
 }
 

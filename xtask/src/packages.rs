@@ -350,6 +350,9 @@ pub(crate) const OTHER_DEBIAN_PACKAGES: &[&str] = &[
     "pulseaudio-utils",
 ];
 
+/// What goes into the root for Windows programs: Wine for 64-bit ones, and a display with somebody who presses keys.
+pub(crate) const WINE_PACKAGES: &[&str] = &["wine64", "wine", "xvfb", "xauth", "xdotool"];
+
 /// What goes into the virtual machine: a kernel with sound (the cloud kernel has none), a session with a screen, the audio
 /// server as a desktop has it, clients, and what makes a keyboard.
 pub(crate) const VM_PACKAGES: &[&str] = &[

@@ -50,6 +50,8 @@ pub(crate) enum Step {
     Macos,
     /// The driver and the program for Windows, likewise; only when asked for
     Windows,
+    /// The driver, loaded by Wine in a Debian 13 of its own; only when asked for
+    Wine,
     /// A minute of fuzzing for each parser of what others wrote
     Fuzz,
 }
@@ -75,7 +77,7 @@ impl Step {
     pub(crate) fn is_usual(self) -> bool {
         !matches!(
             self,
-            Self::AsanAll | Self::E2eForky | Self::Macos | Self::Windows
+            Self::AsanAll | Self::E2eForky | Self::Macos | Self::Windows | Self::Wine
         )
     }
 
@@ -94,6 +96,7 @@ impl Step {
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
             Self::Macos => &[Part::Cross, Part::Macos],
             Self::Windows => &[Part::Cross, Part::Windows],
+            Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e
@@ -126,6 +129,7 @@ impl Step {
             Self::AsanAll => asan::check(run, true),
             Self::Macos => macos::test(run),
             Self::Windows => windows::test(run),
+            Self::Wine => windows::wine(run),
             Self::Fuzz => fuzz::check(run),
         }
     }

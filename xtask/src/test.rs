@@ -85,11 +85,17 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, steps: &[Step]) -> Re
             }
         }
     }
-    if steps.contains(&Step::E2eForky) {
-        // It changes daily: what keeps it from being installed today is a reason to skip, and the step says so.
-        match other_debian::install(workspace, Release::Forky, progress) {
+    // What only these steps need is a reason for them to skip, which they say.
+    for (step, release) in [
+        (Step::E2eForky, Release::Forky),
+        (Step::Wine, Release::Wine),
+    ] {
+        if !steps.contains(&step) {
+            continue;
+        }
+        match other_debian::install(workspace, release, progress) {
             Ok(Root::At(_)) => {}
-            Ok(Root::Unavailable(why)) => println!("No Debian forky root: {why}."),
+            Ok(Root::Unavailable(why)) => println!("No root of {}: {why}.", release.name()),
             Err(error) => println!("{error:#}"),
         }
     }
@@ -97,7 +103,7 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, steps: &[Step]) -> Re
         name: "setup".to_owned(),
         took: started.elapsed(),
         tally,
-        log: workspace.log("root-of-trixie"),
+        log: workspace.log("root-of-Debian-13"),
     })
 }
 

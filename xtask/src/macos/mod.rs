@@ -11,6 +11,7 @@ mod sign;
 mod signature;
 
 pub(crate) use pack::run as dist;
+pub(crate) use sign::install as install_signer;
 
 use anyhow::Result;
 
@@ -42,7 +43,7 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
         }
         None => tally.add(Tally::skip(
             "the signatures of the bundles for macOS",
-            "rcodesign takes too long to build for every test; `cargo xtask dist --target macos` builds it and looks",
+            "rcodesign takes too long to build for every test; after `cargo xtask setup cross macos` it is there",
         )),
     }
     Ok(tally)

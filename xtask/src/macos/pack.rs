@@ -33,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
         Ok(tools) => tools,
         Err(missing) => bail!("this machine cannot build for macOS: {missing}"),
     };
+    let signer = sign::install(workspace, progress)?;
     let log = workspace.new_log("macos")?;
     progress.begin(
         "dist",
@@ -45,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
     };
     let build = Build::new(workspace, &tools, Grade::Release);
     let bundles = Bundles::assemble(&mut run, &build, &Arch::ALL)?;
-    sign::install(&mut run)?.sign(&mut run, &bundles)?;
+    signer.sign(&mut run, &bundles)?;
     let name = format!("truemute-{}-macos", env!("CARGO_PKG_VERSION"));
     let dist = workspace.target.join("dist");
     let tree = dist.join(&name);

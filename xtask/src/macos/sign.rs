@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::bundle::{self, Bundle, Bundles};
-use crate::report::Tail;
+use crate::report::{Progress, Tail};
 use crate::step::Run;
 use crate::workspace::Workspace;
 
@@ -19,7 +19,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(60 * 60);
 const SIGN_LIMIT: Duration = Duration::from_secs(120);
 
 /// The signing program.
-pub(super) struct Signer(PathBuf);
+pub(crate) struct Signer(PathBuf);
 
 /// It, if it was built already.
 pub(super) fn installed(workspace: &Workspace) -> Option<Signer> {
@@ -28,24 +28,28 @@ pub(super) fn installed(workspace: &Workspace) -> Option<Signer> {
 }
 
 /// Builds it unless this version of it is there.
-pub(super) fn install(run: &mut Run<'_>) -> Result<Signer> {
-    if let Some(signer) = installed(run.workspace) {
+pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<Signer> {
+    if let Some(signer) = installed(workspace) {
         return Ok(signer);
     }
-    let build = run.workspace.tools().join("build");
+    let log = workspace.new_log("rcodesign")?;
+    progress.begin(
+        "rcodesign",
+        "cargo install apple-codesign (once, eight minutes of a processor)",
+    );
+    let build = workspace.tools().join("build-rcodesign");
     // Without the upload to Apple for notarisation, which has a tool of Apple's own.
-    let mut command = run.workspace.cargo(&format!(
+    let mut command = workspace.cargo(&format!(
         "install apple-codesign --locked --version {VERSION} --no-default-features --root"
     ));
-    command
-        .arg(home(run.workspace))
-        .env("CARGO_TARGET_DIR", &build);
-    let ended = run.command(command, BUILD_LIMIT, |_| {})?;
+    command.arg(home(workspace)).env("CARGO_TARGET_DIR", &build);
+    let ended = progress.run(command, &log, BUILD_LIMIT, |_| {})?;
+    progress.end();
     if !ended.ok() {
-        bail!("cannot build rcodesign ({ended}):\n{}", Tail::of(run.log));
+        bail!("cannot build rcodesign ({ended}):\n{}", Tail::of(&log));
     }
     fs::remove_dir_all(&build)?;
-    Ok(Signer(home(run.workspace).join("bin/rcodesign")))
+    Ok(Signer(home(workspace).join("bin/rcodesign")))
 }
 
 fn home(workspace: &Workspace) -> PathBuf {

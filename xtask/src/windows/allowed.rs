@@ -10,8 +10,10 @@ use crate::workspace::Workspace;
 
 /// What the driver's header says, as all since Windows 10 do.
 pub(super) const OLDEST_SYSTEM: (u16, u16) = (10, 0);
-/// What `since` may say: the systems up to the oldest that the driver is for, as Microsoft's pages call them.
+/// What `since` may say: the systems up to the oldest that the driver is for, as Microsoft's pages call them; of some functions they say
+/// nothing, for those are older than all of these.
 const SYSTEMS: &[&str] = &[
+    "not said",
     "Windows 2000",
     "Windows XP",
     "Windows Vista",

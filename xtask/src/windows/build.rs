@@ -87,6 +87,8 @@ pub(crate) fn build_driver(run: &mut Run<'_>, tools: &Tools, arch: Arch) -> Resu
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .arg("--")
+        // No time of day in it: the same sources make the same file.
+        .arg("-Clink-arg=/Brepro")
         .arg(format!("-Clink-arg=/MAP:{}", map.display()));
     let target = arch.kernel_target();
     let ended = run.command(command, LIMIT, |_| {})?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -42,24 +42,31 @@ pub(super) fn path(workspace: &Workspace) -> PathBuf {
     workspace.root.join("driver-windows/packaging/truemute.inf")
 }
 
-/// The INF against itself, against what Windows asks for, and against the driver for each architecture.
-pub(super) fn check(workspace: &Workspace, drivers: &[(Arch, PathBuf)]) -> Result<Vec<Finding>> {
-    let path = path(workspace);
-    let text = fs::read_to_string(&path);
-    let inf = Inf::parse(&text.with_context(|| format!("cannot read {}", path.display()))?)?;
-    let binaries = drivers.iter().map(|(_, file)| fs::read(file));
-    let binaries: Vec<Vec<u8>> = binaries.collect::<std::io::Result<_>>()?;
+/// The INF against what Windows asks for, and against the driver for each architecture.
+pub(super) fn check(workspace: &Workspace, drivers: &[(Arch, PathBuf)]) -> Vec<Finding> {
+    let inf = match read(&path(workspace)) {
+        Ok(inf) => inf,
+        Err(why) => return vec![("the INF can be read", Err(why))],
+    };
     let arches: Vec<Arch> = drivers.iter().map(|(arch, _)| *arch).collect();
-    Ok(vec![
+    let binaries = drivers.iter().map(|(_, file)| Ok(fs::read(file)?));
+    let binaries: Result<Vec<Vec<u8>>> = binaries.collect();
+    vec![
         ("the INF's class and version", inf.version()),
         ("the INF's systems and hardware id", inf.models(&arches)),
         ("the INF's file and service", inf.service(&arches)),
         ("the INF's parts of Windows' own", inf.needs(&arches)),
         (
             "the INF's interfaces, by the driver's names",
-            inf.interfaces(&arches, &binaries),
+            binaries.and_then(|binaries| inf.interfaces(&arches, &binaries)),
         ),
-    ])
+        ("the INF's endpoint", inf.endpoint()),
+    ]
+}
+
+fn read(path: &Path) -> Result<Inf> {
+    let text = fs::read_to_string(path);
+    Inf::parse(&text.with_context(|| format!("cannot read {}", path.display()))?)
 }
 
 impl Inf {
@@ -94,11 +101,16 @@ impl Inf {
                 .with_context(|| format!("{line:?} is in no section"))?
                 .push(split(&line));
         }
-        let strings = sections.remove("strings").unwrap_or_default();
-        let strings: BTreeMap<String, String> = strings
-            .into_iter()
-            .filter_map(|line| Some((line.key?.to_lowercase(), line.fields.join(","))))
-            .collect();
+        let mut strings = BTreeMap::new();
+        for line in sections.remove("strings").unwrap_or_default() {
+            let name = line.key.context("[Strings] has a line without a name")?;
+            let text = line.fields.join(",");
+            let former = strings.insert(name.to_lowercase(), text);
+            ensure!(
+                former.is_none(),
+                "[Strings] has {name} twice, in small letters or others"
+            );
+        }
         for line in sections.values_mut().flatten() {
             for text in line.key.iter_mut().chain(&mut line.fields) {
                 *text = expand(text, &strings)?;
@@ -319,7 +331,7 @@ impl Inf {
                 );
             }
         }
-        self.endpoint()
+        Ok(())
     }
 
     fn endpoint(&self) -> Result<()> {
@@ -366,8 +378,14 @@ fn without_comment(line: &str) -> &str {
 /// A line at its first equals sign and its commas, outside of quotes; quotes are taken away.
 fn split(line: &str) -> Line {
     let (mut quoted, mut key, mut fields, mut field) = (false, None, Vec::new(), String::new());
-    for sign in line.chars() {
+    let mut signs = line.chars().peekable();
+    while let Some(sign) = signs.next() {
         match sign {
+            // Two of them stand for one.
+            '"' if quoted && signs.peek() == Some(&'"') => {
+                signs.next();
+                field.push('"');
+            }
             '"' => quoted = !quoted,
             '=' if !quoted && key.is_none() && fields.is_empty() => {
                 key = Some(std::mem::take(&mut field).trim().to_owned());
@@ -413,4 +431,97 @@ fn has_wide(binary: &[u8], text: &str) -> bool {
     let wide = text.encode_utf16().chain([0]);
     let needle: Vec<u8> = wide.flat_map(u16::to_le_bytes).collect();
     binary.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = include_str!("../../../driver-windows/packaging/truemute.inf");
+
+    /// The checks that refuse an INF, for a driver with the names of ours.
+    fn refused_by(text: &str) -> Vec<(&'static str, String)> {
+        let names = "\0WaveTrueMute\0TopologyTrueMute\0";
+        let binary: Vec<u8> = names.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let binaries = [binary.clone(), binary];
+        let inf = match Inf::parse(text) {
+            Ok(inf) => inf,
+            Err(why) => return vec![("parse", why.to_string())],
+        };
+        [
+            ("version", inf.version()),
+            ("models", inf.models(&Arch::ALL)),
+            ("service", inf.service(&Arch::ALL)),
+            ("needs", inf.needs(&Arch::ALL)),
+            ("interfaces", inf.interfaces(&Arch::ALL, &binaries)),
+            ("endpoint", inf.endpoint()),
+        ]
+        .into_iter()
+        .filter_map(|(name, verdict)| Some((name, verdict.err()?.to_string())))
+        .collect()
+    }
+
+    #[test]
+    fn ours_is_taken() {
+        assert!(refused_by(OURS).is_empty(), "{:?}", refused_by(OURS));
+    }
+
+    #[test]
+    fn each_fault_is_seen_by_its_check() {
+        for (check, right, wrong) in [
+            ("version", "$WINDOWS NT$", "$CHICAGO$"),
+            ("version", "4d36e96c", "4d36e96d"),
+            ("version", "0.1.0.0", "0.1.1.0"),
+            ("version", "11/22/2026", "22/11/2026"),
+            ("version", "PnpLockdown = 1", "PnpLockdown = 0"),
+            (
+                "models",
+                r"TrueMute.Install,ROOT\TrueMute",
+                r"TrueMute.Install,ROOT\Other",
+            ),
+            ("service", r"%13%\truemute.sys", r"%12%\truemute.sys"),
+            ("service", "TrueMute.Files = 13", "TrueMute.Files = 12"),
+            ("service", "truemute.sys = 1", "other.sys = 1"),
+            ("service", "ServiceType   = 1", "ServiceType   = 2"),
+            ("service", "TrueMute,0x00000002", "TrueMute,0x00000000"),
+            ("needs", "ks.inf,wdmaudio.inf", "ks.inf"),
+            ("needs", "WDMAUDIO.Registration", "WDMAUDIO.Other"),
+            ("interfaces", "\"WaveTrueMute\"", "\"Wave\""),
+            (
+                "interfaces",
+                "AddInterface = %CAPTURE%",
+                "; AddInterface = %CAPTURE%",
+            ),
+            (
+                "interfaces",
+                "%TOPOLOGY%,%TopologyName%",
+                "%CAPTURE%,%TopologyName%",
+            ),
+            ("endpoint", "0x00010001,0x1", "0x00010001,0x0"),
+            ("endpoint", "%Association%", "%EventDriven%"),
+            ("parse", "%Disk%", "%Nothing%"),
+            ("parse", "\nAny  ", "\nTopology = \"\"\nAny  "),
+        ] {
+            assert!(OURS.contains(right), "{right}");
+            let refused = refused_by(&OURS.replace(right, wrong));
+            let by_it = refused.iter().any(|(name, _)| *name == check);
+            assert!(by_it, "{wrong}: refused by {refused:?}");
+        }
+        // Without its decoration nothing is installed at all.
+        let refused = refused_by(&OURS.replace("NTarm64.10.0...19041", "NTarm64"));
+        assert_eq!(refused[0].0, "models");
+    }
+
+    #[test]
+    fn lines_are_taken_apart_as_windows_does() {
+        let text =
+            "[A] ; first\nkey = one, \"two; 2, \"\"x\"\"\",\\\n  %three%\n[Strings]\nThree=\"3\"\n";
+        let inf = Inf::parse(text).unwrap();
+        let [line] = inf.section("a").unwrap() else {
+            panic!("one line")
+        };
+        assert_eq!(line.key.as_deref(), Some("key"));
+        assert_eq!(line.fields, ["one", "two; 2, \"x\"", "3"]);
+        assert!(Inf::parse("key = 1\n").is_err());
+    }
 }

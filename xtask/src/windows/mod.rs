@@ -1,6 +1,6 @@
 //! TrueMute for Windows, made and looked at on Linux: [`build`] cross-compiles the driver and the program, [`check`] looks at what came
 //! out ([`pe`], [`map`] and [`code`] read it, [`allowed`] has what the driver may import), [`inf`] reads the driver's INF,
-//! [`sign`] signs for a test, and [`pack`] makes the archive.
+//! [`sign`] signs for a test, [`pack`] makes the archive, and [`wine`](mod@wine) has it loaded once.
 
 mod allowed;
 mod build;
@@ -11,9 +11,11 @@ mod map;
 mod pack;
 mod pe;
 mod sign;
+mod wine;
 
 pub(crate) use build::{Arch, Tools, build_driver};
 pub(crate) use pack::run as dist;
+pub(crate) use wine::test as wine;
 
 use std::path::PathBuf;
 
@@ -39,12 +41,13 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
         let found = check::driver(driver, *arch, &objdump, run.workspace)?;
         findings::count(&mut tally, found);
     }
-    findings::count(&mut tally, inf::check(run.workspace, &files(&drivers))?);
+    findings::count(&mut tally, inf::check(run.workspace, &files(&drivers)));
     match build::mingw() {
-        Ok(_) => {
-            let program = build::build_program(run, &tools.rust, Grade::Quick)?;
-            findings::count(&mut tally, check::program(&program, run.workspace)?);
-        }
+        // What was found of the driver is not to be lost where the program does not build.
+        Ok(_) => match build::build_program(run, &tools.rust, Grade::Quick) {
+            Ok(program) => findings::count(&mut tally, check::program(&program, run.workspace)?),
+            Err(why) => tally.add(Tally::fail(format!("{why:#}"))),
+        },
         Err(missing) => tally.add(Tally::skip("the program for Windows", missing)),
     }
     Ok(tally)

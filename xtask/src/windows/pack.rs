@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
     for (arch, driver) in Arch::ALL.into_iter().zip(&drivers) {
         found.extend(check::driver(driver, arch, &objdump, workspace)?);
     }
-    found.extend(inf::check(workspace, &files(&drivers))?);
+    found.extend(inf::check(workspace, &files(&drivers)));
     let signer = Signer::new(&mut run, &build::folder(workspace).join("signature"))?;
     for driver in &drivers {
         signer.sign(&mut run, &driver.file)?;
