@@ -1,5 +1,5 @@
 //! The driver's clock: which frame the performance counter has come to. One time line from the driver's start on, of exactly
-//! 48,000 frames a second. Pure arithmetic of whole numbers; who asks the counter is in `stream.rs`.
+//! 48,000 frames a second. Pure arithmetic of whole numbers; who asks the counter is in `kernel/spin.rs`.
 
 use truemute_windows_interface::RATE;
 

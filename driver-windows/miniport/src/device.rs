@@ -1,5 +1,5 @@
 //! The virtual mic as the driver has it: gate, feed ring, ledger, the one stream and the one feeder, and what becomes of them. One
-//! lock keeps it (`spin.rs`), so every method has it to itself. Nothing here calls the system: time comes in as nanoseconds of
+//! lock keeps it (`kernel/spin.rs`), so every method has it to itself. Nothing here calls the system: time comes in as nanoseconds of
 //! the performance counter. What the requests' buffers say is in `requests.rs`.
 
 use crate::capture::{Packet, State, Stream};

@@ -44,6 +44,12 @@ impl References {
     }
 }
 
+impl Default for References {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// `IUnknown::QueryInterface` of an object with these interfaces.
 ///
 /// # Safety

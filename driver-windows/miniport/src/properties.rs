@@ -15,7 +15,6 @@ use core::slice;
 /// (`ePortConnIntegratedDevice`) and connected.
 #[expect(
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
     reason = "only evaluated when this is compiled"
 )]
 const JACK: [u8; 36] = {
@@ -194,5 +193,151 @@ pub unsafe extern "system" fn jack(request: *mut PropertyRequest) -> Status {
         // Only the pin of the endpoint has a jack.
         TOPOLOGY_BRIDGE => NOT_SUPPORTED,
         _ => INVALID_PARAMETER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::guid;
+    use crate::abi::ks::PropertyItem;
+    use core::ptr::{null, null_mut};
+
+    type Handler = unsafe extern "system" fn(*mut PropertyRequest) -> Status;
+
+    /// What came of a request, the value's size as the handler left it, and the value.
+    fn ask(
+        handler: Handler,
+        id: u32,
+        verb: u32,
+        instance: &[u8],
+        room: u32,
+        value: &[u8],
+    ) -> (Status, u32, Vec<u8>) {
+        let item = PropertyItem {
+            set: null(),
+            id,
+            flags: TYPE_GET | TYPE_BASIC_SUPPORT,
+            handler: None,
+        };
+        let mut bytes = value.to_vec();
+        bytes.resize((room as usize).max(value.len()), 0xcc);
+        let mut request = PropertyRequest {
+            major_target: null_mut(),
+            minor_target: null_mut(),
+            node: u32::MAX,
+            item: &raw const item,
+            verb,
+            instance_size: instance.len() as u32,
+            instance: instance.as_ptr(),
+            value_size: room,
+            value: bytes.as_mut_ptr(),
+            irp: null_mut(),
+        };
+        // SAFETY: it is a request as PortCls makes it, of memory that lives.
+        let status = unsafe { handler(&raw mut request) };
+        (status, request.value_size, bytes)
+    }
+
+    fn pin(number: u32, attributes: &[u8]) -> Vec<u8> {
+        [&number.to_le_bytes()[..], &[0; 4], attributes].concat()
+    }
+
+    fn mode(mode: guid::Guid) -> Vec<u8> {
+        let head = [48_u32, 1, 40, 0].map(u32::to_le_bytes);
+        [
+            head.as_flattened(),
+            &guid::ATTRIBUTE_SIGNAL_PROCESSING_MODE.bytes(),
+            &mode.bytes(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn the_host_pin_takes_the_one_format() {
+        let set = |number, value: &[u8]| {
+            ask(
+                propose,
+                14,
+                TYPE_SET,
+                &pin(number, &[]),
+                value.len() as u32,
+                value,
+            )
+            .0
+        };
+        assert_eq!(set(WAVE_HOST, &format::FORMAT), SUCCESS);
+        let mut other = format::FORMAT;
+        other[68] = 0x44;
+        assert_eq!(set(WAVE_HOST, &other), NO_MATCH);
+        assert_eq!(set(WAVE_HOST, &format::FORMAT[..100]), BUFFER_TOO_SMALL);
+        assert_eq!(set(WAVE_HOST, &[]), BUFFER_OVERFLOW);
+        assert_eq!(set(WAVE_BRIDGE, &format::FORMAT), NOT_SUPPORTED);
+        assert_eq!(set(7, &format::FORMAT), INVALID_PARAMETER);
+        assert_eq!(
+            ask(propose, 14, TYPE_GET, &pin(WAVE_HOST, &[]), 104, &[]).0,
+            INVALID_DEVICE_REQUEST
+        );
+    }
+
+    #[test]
+    fn the_host_pin_proposes_the_format_for_raw_with_the_attributes_of_the_question() {
+        let raw = mode(guid::MODE_RAW);
+        let get = |attributes: &[u8], room| {
+            ask(
+                proposed,
+                15,
+                TYPE_GET,
+                &pin(WAVE_HOST, attributes),
+                room,
+                &[],
+            )
+        };
+        assert_eq!(get(&raw, 0), (BUFFER_OVERFLOW, 152, vec![]));
+        assert_eq!(get(&raw, 151).0, BUFFER_TOO_SMALL);
+        let (status, size, value) = get(&raw, 160);
+        assert_eq!((status, size), (SUCCESS, 152));
+        assert_eq!(value[..152], [&format::WITH_ATTRIBUTES[..], &raw].concat());
+        assert_eq!(value[152..], [0xcc; 8], "no byte more");
+        assert_eq!(get(&mode(guid::MODE_DEFAULT), 160).0, NOT_SUPPORTED);
+        assert_eq!(get(&raw[..40], 160).0, INVALID_PARAMETER);
+        assert_eq!(get(&[], 160).0, INVALID_PARAMETER);
+    }
+
+    #[test]
+    fn the_microphones_pin_has_a_jack() {
+        let get = |id, number, room| ask(jack, id, TYPE_GET, &pin(number, &[]), room, &[]);
+        assert_eq!(get(1, TOPOLOGY_MICROPHONE, 0).1, 36);
+        assert_eq!(
+            get(1, TOPOLOGY_MICROPHONE, 36),
+            (SUCCESS, 36, JACK.to_vec())
+        );
+        assert_eq!(
+            get(2, TOPOLOGY_MICROPHONE, 16),
+            (SUCCESS, 16, JACK_2.to_vec())
+        );
+        assert_eq!(get(1, TOPOLOGY_BRIDGE, 36).0, NOT_SUPPORTED);
+        assert_eq!(get(1, 9, 36).0, INVALID_PARAMETER);
+        // Who names the pin alone is understood too.
+        assert_eq!(ask(jack, 1, TYPE_GET, &[0; 4], 36, &[]).0, SUCCESS);
+        assert_eq!(
+            ask(jack, 1, TYPE_GET, &[0; 3], 36, &[]).0,
+            INVALID_PARAMETER
+        );
+    }
+
+    #[test]
+    fn support_is_told_as_flags_or_as_a_description() {
+        let flags = (TYPE_GET | TYPE_BASIC_SUPPORT).to_le_bytes();
+        let get = |room| ask(jack, 1, TYPE_BASIC_SUPPORT, &pin(0, &[]), room, &[]);
+        assert_eq!(get(4), (SUCCESS, 4, flags.to_vec()));
+        let (status, size, value) = get(40);
+        assert_eq!((status, size), (SUCCESS, 40));
+        assert_eq!(
+            (&value[..4], &value[4..8]),
+            (&flags[..], &40_u32.to_le_bytes()[..])
+        );
+        assert_eq!(get(0).0, BUFFER_OVERFLOW);
+        assert_eq!(get(3).0, BUFFER_TOO_SMALL);
     }
 }

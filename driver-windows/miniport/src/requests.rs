@@ -1,5 +1,5 @@
 //! What the control device's requests do: bytes in, bytes out. Pure: who asks is a [`Handle`], and the system's part of it is in
-//! `control_device.rs`.
+//! `kernel/control_device.rs`.
 
 use crate::device::{Device, Handle, Refused};
 use truemute_windows_interface::Request;

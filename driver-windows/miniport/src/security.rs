@@ -9,7 +9,7 @@ const ALL: u32 = 0x001f_01ff;
 const READ_WRITE: u32 = 0x0012_019f;
 
 /// Authority and parts of who may, and what: S-1-5-18, the system; S-1-5-32-544, administrators; S-1-2-1, who logged on at the console (since
-/// Windows 7). The last group is narrowed to the console's present session when the device is opened (`callers.rs`). Not in
+/// Windows 7). The last group is narrowed to the console's present session when the device is opened (`kernel/callers.rs`). Not in
 /// it: services, the network, remote sessions, and apps in containers.
 const ENTRIES: [(u32, u8, &[u32]); 3] =
     [(ALL, 5, &[18]), (ALL, 5, &[32, 544]), (READ_WRITE, 2, &[1])];

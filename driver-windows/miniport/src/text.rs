@@ -19,7 +19,7 @@ pub const fn units<const N: usize>(text: &str) -> [u16; N] {
 }
 
 /// A constant text as a static array.
-#[cfg(target_os = "windows")]
+#[cfg(any(target_os = "windows", clippy))]
 macro_rules! utf16 {
     ($text:expr) => {{
         const TEXT: &str = $text;
@@ -27,7 +27,7 @@ macro_rules! utf16 {
         &UTF16
     }};
 }
-#[cfg(target_os = "windows")]
+#[cfg(any(target_os = "windows", clippy))]
 pub(crate) use utf16;
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ use crate::abi::status::{
     SHARING_VIOLATION, SUCCESS, Status,
 };
 use crate::device::Refused;
-use crate::imports::{
+use crate::kernel::imports::{
     IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest,
     ObOpenObjectByPointer, ZwClose, ZwSetSecurityObject,
 };
+use crate::kernel::{callers, spin};
+use crate::requests;
 use crate::security::DESCRIPTOR;
 use crate::text::utf16;
-use crate::{callers, requests, spin};
 use core::ptr::null_mut;
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -123,8 +124,8 @@ pub unsafe fn is_it(device: *mut DeviceObject) -> bool {
 /// # Safety
 /// It is a request of the I/O manager's on a control device.
 pub unsafe fn dispatch(irp: *mut Irp) -> Status {
-    // SAFETY: the caller vouches for it, and until it is completed it is ours alone.
     let (status, bytes) = {
+        // SAFETY: the caller vouches for it, and until it is completed it is ours alone.
         let irp = unsafe { &mut *irp };
         // SAFETY: the I/O manager has set up our location.
         let location = unsafe { &*irp.stack_location };

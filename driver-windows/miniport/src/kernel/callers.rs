@@ -4,7 +4,7 @@
 //! Windows 10 exports all the functions for it. Wine lacks some: there the descriptor decides alone.
 
 use crate::abi::nt::Irp;
-use crate::imports::find;
+use crate::kernel::imports::find;
 use crate::text::utf16;
 use core::ffi::c_void;
 use core::ptr::NonNull;

@@ -10,8 +10,8 @@ use crate::abi::status::{
     NOT_IMPLEMENTED, NOT_SUPPORTED, SUCCESS, Status, UNSUCCESSFUL,
 };
 use crate::capture::State;
+use crate::kernel::{spin, timer};
 use crate::object::{Interface, References, query};
-use crate::{spin, timer};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use core::slice;

@@ -5,9 +5,9 @@ use crate::abi::nt::{
     DeviceObject, Dispatch, DriverObject, Irp, LargeInteger, MAJOR_FUNCTIONS, MJ_PNP, UnicodeString,
 };
 use crate::abi::status::{INVALID_DEVICE_REQUEST, Status};
-use crate::imports::{PcInitializeAdapterDriver, find};
+use crate::kernel::imports::{PcInitializeAdapterDriver, find};
+use crate::kernel::{adapter, callers, control_device, spin, timer};
 use crate::text::utf16;
-use crate::{adapter, callers, control_device, spin, timer};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr::NonNull;

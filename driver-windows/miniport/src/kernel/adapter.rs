@@ -7,13 +7,13 @@ use crate::abi::nt::{
 };
 use crate::abi::status::{SUCCESS, Status};
 use crate::filters::{TOPOLOGY_BRIDGE, TOPOLOGY_NAME, WAVE_BRIDGE, WAVE_NAME};
-use crate::imports::{
+use crate::kernel::imports::{
     PcAddAdapterDevice, PcNewPort, PcRegisterAdapterPowerManagement, PcRegisterPhysicalConnection,
     PcRegisterSubdevice,
 };
+use crate::kernel::{control_device, spin, topology, wave};
 use crate::object::{self, Interface, References, query};
 use crate::text::utf16;
-use crate::{control_device, spin, topology, wave};
 use core::ffi::c_void;
 use core::ptr::null_mut;
 

@@ -8,7 +8,10 @@ use crate::abi::nt::{
 use crate::abi::status::Status;
 use core::ffi::c_void;
 
-#[link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim")]
+#[cfg_attr(
+    target_os = "windows",
+    link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim")
+)]
 unsafe extern "system" {
     /// wdm.h, DISPATCH_LEVEL. Behind `KeAcquireSpinLock`.
     pub fn KeAcquireSpinLockRaiseToDpc(lock: *mut usize) -> Irql;
@@ -56,13 +59,19 @@ unsafe extern "system" {
 }
 
 // The documentation names Hal.dll for it; where the HAL is part of the kernel, Hal.dll still forwards.
-#[link(name = "hal.dll", kind = "raw-dylib", modifiers = "+verbatim")]
+#[cfg_attr(
+    target_os = "windows",
+    link(name = "hal.dll", kind = "raw-dylib", modifiers = "+verbatim")
+)]
 unsafe extern "system" {
     /// wdm.h, any IRQL.
     pub fn KeQueryPerformanceCounter(frequency: *mut LargeInteger) -> LargeInteger;
 }
 
-#[link(name = "portcls.sys", kind = "raw-dylib", modifiers = "+verbatim")]
+#[cfg_attr(
+    target_os = "windows",
+    link(name = "portcls.sys", kind = "raw-dylib", modifiers = "+verbatim")
+)]
 unsafe extern "system" {
     /// portcls.h, PASSIVE_LEVEL.
     pub fn PcInitializeAdapterDriver(

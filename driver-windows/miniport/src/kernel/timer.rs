@@ -2,7 +2,7 @@
 //! for by name: every Windows 10 has them (wdm.h, from 8.1 on), Wine 10 has not, and there the driver loads but opens no stream.
 
 use crate::abi::nt::LargeInteger;
-use crate::imports::{KeFlushQueuedDpcs, find};
+use crate::kernel::imports::{KeFlushQueuedDpcs, find};
 use crate::text::utf16;
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -111,5 +111,5 @@ pub fn delete() {
 
 /// The timer's callback.
 unsafe extern "system" fn fire(_timer: *mut Timer, _context: *mut c_void) {
-    crate::stream::tick();
+    crate::kernel::stream::tick();
 }

@@ -2,8 +2,10 @@
 
 use crate::clock::Clock;
 use crate::device::Device;
-use crate::events::Events;
-use crate::imports::{KeAcquireSpinLockRaiseToDpc, KeQueryPerformanceCounter, KeReleaseSpinLock};
+use crate::kernel::events::Events;
+use crate::kernel::imports::{
+    KeAcquireSpinLockRaiseToDpc, KeQueryPerformanceCounter, KeReleaseSpinLock,
+};
 use core::cell::UnsafeCell;
 
 /// The device, and whom its stream tells of packets.
@@ -28,7 +30,7 @@ static STATE: Locked = Locked {
     lock: UnsafeCell::new(0),
     state: UnsafeCell::new(State {
         device: Device::new(),
-        events: Events::new(),
+        events: Events::NONE,
     }),
 };
 

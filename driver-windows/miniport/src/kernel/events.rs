@@ -2,7 +2,7 @@
 //! back.
 
 use crate::abi::com::Event;
-use crate::imports::KeSetEvent;
+use crate::kernel::imports::KeSetEvent;
 use core::ptr::NonNull;
 
 /// Events at most. The audio engine registers one.
@@ -17,9 +17,7 @@ unsafe impl Send for Events {}
 
 impl Events {
     /// None.
-    pub const fn new() -> Self {
-        Self([None; MOST])
-    }
+    pub const NONE: Self = Self([None; MOST]);
 
     /// Registers one. False if it is there already, or one too many.
     ///
@@ -51,7 +49,7 @@ impl Events {
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0 = [None; MOST];
+        *self = Self::NONE;
     }
 
     /// Sets all. At DISPATCH_LEVEL or below.

@@ -10,8 +10,8 @@ use crate::abi::status::{
 };
 use crate::filters::{self, WAVE_BRIDGE, WAVE_HOST};
 use crate::format::{self, FORMAT, Mode};
+use crate::kernel::{spin, stream, timer};
 use crate::object::{Interface, References, query};
-use crate::{spin, stream, timer};
 use core::mem::size_of;
 use core::slice;
 
