@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 #include "parts.h"
 
 enum { PERIOD = 16384, RATE = 48000, THREADS = 8, ROUNDS = 400 };

@@ -1,7 +1,7 @@
 /* The object itself: COM's three methods, the factory, and what is asked of objects that there are not. */
 #include <string.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 #include "parts.h"
 
 static HRESULT query(DriverRef driver, const char *text, void **found) {

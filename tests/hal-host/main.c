@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 #include "parts.h"
 
 int main(int count, char **words) {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 
 const char *const PLUGIN_TYPE = "443ABAB8-E7B3-491A-B985-BEB9187030DB";
 const char *const DRIVER_INTERFACE = "EEA5773D-CC43-49F1-8E00-8F96E7D23B17";

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 #include "parts.h"
 #include "required.h"
 

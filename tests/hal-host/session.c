@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "check.h"
+#include "../c-host/check.h"
 #include "parts.h"
 
 enum { MOST_FRAMES = 4096, MOST_TAGS = 16 };

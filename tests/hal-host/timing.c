@@ -2,9 +2,9 @@
  * take turns in rounds, so that whatever else the machine does hits all of them. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "check.h"
+#include "../c-host/check.h"
+#include "../c-host/rows.h"
 #include "parts.h"
 
 enum { FRAMES = 512, BYTES = FRAMES * 8, CALLS = 1000, SPREAD = 16, MOST_ROUNDS = 1000 };
@@ -17,12 +17,6 @@ typedef struct {
 } Timing;
 
 static UInt8 source[BYTES * SPREAD], buffer[BYTES];
-
-static double now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
 
 /* So that the compiler can neither see what becomes of the buffer nor leave anything out. */
 static void touch(void) { __asm__ volatile("" : : "r"(buffer), "r"(source) : "memory"); }
@@ -47,23 +41,17 @@ static void clear_block(const Timing *timing, int call) {
 
 static void look_at_clock(const Timing *timing, int call) {
     (void)timing, (void)call;
-    now_ns();
+    monotonic_ns();
 }
 
 /* Nanoseconds of one call. */
 static double time_of(void (*what)(const Timing *, int), const Timing *timing) {
-    double began = now_ns();
+    double began = monotonic_ns();
     for (int call = 0; call < CALLS; call++) {
         what(timing, call);
         touch();
     }
-    return (now_ns() - began) / CALLS;
-}
-
-static void print_row(const char *name, const double *row, int rounds) {
-    printf("\"%s\":[", name);
-    for (int round = 0; round < rounds; round++) printf("%s%.1f", round > 0 ? "," : "", row[round]);
-    printf("]");
+    return (monotonic_ns() - began) / CALLS;
 }
 
 void answer_timing(DriverRef driver, AudioObjectID device, AudioObjectID stream, UInt32 clients, SInt64 from, int rounds) {

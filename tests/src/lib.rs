@@ -2,13 +2,14 @@
 //! their logs prove ([`evidence`], [`counted`]), clients of every kind that come back ([`listening`]), that meddle with
 //! everything ([`meddler`]), look at it ([`onlooker`]) or try to get round the virtual mic ([`attempts`], [`guarded`]), effects
 //! ([`effects`]), browsers ([`browser`]) with a page that records ([`page`]), the servers to run against ([`servers`]), the
-//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]); for macOS the host that drives the
-//! plug-in ([`hal_host`]). The private server itself is
+//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]); the hosts
+//! in C ([`c_host`]) that drive what we ship for macOS ([`hal_host`]) and Windows ([`nt_host`]). The private server itself is
 //! `truemute_pipewire::rehearsal`.
 
 pub mod append;
 pub mod attempts;
 pub mod browser;
+pub mod c_host;
 pub mod counted;
 pub mod effects;
 pub mod evidence;
@@ -16,6 +17,7 @@ pub mod guarded;
 pub mod hal_host;
 pub mod listening;
 pub mod meddler;
+pub mod nt_host;
 pub mod onlooker;
 pub mod page;
 pub mod plugin;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::e2e;
 use crate::fuzz::{has_address_sanitizer, host};
+use crate::nt;
 use crate::other_debian::{self, Release};
 use crate::step::Run;
 use crate::tally::Tally;
@@ -48,7 +49,7 @@ pub(crate) fn check(run: &mut Run<'_>, all: bool) -> Result<Tally> {
     };
     let wanted = |program: &str| {
         if all {
-            !program.starts_with("browser") && program != "soak"
+            !program.starts_with("browser") && program != "soak" && program != nt::PROGRAM
         } else {
             CHOSEN.contains(&program)
         }

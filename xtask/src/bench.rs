@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::packages::Part;
 use crate::report::{Progress, Tail};
 use crate::workspace::Workspace;
-use crate::{demo, setup};
+use crate::{demo, nt, setup};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
 
@@ -24,7 +24,14 @@ pub(crate) fn run(
     demo::build_release(workspace, progress)?;
     build_tools(workspace, progress)?;
     let program = workspace.target.join("release/bench");
-    let status = Command::new(&program)
+    let mut command = Command::new(&program);
+    match nt::driver(workspace, progress)? {
+        Ok(driver) => {
+            command.env(nt::DRIVER, driver);
+        }
+        Err(missing) => progress.say(&format!("the Windows driver is not measured: {missing}")),
+    }
+    let status = command
         .args(arguments)
         .current_dir(&workspace.root)
         .status()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::nt;
 use crate::ordinary_user;
 use crate::other_debian::{self, Release};
 use crate::step::Run;
@@ -29,6 +30,8 @@ pub(crate) enum Group {
     Browsers,
     /// Long ones with random faults.
     Soak,
+    /// The driver for Windows.
+    Nt,
 }
 
 impl Group {
@@ -37,6 +40,8 @@ impl Group {
             Self::Browsers
         } else if program == "soak" {
             Self::Soak
+        } else if program == nt::PROGRAM {
+            Self::Nt
         } else {
             Self::Common
         }

@@ -12,6 +12,7 @@ mod faults;
 mod findings;
 mod fuzz;
 mod macos;
+mod nt;
 mod ordinary_user;
 mod other_debian;
 mod packages;

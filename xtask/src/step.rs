@@ -15,7 +15,7 @@ use crate::process::Ended;
 use crate::report::{Progress, Tail};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{asan, deny, fuzz, macos, windows};
+use crate::{asan, deny, fuzz, macos, nt, windows};
 
 /// The steps, in the order in which they run: what fails soonest and says most comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +38,8 @@ pub(crate) enum Step {
     E2eUser,
     /// The same on the PipeWire of Debian's coming release, where it can be had; only when asked for
     E2eForky,
+    /// The driver for Windows, in a host that shows it a kernel
+    Nt,
     /// Real browsers record from the virtual microphone
     Browsers,
     /// Random toggles, clients and faults for three minutes (SOAK_SECONDS)
@@ -97,6 +99,7 @@ impl Step {
             Self::Macos => &[Part::Cross, Part::Macos],
             Self::Windows => &[Part::Cross, Part::Windows],
             Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
+            Self::Nt => &[Part::Build, Part::Run, Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e
@@ -123,6 +126,7 @@ impl Step {
             Self::E2e => e2e::check(run, Group::Common),
             Self::E2eUser => e2e::check_as_ordinary_user(run),
             Self::E2eForky => e2e::check_on_forky(run),
+            Self::Nt => nt::check(run),
             Self::Browsers => e2e::check(run, Group::Browsers),
             Self::Soak => e2e::check(run, Group::Soak),
             Self::Asan => asan::check(run, false),

@@ -10,7 +10,8 @@ use rustix::process::getuid;
 use truemute_bridge::client::Client;
 use truemute_bridge::place::paths;
 use truemute_macos::diagnosis::Diagnosis;
-use truemute_tests::hal_host::Session;
+use truemute_tests::c_host::Session;
+use truemute_tests::hal_host;
 
 use crate::set::{BLOCK, Deaf, LIMIT, READER, Set};
 
@@ -60,7 +61,7 @@ fn the_diagnosis_says_who_reads_and_who_is_connected() {
 fn a_socket_that_does_not_come_up_is_in_the_diagnosis() {
     let folder = tempfile::tempdir().expect("a folder");
     let absent = folder.path().join("absent");
-    let mut host = Session::start(&absent);
+    let mut host = hal_host::session(&absent);
     let began = Instant::now();
     let failed = loop {
         let told = diagnosis(&mut host);
@@ -96,7 +97,7 @@ fn the_agent_finds_the_socket_by_a_property_where_others_took_the_known_names() 
     let taken: Vec<_> = paths(folder.path())
         .map(|path| UnixListener::bind(path).expect("it is free"))
         .collect();
-    let mut host = Session::start(folder.path());
+    let mut host = hal_host::session(folder.path());
     let began = Instant::now();
     let own = loop {
         if let Some(own) = published(&mut host) {
@@ -122,7 +123,7 @@ fn the_agent_finds_the_socket_by_a_property_where_others_took_the_known_names() 
     assert!(connected.client.mute().expect("it answers").settled);
     // The next plug-in finds another name, and removes what this one leaves when it is killed.
     drop(host);
-    let mut next = Session::start(folder.path());
+    let mut next = hal_host::session(folder.path());
     let began = Instant::now();
     while published(&mut next).is_none_or(|path| path == own) || own.exists() {
         assert!(began.elapsed() < LIMIT, "{own:?} stays");

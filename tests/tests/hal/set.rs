@@ -12,7 +12,8 @@ use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
 use truemute_bridge::memory::Outgoing;
 use truemute_bridge::message::{Event, Opened};
 use truemute_core::shared_ring::FRAMES;
-use truemute_tests::hal_host::Session;
+use truemute_tests::c_host::Session;
+use truemute_tests::hal_host;
 
 /// The client that reads.
 pub(crate) const READER: u32 = 7;
@@ -71,7 +72,7 @@ pub(crate) fn connect(folder: &TempDir) -> Connected {
 impl Set {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut host = Session::start(folder.path());
+        let mut host = hal_host::session(folder.path());
         assert_eq!(
             host.order(&format!("add {READER} 1234 org.example.app"))["status"],
             0

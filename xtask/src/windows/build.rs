@@ -129,7 +129,7 @@ pub(super) fn build_program(run: &mut Run<'_>, rust: &Rust, grade: Grade) -> Res
 }
 
 /// The linker for programs; the error says what is missing, as the reason of a skip.
-pub(super) fn mingw() -> Result<PathBuf, String> {
+pub(crate) fn mingw() -> Result<PathBuf, String> {
     let name = "x86_64-w64-mingw32-gcc";
     program(name).ok_or_else(|| {
         format!("there is no {name} (Debian: the package gcc-mingw-w64-x86-64-win32)")

@@ -13,7 +13,7 @@ mod pe;
 mod sign;
 mod wine;
 
-pub(crate) use build::{Arch, Tools, build_driver};
+pub(crate) use build::{Arch, Tools, build_driver, mingw};
 pub(crate) use pack::run as dist;
 pub(crate) use wine::test as wine;
 
@@ -42,7 +42,7 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
         findings::count(&mut tally, found);
     }
     findings::count(&mut tally, inf::check(run.workspace, &files(&drivers)));
-    match build::mingw() {
+    match mingw() {
         // What was found of the driver is not to be lost where the program does not build.
         Ok(_) => match build::build_program(run, &tools.rust, Grade::Quick) {
             Ok(program) => findings::count(&mut tally, check::program(&program, run.workspace)?),

@@ -1,0 +1,78 @@
+/* The kernel's strings, memory routines and messages. */
+#include "text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../c-host/check.h"
+#include "doubles.h"
+#include "loader.h"
+
+bool text_of(const UNICODE_STRING *string, char *text, size_t room) {
+    size_t length = string->Length / 2u;
+    CHECK(string->Length % 2 == 0 && string->Length <= string->MaximumLength, "a UNICODE_STRING of length %u and room %u", string->Length, string->MaximumLength);
+    if (length >= room) return false;
+    for (size_t at = 0; at < length; at++) {
+        if (string->Buffer[at] == 0 || string->Buffer[at] > 0x7e) return false;
+        text[at] = (char)string->Buffer[at];
+    }
+    text[length] = 0;
+    return true;
+}
+
+static void NTAPI RtlInitUnicodeString(UNICODE_STRING *string, const WCHAR *source) {
+    size_t length = 0;
+    while (source != NULL && source[length] != 0) length++;
+    string->Length = (USHORT)(length * 2);
+    string->MaximumLength = (USHORT)(source != NULL ? length * 2 + 2 : 0);
+    string->Buffer = (WCHAR *)(uintptr_t)source;
+}
+
+/* What a driver may ask for at run time, because not every Windows has it. */
+static PVOID NTAPI MmGetSystemRoutineAddress(const UNICODE_STRING *name) {
+    char text[64];
+    AT_MOST(PASSIVE_LEVEL);
+    return text_of(name, text, sizeof text) ? loader_find(KERNEL, text) : NULL;
+}
+
+static SIZE_T NTAPI RtlCompareMemory(const void *one, const void *other, SIZE_T bytes) {
+    const UCHAR *a = one, *b = other;
+    SIZE_T at = 0;
+    while (at < bytes && a[at] == b[at]) at++;
+    return at;
+}
+
+static ULONG NTAPI DbgPrint(const char *format, ...) {
+    (void)format;
+    return 0;
+}
+
+static ULONG NTAPI DbgPrintEx(ULONG component, ULONG level, const char *format, ...) {
+    (void)component, (void)level, (void)format;
+    return 0;
+}
+
+static _Noreturn void NTAPI KeBugCheckEx(ULONG code, ULONG64 a, ULONG64 b, ULONG64 c, ULONG64 d) {
+    FATAL("the driver stops the system: %#x (%#llx, %#llx, %#llx, %#llx), from %s", code, (unsigned long long)a, (unsigned long long)b, (unsigned long long)c, (unsigned long long)d,
+          loader_where(__builtin_return_address(0)));
+}
+
+/* These come with every kernel; compilers call them by name. */
+static PVOID NTAPI nt_memcpy(PVOID to, const void *from, SIZE_T bytes) { return memmove(to, from, bytes); }
+static PVOID NTAPI nt_memset(PVOID to, int value, SIZE_T bytes) { return memset(to, value, bytes); }
+static int NTAPI nt_memcmp(const void *one, const void *other, SIZE_T bytes) { return memcmp(one, other, bytes); }
+
+const Export text_exports[] = {
+    EXPORT(KERNEL, RtlInitUnicodeString),
+    EXPORT(KERNEL, MmGetSystemRoutineAddress),
+    EXPORT(KERNEL, RtlCompareMemory),
+    EXPORT(KERNEL, DbgPrint),
+    EXPORT(KERNEL, DbgPrintEx),
+    EXPORT(KERNEL, KeBugCheckEx),
+    {KERNEL, "memcpy", (PVOID)(uintptr_t)nt_memcpy},
+    {KERNEL, "memmove", (PVOID)(uintptr_t)nt_memcpy},
+    {KERNEL, "memset", (PVOID)(uintptr_t)nt_memset},
+    {KERNEL, "memcmp", (PVOID)(uintptr_t)nt_memcmp},
+    END_OF_EXPORTS,
+};

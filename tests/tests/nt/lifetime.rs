@@ -1,0 +1,183 @@
+//! From DriverEntry to unload, by every way that there is, and what a peer reads meanwhile.
+
+use crate::set::{
+    ACCESS_DENIED, COUNTER_HZ, INVALID_DEVICE_REQUEST, SHARING_VIOLATION, SUCCESS, Set,
+};
+
+#[test]
+fn a_driver_that_is_loaded_and_unloaded_leaves_nothing() {
+    let mut set = Set::loaded(COUNTER_HZ);
+    assert_eq!(set.order("unload")["unloaded"], true);
+    set.quit();
+}
+
+#[test]
+fn a_device_comes_and_goes_and_comes_again() {
+    let mut set = Set::loaded(COUNTER_HZ);
+    for _ in 0..20 {
+        set.must("device add");
+        set.must("device start");
+        assert_eq!(set.open("console", "rw"), Some(0));
+        set.must("attach 0");
+        set.run_stream();
+        set.feed(1, true);
+        assert!(set.play(10).live > 5);
+        set.end_stream();
+        set.must("close 0");
+        set.must("device remove");
+    }
+    assert_eq!(set.order("unload")["unloaded"], true);
+    set.quit();
+}
+
+#[test]
+fn a_device_that_never_started_goes() {
+    let mut set = Set::loaded(COUNTER_HZ);
+    set.must("device add");
+    set.finish();
+}
+
+#[test]
+fn filters_are_what_makes_an_endpoint() {
+    let mut set = Set::started(COUNTER_HZ);
+    let said = set.order("filters");
+    assert_eq!(
+        said["subdevices"].as_array().map(Vec::len),
+        Some(2),
+        "{said}"
+    );
+    assert!(said["modes"].as_u64() >= Some(1), "{said}");
+    assert!(said["properties_read"].as_u64() >= Some(3), "{said}");
+    set.finish();
+}
+
+#[test]
+fn there_is_one_stream_in_one_format() {
+    let mut set = Set::running();
+    let refused = |set: &mut Set, order: &str| assert_ne!(set.status(order), SUCCESS, "{order}");
+    refused(&mut set, "pin");
+    set.end_stream();
+    for format in ["44100 2 32", "48000 1 32", "48000 2 16", "48000 2 32 1"] {
+        refused(&mut set, &format!("pin {format}"));
+    }
+    let snapshot = set.must("snapshot 0");
+    assert_eq!(
+        (&snapshot["opened"], &snapshot["refused"]),
+        (&1.into(), &5.into())
+    );
+    set.run_stream();
+    set.end_stream();
+    set.must("close 0");
+    set.finish();
+}
+
+#[test]
+fn buffers_that_cannot_be_are_refused() {
+    let mut set = Set::started(COUNTER_HZ);
+    set.must("pin");
+    for buffer in ["0 2", "7 1", "7680 1000", "100000000 2", "24 2"] {
+        let order = format!("buffer {buffer}");
+        assert_ne!(set.status(&order), SUCCESS, "{order}");
+    }
+    // Without a buffer there is nothing to run with.
+    assert_ne!(set.status("state run"), SUCCESS);
+    // The driver's own idea of a buffer, rounded to whole frames.
+    assert_eq!(set.must("buffer 7683 0")["bytes"], 7680);
+    set.must("state run");
+    set.order("play 100 10000000");
+    assert!(set.must("position")["write"].as_u64() < Some(7680));
+    set.must("state stop");
+    set.must("free");
+    set.must("unpin");
+    set.finish();
+}
+
+/// The device is pulled while it runs: handles and stream are still there, then go, and only then can the driver.
+#[test]
+fn surprise_removal_leaves_silence_and_then_nothing() {
+    let mut set = Set::running();
+    set.feed(1, true);
+    assert!(set.play(20).live > 10);
+    set.must("device surprise");
+    assert_eq!(set.filled(), 0);
+    assert_eq!(set.play(20).live_frames, 0);
+    for request in ["version 0", "mute 0", "unmute 0", "snapshot 0", "attach 0"] {
+        assert_ne!(set.status(request), SUCCESS, "{request}");
+    }
+    set.end_stream();
+    set.must("device remove");
+    // Somebody still holds a handle of the control device: its memory stays, and so does the driver.
+    assert_eq!(set.order("unload")["unloaded"], false);
+    assert_ne!(set.status("version 0"), SUCCESS);
+    set.must("close 0");
+    assert_eq!(set.order("unload")["unloaded"], true);
+    set.quit();
+}
+
+#[test]
+fn a_stopped_device_starts_again() {
+    let mut set = Set::running();
+    set.feed(1, true);
+    set.end_stream();
+    set.must("device stop");
+    assert_ne!(set.status("unmute 0"), SUCCESS);
+    set.must("device start");
+    set.must("attach 0");
+    set.run_stream();
+    assert_eq!(set.play(20).live_frames, 0);
+    set.feed(2, true);
+    assert!(set.play(20).live > 10);
+    set.end_stream();
+    set.must("close 0");
+    set.finish();
+}
+
+#[test]
+fn who_sits_at_the_console_may_speak_and_nobody_else() {
+    let mut set = Set::started(COUNTER_HZ);
+    for who in ["remote", "guest", "service"] {
+        assert_eq!(set.open(who, "r"), None, "{who}");
+        assert_eq!(set.open(who, "rw"), None, "{who}");
+    }
+    for (handle, who) in (0..).zip(["console", "administrator", "system"]) {
+        assert_eq!(set.open(who, "rw"), Some(handle), "{who}");
+    }
+    for handle in 0..3 {
+        set.must(&format!("close {handle}"));
+    }
+    set.finish();
+}
+
+#[test]
+fn one_handle_is_the_feeder_and_everybody_may_mute() {
+    let mut set = Set::running();
+    assert_eq!(set.open("console", "rw"), Some(1));
+    assert_eq!(set.open("console", "r"), Some(2));
+    assert_eq!(set.status("attach 1"), SHARING_VIOLATION);
+    assert_ne!(set.status("attach 1 2"), SUCCESS);
+    for request in ["unmute", "renew"] {
+        assert_eq!(set.status(&format!("{request} 1")), ACCESS_DENIED);
+        assert_eq!(set.status(&format!("{request} 2")), ACCESS_DENIED);
+    }
+    assert_eq!(set.status("feed 1 0 0 0 1 1"), ACCESS_DENIED);
+    set.feed(1, true);
+    assert!(set.play(10).live > 5);
+    set.must("mute 2");
+    assert_eq!(set.filled(), 0);
+    assert_eq!(set.play(10).live_frames, 0);
+    // No code of ours, and another method.
+    for code in ["0x80006020", "0x80006003", "0x0022e000"] {
+        assert_eq!(
+            set.status(&format!("ioctl 0 {code} 16")),
+            INVALID_DEVICE_REQUEST,
+            "{code}"
+        );
+    }
+    // When the feeder is gone, the next one may be it.
+    set.must("close 0");
+    set.must("attach 1");
+    set.end_stream();
+    set.must("close 1");
+    set.must("close 2");
+    set.finish();
+}
