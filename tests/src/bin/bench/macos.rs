@@ -9,7 +9,8 @@ use serde_json::Value;
 use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
 use truemute_bridge::message::Event;
 use truemute_core::shared_ring::FRAMES;
-use truemute_tests::hal_host::Session;
+use truemute_tests::c_host::Session;
+use truemute_tests::hal_host;
 
 use crate::Result;
 use crate::figures::Spread;
@@ -43,7 +44,7 @@ impl Watcher for Deaf {
 pub(crate) fn measure(quick: bool, rows: &mut Vec<Row>) -> Result<()> {
     let rounds = if quick { 20 } else { 300 };
     let folder = tempfile::tempdir()?;
-    let mut host = Session::start(folder.path());
+    let mut host = hal_host::session(folder.path());
     for id in 1..=CLIENTS[2] {
         host.order(&format!("add {id} {} org.example.app", 1000 + id));
         host.order(&format!("start {id}"));

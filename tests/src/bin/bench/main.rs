@@ -11,6 +11,7 @@ mod rival;
 mod switching;
 mod targets;
 mod text;
+mod windows;
 
 use std::error::Error;
 use std::fs;
@@ -58,6 +59,8 @@ enum Part {
     Switching,
     /// Time of a read through the macOS plug-in
     Macos,
+    /// Time of a period in the Windows driver
+    Windows,
 }
 
 /// Everything that was measured.
@@ -70,6 +73,7 @@ struct Report {
     switching: Vec<switching::Row>,
     commands: Option<switching::Commands>,
     macos: Vec<macos::Row>,
+    windows: Option<windows::Costs>,
     targets: Vec<Target>,
 }
 
@@ -99,6 +103,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         switching: Vec::new(),
         commands: None,
         macos: Vec::new(),
+        windows: None,
         targets: Vec::new(),
     };
     // What one part could not measure does not take away what the others did.
@@ -123,6 +128,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     if wants(Part::Macos) {
         let measured = macos::measure(quick, &mut report.macos);
         failures.extend(measured.err());
+    }
+    if wants(Part::Windows) {
+        if windows::has_driver() {
+            match windows::measure(quick) {
+                Ok(costs) => report.windows = Some(costs),
+                Err(error) => failures.push(error),
+            }
+        } else {
+            progress("the Windows driver was not built: cargo xtask bench says why");
+        }
     }
     report.machine.finish()?;
     report.targets = targets::judge(&report);

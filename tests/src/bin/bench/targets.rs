@@ -11,6 +11,7 @@ use crate::macos;
 use crate::process::Memory;
 use crate::rival::Way;
 use crate::switching::{Mic, Row};
+use crate::windows::Costs;
 
 /// What TrueMute may take more than pw-loopback, per client and cycle.
 const NS_PER_CLIENT: f64 = 60.0;
@@ -87,7 +88,36 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
         targets.push(at_most("a command of its own", own, 10.0, "10 ms"));
     }
     targets.extend(report.macos.iter().map(macos));
+    targets.extend(report.windows.iter().flat_map(windows));
     targets
+}
+
+/// Of the driver's work in a period of 10 ms, in nanoseconds.
+const PERIOD: f64 = 2000.0;
+
+fn windows(costs: &Costs) -> [Target; 2] {
+    [
+        Target {
+            what: "a period of 10 ms in the Windows driver, live".to_owned(),
+            wanted: "2 us".to_owned(),
+            measured: format!(
+                "{:.2} us ({:+.2} beside memcpy)",
+                costs.live.median / 1e3,
+                costs.more.median / 1e3
+            ),
+            verdict: (costs.live.median <= PERIOD).into(),
+        },
+        Target {
+            what: "the Windows driver's buffer after one mute".to_owned(),
+            wanted: "zeros".to_owned(),
+            measured: format!(
+                "zeros after {} of {} mutes",
+                costs.mutes - costs.filled_after_mute,
+                costs.mutes
+            ),
+            verdict: (costs.filled_after_mute == 0).into(),
+        },
+    ]
 }
 
 fn macos(row: &macos::Row) -> Target {
