@@ -1,7 +1,7 @@
 //! Who may open the control device, beyond its descriptor: of those who are logged on at the machine, the console's user. Decided when it
 //! is opened, in the thread of whoever opens it. PASSIVE_LEVEL.
 //!
-//! Windows 10 exports all the functions for it. Wine lacks some: there the descriptor decides alone.
+//! Windows 10 exports both functions for it. Wine does not: there the descriptor decides alone.
 
 use crate::abi::nt::Irp;
 use crate::kernel::imports::find;
@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// `RtlGetActiveConsoleId`, since Windows 10 1607: the session at the console.
+/// `RtlGetActiveConsoleId` of ntddk.h: the session at the console. Its page does not say since when; win32k.sys imports it.
 type ConsoleSession = unsafe extern "system" fn() -> u32;
 /// `IoGetRequestorSessionId` of ntifs.h: the session that a request comes from.
 type RequestorSession = unsafe extern "system" fn(*mut Irp, *mut u32) -> crate::abi::status::Status;
