@@ -46,9 +46,11 @@ impl Wine {
         let folder = tempfile::tempdir().expect("a folder for drive C");
         let ours = folder.path().join("prefix/drive_c/truemute");
         std::fs::create_dir_all(&ours).expect("a folder on drive C");
-        for file in ["truemute.sys", "truemute.inf"] {
-            std::fs::copy(built.join(file), ours.join(file)).expect(file);
-        }
+        std::fs::copy(built.join("truemute.sys"), ours.join("truemute.sys")).expect("the driver");
+        let inf = std::fs::read_to_string(built.join("truemute.inf")).expect("the INF");
+        // Wine 10 knows processors in the names of an INF's sections, and not the builds of Windows that follow them.
+        let inf = inf.replace(".10.0...19041", "");
+        std::fs::write(ours.join("truemute.inf"), inf).expect("the INF");
         compile(
             &["client.c"],
             &["-lsetupapi", "-lnewdev"],
