@@ -32,6 +32,8 @@ pub(crate) enum Group {
     Soak,
     /// The driver for Windows.
     Nt,
+    /// The same, under Wine.
+    Wine,
 }
 
 impl Group {
@@ -42,6 +44,8 @@ impl Group {
             Self::Soak
         } else if program == nt::PROGRAM {
             Self::Nt
+        } else if program == "wine" {
+            Self::Wine
         } else {
             Self::Common
         }

@@ -63,11 +63,15 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
         fs::remove_dir_all(&tree)?;
     }
     for (arch, driver) in Arch::ALL.into_iter().zip(&drivers) {
-        let folder = tree.join("driver").join(arch.name());
+        let folder = tree.join(match arch {
+            // Where `truemute driver install` looks.
+            Arch::X64 => "driver",
+            Arch::Arm64 => "driver-arm64",
+        });
         dist::copy(&driver.file, &folder.join("truemute.sys"))?;
         dist::copy(&inf::path(workspace), &folder.join("truemute.inf"))?;
     }
-    dist::copy(&signer.certificate, &tree.join("driver/truemute-test.cer"))?;
+    dist::copy(&signer.certificate, &tree.join("truemute-test.cer"))?;
     signer.forget()?;
     dist::copy(&program, &tree.join("truemute.exe"))?;
     dist::copy(
