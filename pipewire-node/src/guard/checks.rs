@@ -57,12 +57,15 @@ pub fn link_checks() -> Result<LinkChecks, String> {
         let node = seen.nodes.get(name).copied();
         node.ok_or_else(|| "The server did not make a node that was asked for.".to_owned())
     };
-    let ((output, _), (input, owner)) = (seen(&output)?, seen(&input)?);
+    let ((output, own), (input, owner)) = (seen(&output)?, seen(&input)?);
     // Without this proof, a link that fails for another reason would look like one that is refused.
     if !judge.links(output, input)? {
         return Err("The server did not make a link that it should have made.".to_owned());
     }
-    judge.hide(output, owner)?;
+    judge.allow(output, PermissionFlags::empty(), owner)?;
+    // Who may link whatever it sees (PW_PERM_L, given to all by WirePlumber 0.5.18) is asked no further.
+    let usual = PermissionFlags::R | PermissionFlags::W | PermissionFlags::X | PermissionFlags::M;
+    judge.allow(input, usual, own)?;
     Ok(match judge.links(output, input)? {
         true => LinkChecks::Made,
         false => LinkChecks::Refused,
@@ -162,14 +165,14 @@ impl Connection {
         node.map_err(failed)
     }
 
-    /// Keeps the node `hidden` from client `from`.
-    fn hide(&self, hidden: u32, from: u32) -> Result<(), String> {
+    /// Allows no more than `permissions` on `node` to client `whom`.
+    fn allow(&self, node: u32, permissions: PermissionFlags, whom: u32) -> Result<(), String> {
         let seen = self.seen.borrow();
-        let client = seen.clients.get(&from);
+        let client = seen.clients.get(&whom);
         let client = client.ok_or("The server does not show a client of ours.")?;
         let client: Client = self.registry.bind(client).map_err(failed)?;
         drop(seen);
-        client.update_permissions(&[Permission::new(hidden, PermissionFlags::empty())]);
+        client.update_permissions(&[Permission::new(node, permissions)]);
         self.wait()
     }
 
