@@ -143,6 +143,24 @@ local function hide_node (client, node)
   hide (client, ports)
 end
 
+-- What the server's check lets through: links into a node without an owner, and since WirePlumber 0.5.18, which may link
+-- whatever it sees (PW_PERM_L), those that it makes or that were there before it hid a node.
+local function add_link (link)
+  local source = hidden [tonumber (link.properties ["link.output.node"])]
+  local listener = nodes_om:lookup {
+    Constraint { "object.id", "=", tonumber (link.properties ["link.input.node"]) }
+  }
+  local owner = listener and owner_of (listener)
+  if source and listener and is_sink (listener) and not is_source (source) then
+    return
+  end
+  if source and listener and not trusted [owner] and (owner == nil or owner ~= owner_of (source)) then
+    log:notice (link, "a link from source " .. id_of (source) .. " is cut: node " .. id_of (listener) ..
+        " belongs to nobody who may hear it")
+    link:request_destroy ()
+  end
+end
+
 local function add_node (node)
   if hidden [id_of (node)] or is_ours (node) or not may_pass_on (node) then
     return
@@ -151,6 +169,9 @@ local function add_node (node)
   log:info (node, "node " .. id_of (node) .. " is hidden from ordinary clients")
   for _, client in pairs (ordinary) do
     hide_node (client, node)
+  end
+  for link in links_om:iterate { Constraint { "link.output.node", "=", tostring (id_of (node)) } } do
+    add_link (link)
   end
   local process = trusted [owner_of (node)]
   if process and listens (node) and not listening [process] then
@@ -192,23 +213,6 @@ local function add_port (port)
     if owner_of (node) ~= id then
       hide (client, { id_of (port) })
     end
-  end
-end
-
--- What the server's check lets through: links into a node without an owner.
-local function add_link (link)
-  local source = hidden [tonumber (link.properties ["link.output.node"])]
-  local listener = nodes_om:lookup {
-    Constraint { "object.id", "=", tonumber (link.properties ["link.input.node"]) }
-  }
-  local owner = listener and owner_of (listener)
-  if source and listener and is_sink (listener) and not is_source (source) then
-    return
-  end
-  if source and listener and not trusted [owner] and (owner == nil or owner ~= owner_of (source)) then
-    log:notice (link, "a link from source " .. id_of (source) .. " is cut: node " .. id_of (listener) ..
-        " belongs to nobody who may hear it")
-    link:request_destroy ()
   end
 end
 

@@ -87,20 +87,21 @@ pub(super) fn impostor(ground: &Ground<'_>) -> Result<Heard, String> {
 
 /// A client that nobody links, with its node's id.
 fn unlinked(ground: &Ground<'_>, recorders: &Recorders) -> Result<(Recorder, u32), String> {
-    unlinked_claiming(ground, recorders, &[])
-}
-
-fn unlinked_claiming(
-    ground: &Ground<'_>,
-    recorders: &Recorders,
-    claims: &[(String, String)],
-) -> Result<(Recorder, u32), String> {
-    let client = recorders.add(RecorderOptions {
+    let alone = RecorderOptions {
         target: None,
         autoconnect: false,
-        properties: claims.to_vec(),
         ..options(ground)
-    })?;
+    };
+    added(ground, recorders, alone)
+}
+
+/// A client, with its node's id.
+fn added(
+    ground: &Ground<'_>,
+    recorders: &Recorders,
+    options: RecorderOptions,
+) -> Result<(Recorder, u32), String> {
+    let client = recorders.add(options)?;
     wait_until(ground.patience, || client.node_id().is_some());
     let node = client.node_id().ok_or("the client got no node")?;
     Ok((client, node))
@@ -160,18 +161,33 @@ pub(super) fn trusted_filter(ground: &Ground<'_>) -> Result<Heard, String> {
 
 /// A client links itself with the output of a node: by what it sees, or by guessing among what it does not see.
 pub(super) fn hears_node(ground: &Ground<'_>, name: &str) -> Result<Heard, String> {
-    hears_node_claiming(ground, name, &[])
+    let recorders = Recorders::start(ground.server, Connections::Own)?;
+    let (client, node) = unlinked(ground, &recorders)?;
+    let meddler = Meddler::connect(ground.server);
+    links_with(ground, name, &meddler, node)?;
+    Ok(ground.listen(&client))
 }
 
-/// The same of clients that say this of themselves.
+/// A client that says this of itself asks for a node, and another that says the same links them.
 pub(super) fn hears_node_claiming(
     ground: &Ground<'_>,
     name: &str,
     claims: &[(String, String)],
 ) -> Result<Heard, String> {
     let recorders = Recorders::start(ground.server, Connections::Own)?;
-    let (client, node) = unlinked_claiming(ground, &recorders, claims)?;
+    let claiming = RecorderOptions {
+        target: Some(name.to_owned()),
+        properties: claims.to_vec(),
+        ..options(ground)
+    };
+    let (client, node) = added(ground, &recorders, claiming)?;
     let meddler = Meddler::claiming(ground.server, claims);
+    links_with(ground, name, &meddler, node)?;
+    Ok(ground.listen(&client))
+}
+
+/// Links `node` with the output of the node called `name`.
+fn links_with(ground: &Ground<'_>, name: &str, meddler: &Meddler, node: u32) -> Result<(), String> {
     let ports = |of: u32, output: bool| {
         let mut ports = meddler.ports().into_iter();
         ports.find_map(|(id, port)| (port.node == of && port.output == output).then_some(id))
@@ -196,7 +212,7 @@ pub(super) fn hears_node_claiming(
         }
     }
     meddler.look();
-    Ok(ground.listen(&client))
+    Ok(())
 }
 
 pub(super) fn moved_by_metadata(ground: &Ground<'_>) -> Result<Heard, String> {
