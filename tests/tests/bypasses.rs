@@ -1,6 +1,8 @@
 //! Who gets the real mic's sound past the gate is reported, by whatever way; who does not is not.
 
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use truemute::protocol::{Bypass, BypassPath, Stats, Status};
 use truemute_core::observed::{Api, ClientState, Countermeasure, Identity, Purpose};
@@ -13,6 +15,65 @@ use truemute_tests::stage::{LIMIT, Scene, Stage, each};
 use truemute_tests::truemute::wait_for;
 
 const VERSIONS: [Version; 2] = [Version::Installed, Version::Debian13];
+
+/// What a program writes, line by line.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// What the daemon says to the desktop, as one sees it who listens on the session's bus. No desktop answers here.
+#[test]
+fn the_desktop_is_told_once_of_each_app() {
+    if find_program("busctl").is_none() {
+        println!("SKIPPED: there is no busctl");
+        return;
+    }
+    let stage = stage(Version::Installed, "").unwrap();
+    let mut monitor = stage.server.command("busctl");
+    monitor
+        .args(["--user", "--json=short", "monitor"])
+        .args(["--match", "member='Notify'"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut monitor = Program::start(monitor).unwrap();
+    let begins = lines(monitor.child().stderr.take().unwrap());
+    let said = lines(monitor.child().stdout.take().unwrap());
+    let begins = begins.recv_timeout(LIMIT).unwrap();
+    assert!(begins.starts_with("Monitoring"), "{begins}");
+
+    let spy = stage.record(stage.mic.name(), 1, Format::F32);
+    let seen = there(&stage, |it| it.stream == spy.name());
+    let notice = said.recv_timeout(LIMIT).unwrap();
+    let notice: serde_json::Value = serde_json::from_str(&notice).unwrap();
+    assert_eq!(
+        (&notice["destination"], &notice["member"]),
+        (&"org.freedesktop.Notifications".into(), &"Notify".into()),
+        "{notice}"
+    );
+    assert_eq!(notice["payload"]["type"], "susssasa{sv}i", "{notice}");
+    let body = notice["payload"]["data"][4].as_str().unwrap();
+    assert!(
+        body.contains(&seen.app) && body.contains(stage.mic.name()),
+        "{body}"
+    );
+    // The same app again says nothing; another one does.
+    let again = stage.record(stage.mic.name(), 1, Format::F32);
+    there(&stage, |it| it.stream == again.name());
+    let mut other = stage.server.command("pw-record");
+    other.args(["--target", stage.mic.name()]);
+    other.args(["/dev/null"]).stderr(Stdio::null());
+    let _other = Program::start(other).unwrap();
+    let notice = said.recv_timeout(LIMIT).unwrap();
+    assert!(notice.contains("pw-record"), "{notice}");
+}
 
 #[test]
 fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {

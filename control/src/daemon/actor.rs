@@ -72,6 +72,8 @@ pub(super) enum Message {
     MemoryTrouble(Option<String>),
     /// Something else of the daemon works only in part, as a sentence.
     Warn(String),
+    /// Whom to give the sentences of [`Warned`], beside status and log.
+    ShowWarned(fn(String)),
     /// The end: mute, then stop.
     Stop(SyncSender<()>),
 }
@@ -104,6 +106,7 @@ pub(super) struct Actor {
     pub(super) memory_trouble: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) warned: Warned,
+    pub(super) show_warned: Option<fn(String)>,
     pub(super) tracing: bool,
     pub(super) published: Option<Arc<Status>>,
 }
@@ -206,6 +209,7 @@ impl Actor {
                 self.memory_trouble = trouble;
             }
             Message::Warn(warning) => self.warnings.push(warning),
+            Message::ShowWarned(show) => self.show_warned = Some(show),
             Message::Stop(_) => unreachable!("handled in run"),
         }
     }
@@ -475,6 +479,9 @@ impl Actor {
         self.publisher.publish(&Note::Look(look.clone()));
         for warning in self.warned.news(&look) {
             tracing::warn!("{warning}");
+            if let Some(show) = self.show_warned {
+                show(warning.clone());
+            }
             self.warnings.push(warning);
         }
         self.look = Some(look);

@@ -132,6 +132,7 @@ impl Daemon {
             memory_trouble: None,
             warnings: Vec::new(),
             warned: Warned::default(),
+            show_warned: None,
             tracing: false,
             published: None,
         };
@@ -249,6 +250,12 @@ impl Handle {
     pub fn warn(&self, warning: String) {
         tracing::warn!("{warning}");
         let _ = self.actor.send(Message::Warn(warning));
+    }
+
+    /// Has `show` called with each sentence on an app that gets the real mic's sound past the gate, once an app. It is the
+    /// actor that calls: it must return at once.
+    pub fn show_bypasses(&self, show: fn(String)) {
+        let _ = self.actor.send(Message::ShowWarned(show));
     }
 
     fn ask<T>(&self, message: impl FnOnce(SyncSender<T>) -> Message) -> Result<T, ErrorObject> {

@@ -71,6 +71,8 @@ pub fn run(
     let daemon = Daemon::start(settings, factory, history, memory, watchdog)
         .map_err(ServiceError::System)?;
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
+    #[cfg(target_os = "linux")]
+    daemon.handle().show_bypasses(system::show_notice);
     system::tell_manager(Sign::Ready);
     tracing::info!("serving {}", options.socket.display());
     for warning in system::blind_spots() {

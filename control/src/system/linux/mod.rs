@@ -1,6 +1,7 @@
-//! Linux: procfs, systemd, polkit, and PipeWire's place in the session.
+//! Linux: procfs, systemd, polkit, notices on the desktop, and PipeWire's place in the session.
 
 mod manager;
+mod notice;
 mod polkit;
 
 use std::fs;
@@ -13,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::PeerProcess;
 use super::unix::peer_of;
 pub(crate) use manager::{tell_manager, watchdog_limit};
+pub(crate) use notice::show_notice;
 pub(crate) use polkit::{NO_AUTHORITY, verdict};
 
 /// How people start the daemon.
