@@ -2,8 +2,9 @@
 //! their logs prove ([`evidence`], [`counted`]), clients of every kind that come back ([`listening`]), that meddle with
 //! everything ([`meddler`]), look at it ([`onlooker`]) or try to get round the virtual mic ([`attempts`], [`guarded`]), effects
 //! ([`effects`]), browsers ([`browser`]) with a page that records ([`page`]), the servers to run against ([`servers`]), the
-//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]); the hosts
-//! in C ([`c_host`]) that drive what we ship for macOS ([`hal_host`]) and Windows ([`nt_host`]). The private server itself is
+//! real program ([`truemute`], [`threads`]) and the whole set of a test ([`stage`]), other processes of it ([`part`]); the hosts
+//! in C ([`c_host`]) that drive what we ship for macOS ([`hal_host`]) and Windows ([`nt_host`]), and the Windows driver's portable
+//! parts with an audio engine ([`windows`]). The private server itself is
 //! `truemute_pipewire::rehearsal`.
 
 pub mod append;
@@ -20,6 +21,7 @@ pub mod meddler;
 pub mod nt_host;
 pub mod onlooker;
 pub mod page;
+pub mod part;
 pub mod plugin;
 pub mod recorder;
 pub mod servers;
@@ -27,4 +29,5 @@ pub mod stage;
 pub mod tape;
 pub mod threads;
 pub mod truemute;
+pub mod windows;
 pub mod wine;

@@ -60,9 +60,16 @@ impl Got {
             frames,
             nanoseconds: nanoseconds(frames),
         };
-        Self {
-            live: tally(snapshot.live_pulls, snapshot.live_frames),
-            muted: tally(snapshot.muted_pulls, snapshot.muted_frames),
+        // Where the engine fetches packets, their frames; where it does not, which Windows decides once, those that were written for it.
+        match snapshot.live_pulls + snapshot.muted_pulls {
+            0 => Self {
+                live: tally(0, snapshot.live_frames),
+                muted: tally(0, snapshot.muted_frames),
+            },
+            _ => Self {
+                live: tally(snapshot.live_pulls, snapshot.live_pull_frames),
+                muted: tally(snapshot.muted_pulls, snapshot.muted_pull_frames),
+            },
         }
     }
 
@@ -270,9 +277,9 @@ mod tests {
             opened: 1,
             state: 3,
             live_pulls: live,
-            live_frames: live * 480,
+            live_pull_frames: live * 480,
             muted_pulls: muted,
-            muted_frames: muted * 480,
+            muted_pull_frames: muted * 480,
             ..Snapshot::default()
         }
     }

@@ -15,8 +15,8 @@ pub mod wasapi;
 use truemute_agent::system::Names;
 use truemute_core::observed::Api;
 
-/// What the INF names TrueMute's endpoint.
-pub const VIRTUAL_MIC: &str = "TrueMute Microphone";
+/// TrueMute's endpoint, as Windows shows it: what the INF calls the pin and the device.
+pub const VIRTUAL_MIC: &str = "Microphone (TrueMute)";
 
 /// What Windows and its places are called.
 pub const NAMES: Names = Names {

@@ -1,12 +1,9 @@
 //! The real daemon, as a process of its own, on the plug-in's real device: commands, counts, and what is heard when either of the
 //! two is killed and comes back.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use truemute::api::Client;
 use truemute::backend::AgentFactory;
@@ -16,63 +13,8 @@ use truemute::store;
 use truemute_agent::simulated::{Mic, Simulated, now_ns};
 use truemute_core::observed::{ClientState, MicState};
 use truemute_macos::PlugIn;
+use truemute_tests::part::{LIMIT, Part, folder, wait_for};
 use truemute_tests::plugin::{Plugin, Read, Runs, check_ramp};
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Names the folder to a process of this test that plays a part in it.
-const FOLDER: &str = "TRUEMUTE_TEST_FOLDER";
-
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "no {what} within {LIMIT:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Another process of this test, that plays this part. Killed when it is dropped.
-struct Part(Child);
-
-impl Part {
-    fn start(part: &str, folder: &Path) -> Part {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([part, "--exact", "--ignored", "--nocapture"])
-            .env(FOLDER, folder)
-            .stdout(Stdio::piped())
-            .spawn();
-        Part(child.unwrap())
-    }
-
-    /// The lines that it prints, as they come.
-    fn lines(&mut self) -> Receiver<String> {
-        let stdout = self.0.stdout.take().unwrap();
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        lines
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // SIGKILL.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn folder() -> Option<PathBuf> {
-    std::env::var_os(FOLDER).map(PathBuf::from)
-}
 
 /// The daemon as `truemute daemon` runs it, but on a simulated system.
 #[test]
@@ -308,8 +250,5 @@ fn a_plugin_that_is_killed_comes_back_with_sound_and_nothing_stale() {
         rest.is_some_and(|last| last == "read zeros").then_some(())
     };
     wait_for("zeros", zeros);
-    assert!(
-        second.0.try_wait().unwrap().is_none(),
-        "all that it read was in order"
-    );
+    assert!(second.is_running(), "all that it read was in order");
 }

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use truemute_core::observed::MicState;
-use truemute_macos::diagnosis::Diagnosis;
 
 use super::{Failure, output};
 use crate::api::SocketError;
@@ -59,12 +58,12 @@ pub(super) fn run(socket: Result<PathBuf, SocketError>, json: bool) -> Result<()
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Findings<'a> {
+struct Findings<'a, Driver> {
     schema: u32,
     findings: &'a [Finding],
     /// On macOS, all that the driver tells about itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    driver: Option<&'a Diagnosis>,
+    driver: Option<&'a Driver>,
 }
 
 fn judge(facts: &Facts, installed: &Installation) -> Vec<Finding> {

@@ -40,6 +40,11 @@ impl Installation {
         ]
     }
 
+    /// The driver says nothing more of itself than that it answers.
+    pub(super) fn driver(&self) -> Option<&()> {
+        None
+    }
+
     /// How the daemon runs.
     pub(super) fn of_daemon(&self) -> Option<Finding> {
         None

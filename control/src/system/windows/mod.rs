@@ -21,7 +21,7 @@ use super::{PeerProcess, Sign};
 use crate::lock::Verdict;
 pub(crate) use ends::{Ends, keep_files_private, wait_beside_keys};
 pub(crate) use files::*;
-pub use pipe::Stream;
+pub(crate) use pipe::Stream;
 pub(crate) use pipe::{Bound, has_gone};
 
 /// How people start the daemon.
