@@ -256,3 +256,184 @@ impl Attendant {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::agent::{Agent, Options};
+    use crate::choice::Wishes;
+    use crate::driver::{
+        Connect, Connected, DriverError, Hears, Muted, Notice, Opened, Progress, Ring, When,
+    };
+    use crate::simulated::Simulated;
+    use crate::system::System;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use truemute_core::observed::{Api, CountedBy, Counts, Identity, Purpose, Tally};
+    use truemute_feeder::{Frame, Pacing, Timeline};
+
+    /// A driver that remembers whom it was told to mute.
+    #[derive(Clone, Default)]
+    struct Told(Arc<State>);
+
+    #[derive(Default)]
+    struct State {
+        clients: Mutex<Vec<Client>>,
+        asides: Mutex<Vec<(Vec<u64>, Option<u64>)>>,
+        fails: AtomicBool,
+        hears: Mutex<Option<Arc<dyn Hears>>>,
+    }
+
+    impl Told {
+        fn comes(&self, id: u64, app: &str) {
+            lock(&self.0.clients).push(Client {
+                id,
+                app: app.into(),
+                stream: String::new(),
+                pid: None,
+                executable: None,
+                identity: Identity::Claimed,
+                puller: None,
+                api: Api::CoreAudio,
+                purpose: Purpose::Recording,
+                state: ClientState::Running,
+                app_muted: false,
+                counted_by: CountedBy::Driver,
+                counts: Counts::default(),
+                first_seen_ns: 0,
+                last_pull_ns: None,
+            });
+            let hears = lock(&self.0.hears).clone();
+            if let Some(hears) = hears {
+                hears.notice(Notice::Arrived);
+            }
+        }
+
+        fn last(&self) -> Option<(Vec<u64>, Option<u64>)> {
+            lock(&self.0.asides).last().cloned()
+        }
+    }
+
+    impl Connect for Told {
+        fn connect(&self, hears: Arc<dyn Hears>) -> Result<Connected, DriverError> {
+            *lock(&self.0.hears) = Some(hears);
+            Ok(Connected {
+                driver: Box::new(self.clone()),
+                ring: Box::new(Nowhere),
+                instance: 1,
+                clock: Timeline {
+                    host_ns: 1,
+                    position: 0,
+                    seed: 1,
+                },
+                running: 0,
+                pacing: Pacing::default(),
+            })
+        }
+    }
+
+    struct Nowhere;
+
+    impl Ring for Nowhere {
+        fn begin(&mut self, _: u64, _: u64, _: u64) {}
+        fn write(&mut self, _: &[Frame]) {}
+    }
+
+    impl Driver for Told {
+        fn mute(&self) -> Result<Muted, DriverError> {
+            Err(DriverError::new("Not asked here."))
+        }
+
+        fn unmute(&self) -> Result<Opened, DriverError> {
+            Err(DriverError::new("Not asked here."))
+        }
+
+        fn renew_lease(&self) -> Result<(), DriverError> {
+            Ok(())
+        }
+
+        fn progress(&self) -> Result<Progress, DriverError> {
+            Err(DriverError::new("Not asked here."))
+        }
+
+        fn look(&self, system: &dyn System, now: When) -> Result<Look, DriverError> {
+            self.glance(system, now)
+        }
+
+        fn glance(&self, _: &dyn System, _: When) -> Result<Look, DriverError> {
+            Ok(Look {
+                instance: 1,
+                clients: lock(&self.0.clients).clone(),
+                unattributed: Tally::default(),
+                warnings: Vec::new(),
+            })
+        }
+
+        fn set_aside(&self, clients: &[u64], judged: Option<u64>) -> Result<bool, DriverError> {
+            if self.0.fails.load(Ordering::Relaxed) {
+                return Err(DriverError::new("It fails. Mend it."));
+            }
+            lock(&self.0.asides).push((clients.to_vec(), judged));
+            Ok(true)
+        }
+
+        fn forget(&self, _: &[u64]) {}
+
+        fn diag(&self) -> Result<String, DriverError> {
+            Ok(String::new())
+        }
+    }
+
+    fn start(driver: &Told) -> Agent {
+        let options = Options {
+            wishes: Wishes::default(),
+            hold: false,
+            report_bypasses: false,
+            trusted_processors: Vec::new(),
+            hog: false,
+            last_default: None,
+        };
+        let system = Arc::new(Simulated::new(Vec::new()));
+        Agent::start(options, driver, system, Arc::new(|_| {})).unwrap()
+    }
+
+    #[test]
+    fn the_driver_is_told_up_to_which_client_everybody_was_judged() {
+        let driver = Told::default();
+        driver.comes(3, "Talk");
+        driver.comes(7, "Memo");
+        let agent = start(&driver);
+        let switched = agent.mute_app("talk").unwrap();
+        assert_eq!(switched.clients, [3]);
+        assert_eq!(driver.last(), Some((vec![3], Some(7))));
+        // Who comes is judged without being asked about.
+        driver.comes(9, "Talk");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while driver.last() != Some((vec![3, 9], Some(9))) {
+            assert!(Instant::now() < deadline, "{:?}", driver.last());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(agent.unmute_app("9").unwrap().clients, [3, 9]);
+        assert_eq!(
+            driver.last(),
+            Some((Vec::new(), None)),
+            "whoever comes is heard"
+        );
+    }
+
+    #[test]
+    fn what_the_driver_did_not_do_is_not_said_to_be_so() {
+        let driver = Told::default();
+        driver.comes(3, "Talk");
+        let agent = start(&driver);
+        driver.0.fails.store(true, Ordering::Relaxed);
+        assert!(agent.mute_app("Talk").is_err());
+        assert!(agent.snapshot().unwrap().muted_apps.is_empty());
+        driver.0.fails.store(false, Ordering::Relaxed);
+        agent.mute_app("3").unwrap();
+        driver.0.fails.store(true, Ordering::Relaxed);
+        assert!(agent.unmute_app("Talk").is_err());
+        let look = agent.snapshot().unwrap();
+        assert_eq!(look.muted_apps.len(), 1, "it is still silent");
+        assert!(look.clients[0].app_muted);
+    }
+}
