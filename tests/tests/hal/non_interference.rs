@@ -36,20 +36,24 @@ fn observe(sound: Sound) -> BTreeMap<String, Value> {
     assert!(muted.settled);
     let reads_before = set.live + set.silent;
     let frames: Vec<_> = (start..start + FRAMES as u64).map(sound).collect();
-    for epoch in [muted.epoch - 1, muted.epoch, muted.epoch + 1] {
+    let mut observed = BTreeMap::new();
+    // As an agent that keeps to its mute, and as one that does not: of the former epoch, of one to come, and of this one.
+    for ahead in [-1, 1, 0] {
+        let epoch = muted.epoch.saturating_add_signed(ahead);
         set.ring.begin(epoch, start, now_ns());
         set.ring.write(&frames);
+        for sample in [start - 1, start, start + 4096, start + FRAMES as u64, 0] {
+            for frames in [0, 1, 64, 512] {
+                let order = format!("raw {READER} {sample} {frames}");
+                let answer = set.host.order(&order);
+                observed.insert(format!("{order}, epoch {ahead:+}"), answer);
+            }
+        }
     }
-    let mut observed = BTreeMap::new();
     let mut ask = |order: String| {
         let answer = set.host.order(&order);
         observed.insert(order, answer);
     };
-    for sample in [start - 1, start, start + 4096, start + FRAMES as u64, 0] {
-        for frames in [0, 1, 64, 512] {
-            ask(format!("raw {READER} {sample} {frames}"));
-        }
-    }
     for row in &ROWS {
         let is_object = row.shape == Shape::Object;
         for scope in [SCOPE_GLOBAL, SCOPE_INPUT, SCOPE_OUTPUT] {
@@ -73,7 +77,7 @@ fn observe(sound: Sound) -> BTreeMap<String, Value> {
     told.gate_epoch = 0;
     for client in &mut told.clients {
         let reads = client.live.unwrap_or_default().reads + client.muted.unwrap_or_default().reads;
-        assert_eq!(reads - reads_before as i64, 20, "{client:?}");
+        assert_eq!(reads - reads_before as i64, 60, "{client:?}");
         (client.live, client.muted) = (None, None);
     }
     let told = serde_json::to_value(told).expect("it can be written");
