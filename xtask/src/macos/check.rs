@@ -245,23 +245,29 @@ fn application_plist(bundle: &Bundle, slices: &[Slice<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// What kind of signature it is, and of what.
+fn seal(signature: &Signature<'_>, bundle_identifier: &str) -> Result<()> {
+    let flags = signature.flags()?;
+    ensure!(
+        flags & RUNTIME != 0,
+        "it lacks the hardened runtime: {flags:#x}"
+    );
+    ensure!(flags & ADHOC != 0, "it is not marked as ad hoc: {flags:#x}");
+    let identifier = signature.identifier()?;
+    ensure!(
+        identifier == bundle_identifier,
+        "it is signed as {identifier}"
+    );
+    Ok(())
+}
+
 fn signature(bundle: &Bundle, entitled: bool) -> Result<()> {
     let bytes = fs::read(bundle.program()?)?;
     let plist = bundle.plist()?;
     for slice in slices(&bytes)? {
         let blob = slice.signature()?;
         let signature = Signature::parse(blob)?;
-        let flags = signature.flags()?;
-        ensure!(
-            flags & RUNTIME != 0,
-            "it lacks the hardened runtime: {flags:#x}"
-        );
-        ensure!(flags & ADHOC != 0, "it is not marked as ad hoc: {flags:#x}");
-        let identifier = signature.identifier()?;
-        ensure!(
-            identifier == text(&plist, "CFBundleIdentifier")?,
-            "it is signed as {identifier}"
-        );
+        seal(&signature, text(&plist, "CFBundleIdentifier")?)?;
         let at = blob.as_ptr().addr() - slice.bytes.as_ptr().addr();
         signature.covers(slice.bytes, at)?;
         // So that the check above is known to notice something.
@@ -305,4 +311,40 @@ fn signature(bundle: &Bundle, entitled: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::macos::signature::made;
+
+    const NAME: &str = "org.truemute.driver";
+
+    fn refusal(flags: u32, identifier: &str) -> Option<String> {
+        let bytes = made(&[7; 5000], flags, identifier, &[]);
+        let verdict = seal(&Signature::parse(&bytes).unwrap(), NAME);
+        verdict.err().map(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_seal_without_the_hardened_runtime_is_refused() {
+        assert_eq!(refusal(ADHOC | RUNTIME, NAME), None);
+        let refused = refusal(ADHOC, NAME).unwrap();
+        assert!(refused.contains("hardened runtime"), "{refused}");
+        let refused = refusal(RUNTIME, NAME).unwrap();
+        assert!(refused.contains("ad hoc"), "{refused}");
+        let refused = refusal(ADHOC | RUNTIME, "org.truemute.other").unwrap();
+        assert!(refused.contains("signed as"), "{refused}");
+    }
+
+    #[test]
+    fn a_property_list_without_its_factory_is_refused() {
+        let ours = include_str!("../../../driver-macos/plugin/bundle/Info.plist");
+        let read = |text: &str| factory(&plist::from_bytes(text.as_bytes()).unwrap());
+        assert_eq!(read(ours).unwrap(), "TrueMute_Create");
+        for missing in [PLUG_IN_TYPE, "CFPlugInTypes", "CFPlugInFactories"] {
+            assert!(ours.contains(missing));
+            assert!(read(&ours.replace(missing, "Other")).is_err(), "{missing}");
+        }
+    }
 }

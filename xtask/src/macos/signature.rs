@@ -128,3 +128,92 @@ fn number(bytes: &[u8], at: usize) -> Result<u32> {
     let bytes = bytes.get(at..at + 4).context("its signature is cut off")?;
     Ok(u32::from_be_bytes(bytes.try_into()?))
 }
+
+/// A signature of `program`, with what `special` slots vouch for, for tests of what looks at signatures.
+#[cfg(test)]
+pub(super) fn made(
+    program: &[u8],
+    flags: u32,
+    identifier: &str,
+    special: &[(Slot, &[u8])],
+) -> Vec<u8> {
+    const PAGE: u32 = 12;
+    const HEAD: usize = 44;
+    const SLOTS: usize = 7;
+    let pages: Vec<&[u8]> = program.chunks(1 << PAGE).collect();
+    let hashes = HEAD + identifier.len() + 1 + 32 * SLOTS;
+    let mut directory = Vec::new();
+    let length = hashes + 32 * pages.len();
+    let numbers = [
+        CODE_DIRECTORY as usize,
+        length,
+        0x2_0400,
+        flags as usize,
+        hashes,
+        HEAD,
+        SLOTS,
+        pages.len(),
+        program.len(),
+    ];
+    for number in numbers {
+        directory.extend(u32::try_from(number).unwrap().to_be_bytes());
+    }
+    directory.extend([32, SHA256, 0, PAGE as u8, 0, 0, 0, 0]);
+    directory.extend(identifier.bytes().chain([0]));
+    for slot in (1..=SLOTS).rev() {
+        let content = special.iter().find(|(it, _)| *it as usize == slot);
+        let hash = content.map_or([0; 32], |(_, content)| Sha256::digest(content).into());
+        directory.extend(hash);
+    }
+    for page in pages {
+        directory.extend(Sha256::digest(page));
+    }
+    let mut bytes = Vec::new();
+    let whole = u32::try_from(20 + directory.len()).unwrap();
+    for number in [SUPER_BLOB, whole, 1, Slot::CodeDirectory as u32, 20] {
+        bytes.extend(number.to_be_bytes());
+    }
+    bytes.extend(directory);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_signed_is_seen() {
+        let program: Vec<u8> = (0..10_000_u32).map(|it| it.to_le_bytes()[0]).collect();
+        let plist: &[u8] = b"<plist/>";
+        let bytes = made(&program, ADHOC, "a", &[(Slot::InfoPlist, plist)]);
+        let signature = Signature::parse(&bytes).unwrap();
+        signature.covers(&program, program.len()).unwrap();
+        assert!(signature.vouches_for(Slot::InfoPlist, plist).unwrap());
+
+        for at in [0, 4096, 9_999] {
+            let mut changed = program.clone();
+            changed[at] ^= 1;
+            assert!(signature.covers(&changed, changed.len()).is_err(), "{at}");
+        }
+        assert!(signature.covers(&program, program.len() + 1).is_err());
+        assert!(signature.covers(&program[..9_000], program.len()).is_err());
+        assert!(!signature.vouches_for(Slot::InfoPlist, b"other").unwrap());
+        assert!(!signature.vouches_for(Slot::Resources, plist).unwrap());
+        assert!(signature.blob(Slot::Entitlements).is_none());
+    }
+
+    #[test]
+    fn half_a_signature_is_none() {
+        let bytes = made(&[0; 100], ADHOC, "a", &[]);
+        for end in [0, 11, 19, 40, bytes.len() - 1] {
+            assert!(Signature::parse(&bytes[..end]).is_err(), "{end}");
+        }
+        let mut other = bytes.clone();
+        other[0] = 0;
+        assert!(Signature::parse(&other).is_err());
+        // SHA-1.
+        let mut older = bytes;
+        older[20 + 37] = 1;
+        assert!(Signature::parse(&older).is_err());
+    }
+}
