@@ -316,6 +316,8 @@ fn signature(bundle: &Bundle, entitled: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::macos::build::Arch;
+    use crate::macos::mach_o::Made;
     use crate::macos::signature::made;
 
     const NAME: &str = "org.truemute.driver";
@@ -345,6 +347,74 @@ mod tests {
         for missing in [PLUG_IN_TYPE, "CFPlugInTypes", "CFPlugInFactories"] {
             assert!(ours.contains(missing));
             assert!(read(&ours.replace(missing, "Other")).is_err(), "{missing}");
+        }
+    }
+
+    /// A driver for Apple's processors with nothing wrong.
+    fn good() -> Made<'static> {
+        Made {
+            processor: macho::CPU_TYPE_ARM64,
+            kind: macho::MH_BUNDLE,
+            flags: macho::MH_TWOLEVEL,
+            oldest_system: 11 << 16,
+            libraries: vec![SYSTEM, CORE_FOUNDATION],
+            paths: vec![],
+            imports: vec![("_memcpy", 1), ("_CFRelease", 2)],
+            exports: vec!["_TrueMute_Create"],
+        }
+    }
+
+    /// The checks of a driver that refuse a file.
+    fn refused_by(made: &Made<'_>) -> Vec<&'static str> {
+        let bytes = made.bytes();
+        let slices = slices(&bytes).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = Bundle {
+            path: folder.path().to_owned(),
+            arches: vec![Arch::Arm64],
+        };
+        fs::create_dir(folder.path().join("Contents")).unwrap();
+        let plist = include_str!("../../../driver-macos/plugin/bundle/Info.plist");
+        fs::write(bundle.plist_path(), plist).unwrap();
+        [
+            ("arches", arches(&slices, &bundle)),
+            ("kind", kind(&slices, macho::MH_BUNDLE)),
+            ("exports", exports_only(&slices, "TrueMute_Create")),
+            ("imports", plug_in_imports(&slices)),
+            ("system", system_libraries(&slices)),
+            ("oldest", oldest_system(&slices, &bundle)),
+            ("version", version(&bundle)),
+        ]
+        .into_iter()
+        .filter_map(|(name, verdict)| verdict.is_err().then_some(name))
+        .collect()
+    }
+
+    #[test]
+    fn each_fault_of_a_driver_is_seen_by_its_check() {
+        type Break = fn(&mut Made<'static>);
+        let faults: &[(&[&str], Break)] = &[
+            (&[], |_| {}),
+            (&["arches"], |it| it.processor = macho::CPU_TYPE_X86_64),
+            (&["kind"], |it| it.kind = macho::MH_DYLIB),
+            (&["exports"], |it| it.exports.push("_rust_eh_personality")),
+            (&["exports"], |it| it.exports.clear()),
+            (&["imports"], |it| {
+                it.libraries.push("/usr/lib/libobjc.A.dylib");
+            }),
+            (&["imports"], |it| {
+                it.imports.push(("_AudioObjectGetPropertyData", 2));
+            }),
+            (&["imports", "system"], |it| {
+                it.libraries.push("/opt/homebrew/lib/libsqlite3.dylib");
+            }),
+            (&["imports", "system"], |it| it.paths.push("@loader_path")),
+            (&["oldest"], |it| it.oldest_system = 14 << 16),
+        ];
+        for (index, (checks, fault)) in faults.iter().enumerate() {
+            let mut made = good();
+            fault(&mut made);
+            assert_eq!(refused_by(&made), *checks, "fault {index}");
         }
     }
 }

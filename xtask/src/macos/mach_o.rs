@@ -127,3 +127,112 @@ impl<'a> Slice<'a> {
         bail!("it is not signed")
     }
 }
+
+/// A Mach-O file of nothing but what the checks look at, for their tests.
+#[cfg(test)]
+pub(super) struct Made<'a> {
+    /// `CPU_TYPE_ARM64` and so on.
+    pub(super) processor: u32,
+    pub(super) kind: u32,
+    pub(super) flags: u32,
+    /// As `major << 16 | minor << 8`.
+    pub(super) oldest_system: u32,
+    pub(super) libraries: Vec<&'a str>,
+    pub(super) paths: Vec<&'a str>,
+    /// Names with the number of their library, from 1 on.
+    pub(super) imports: Vec<(&'a str, u16)>,
+    pub(super) exports: Vec<&'a str>,
+}
+
+#[cfg(test)]
+impl Made<'_> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let words = |words: &[u32]| -> Vec<u8> {
+            words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        };
+        let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+        // A command with a text behind `head`, whose place stands third in it.
+        let with_text = |head: &[u32], text: &str| {
+            let mut name = text.as_bytes().to_vec();
+            name.resize((name.len() + 8) & !7, 0);
+            if head.len() % 2 == 1 {
+                name.extend([0; 4]);
+            }
+            let mut command = words(head);
+            command.extend(name);
+            let length = size(&command);
+            command[4..8].copy_from_slice(&length.to_le_bytes());
+            command
+        };
+        let mut commands = vec![words(&[
+            macho::LC_BUILD_VERSION,
+            24,
+            macho::PLATFORM_MACOS,
+            self.oldest_system,
+            0,
+            0,
+        ])];
+        for library in &self.libraries {
+            commands.push(with_text(&[macho::LC_LOAD_DYLIB, 0, 24, 0, 0, 0], library));
+        }
+        for path in &self.paths {
+            commands.push(with_text(&[macho::LC_RPATH, 0, 12], path));
+        }
+        let (mut names, mut symbols) = (vec![0_u8], Vec::new());
+        let exports = self
+            .exports
+            .iter()
+            .map(|name| (name, macho::N_SECT | macho::N_EXT, 1, 0));
+        let imports = self
+            .imports
+            .iter()
+            .map(|(name, library)| (name, macho::N_EXT, 0, library << 8));
+        for (name, kind, section, description) in exports.chain(imports) {
+            symbols.extend(size(&names).to_le_bytes());
+            symbols.extend([kind, section]);
+            symbols.extend(description.to_le_bytes());
+            symbols.extend(0_u64.to_le_bytes());
+            names.extend(name.bytes().chain([0]));
+        }
+        let before: u32 = commands.iter().map(|it| size(it)).sum();
+        let (tables, count) = (32 + before + 24 + 80, size(&symbols) / 16);
+        let names_at = tables + size(&symbols);
+        commands.push(words(&[
+            macho::LC_SYMTAB,
+            24,
+            tables,
+            count,
+            names_at,
+            size(&names),
+        ]));
+        let defined = u32::try_from(self.exports.len()).unwrap();
+        let mut dynamic = words(&[
+            macho::LC_DYSYMTAB,
+            80,
+            0,
+            0,
+            0,
+            defined,
+            defined,
+            count - defined,
+        ]);
+        dynamic.resize(80, 0);
+        commands.push(dynamic);
+        let number = u32::try_from(commands.len()).unwrap();
+        let commands = commands.concat();
+        let mut bytes = words(&[
+            macho::MH_MAGIC_64,
+            self.processor,
+            0,
+            self.kind,
+            number,
+            size(&commands),
+            self.flags,
+            0,
+        ]);
+        bytes.extend(commands);
+        bytes.extend(symbols);
+        bytes.extend(names);
+        bytes
+    }
+}
