@@ -223,6 +223,48 @@ fn a_mute_leaves_no_sound_in_buffer_or_ring() {
     assert_ne!(stage.buffer(), [ZEROS; 2 * PACKET]);
 }
 
+/// P4: whatever the room sounds like while it is muted, everything that can be observed is the same.
+#[test]
+fn while_muted_no_sound_makes_a_difference() {
+    let observe = |sound: fn(u64) -> Frame, epoch_of_the_mute: bool| {
+        let (mut stage, former) = loud();
+        let muted = stage.device.mute(stage.now_ns);
+        let mut seen = Vec::new();
+        for _ in 0..30 {
+            let position = stage.device.clock().position_at(stage.now_ns);
+            let frames: Vec<Frame> = (position..).take(PACKET).map(sound).collect();
+            let epoch = if epoch_of_the_mute {
+                muted.epoch
+            } else {
+                former
+            };
+            let head = Feed {
+                epoch,
+                position,
+                began_ns: stage.now_ns,
+                frames: PACKET as u32,
+                reserved: 0,
+            };
+            let fed = stage.device.feed(stage.now_ns, AGENT, head, &frames);
+            let tick = stage.wait(10 * MS);
+            let packet = stage.device.fetch(stage.now_ns);
+            seen.push((fed, tick, packet, stage.buffer(), stage.snapshot()));
+        }
+        seen
+    };
+    for epoch in [false, true] {
+        let silence = observe(|_| ZEROS, epoch);
+        assert_eq!(observe(ramp, epoch), silence);
+        assert_eq!(
+            observe(
+                |position| position.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
+                epoch
+            ),
+            silence
+        );
+    }
+}
+
 #[test]
 fn a_feeder_that_goes_is_a_mute_and_another_may_come() {
     let (mut stage, _) = loud();
