@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
+use super::connections::Seat;
 use super::lines::{self, Line, MAX_LINE};
 use super::parse::parse_line;
-use super::server::Shared;
 use super::socket::Peer;
 use crate::daemon::feed::{Feed, Item, Note, Quiet, Topic};
 use crate::daemon::{Handle, Want};
@@ -31,7 +31,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 const FOLLOW_CHECK: Duration = Duration::from_millis(250);
 
 /// Serves the connection until it ends.
-pub(super) fn serve(stream: &Stream, number: u64, shared: &Shared) {
+pub(super) fn serve(stream: &Stream, daemon: &Handle, seat: &Seat) {
     if stream.set_write_timeout(Some(TAKEN_WITHIN)).is_err() {
         return;
     }
@@ -39,7 +39,7 @@ pub(super) fn serve(stream: &Stream, number: u64, shared: &Shared) {
     let mut rate = Bucket::new();
     loop {
         let line = lines.next();
-        shared.busy(number, true);
+        seat.busy(true);
         let served = match line {
             Line::End => return,
             Line::Half => {
@@ -55,18 +55,18 @@ pub(super) fn serve(stream: &Stream, number: u64, shared: &Shared) {
             Line::Whole(line) => match parse_line(&line) {
                 (id, Err(error)) => send(stream, &error_reply(id, error)),
                 (id, Ok(Call::Watch(params))) => {
-                    return follow_watch(stream, number, shared, id, &params);
+                    return follow_watch(stream, daemon, seat, id, &params);
                 }
-                (id, Ok(Call::Trace)) => return follow_trace(stream, number, shared, id),
-                (id, Ok(Call::Lock)) => send(stream, &reply(id, lock(stream, &shared.daemon))),
-                (id, Ok(Call::Unlock)) => send(stream, &reply(id, unlock(stream, &shared.daemon))),
-                (id, Ok(call)) => send(stream, &reply(id, answer(&shared.daemon, call))),
+                (id, Ok(Call::Trace)) => return follow_trace(stream, daemon, seat, id),
+                (id, Ok(Call::Lock)) => send(stream, &reply(id, lock(stream, daemon))),
+                (id, Ok(Call::Unlock)) => send(stream, &reply(id, unlock(stream, daemon))),
+                (id, Ok(call)) => send(stream, &reply(id, answer(daemon, call))),
             },
         };
         if served.is_err() {
             return;
         }
-        shared.busy(number, false);
+        seat.busy(false);
     }
 }
 
@@ -145,13 +145,13 @@ fn no_authority(why: &str) -> ErrorObject {
 /// Subscribes and says so, or says why not.
 fn begin(
     stream: &Stream,
-    number: u64,
-    shared: &Shared,
+    daemon: &Handle,
+    seat: &Seat,
     id: Option<RequestId>,
     topic: Topic,
 ) -> Option<Feed> {
-    let subscribed = if shared.follow(number) {
-        shared.daemon.subscribe(topic)
+    let subscribed = if seat.follow() {
+        daemon.subscribe(topic)
     } else {
         Err(too_many("connections that follow"))
     };
@@ -178,20 +178,20 @@ fn begin(
 
 fn follow_watch(
     stream: &Stream,
-    number: u64,
-    shared: &Shared,
+    daemon: &Handle,
+    seat: &Seat,
     id: Option<RequestId>,
     params: &WatchParams,
 ) {
     let interval = Duration::from_millis(params.interval_ms.unwrap_or(1000).into());
-    if let Some(feed) = begin(stream, number, shared, id, Topic::Watch) {
+    if let Some(feed) = begin(stream, daemon, seat, id, Topic::Watch) {
         // The peer has gone, which is how following ends.
-        let _ = watch(stream, &shared.daemon, &feed, interval);
+        let _ = watch(stream, daemon, &feed, interval);
     }
 }
 
-fn follow_trace(stream: &Stream, number: u64, shared: &Shared, id: Option<RequestId>) {
-    if let Some(feed) = begin(stream, number, shared, id, Topic::Trace) {
+fn follow_trace(stream: &Stream, daemon: &Handle, seat: &Seat, id: Option<RequestId>) {
+    if let Some(feed) = begin(stream, daemon, seat, id, Topic::Trace) {
         // The peer has gone, which is how most traces end.
         let _ = trace(stream, Lines::new(feed));
     }

@@ -3,6 +3,7 @@
 
 mod client;
 mod connection;
+mod connections;
 mod lines;
 mod parse;
 mod server;
@@ -10,6 +11,7 @@ mod socket;
 
 pub use client::{Client, ClientError};
 pub use connection::RATE;
+pub use connections::{MAX_CONNECTIONS, MAX_FOLLOWERS};
 pub use parse::parse_request;
-pub use server::{MAX_CONNECTIONS, MAX_FOLLOWERS, Server};
+pub use server::Server;
 pub use socket::{OwnSocket, SocketError, default_path};
