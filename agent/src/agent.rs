@@ -272,10 +272,10 @@ impl Agent {
         let mut look = self.driver.look(system, now)?;
         let muted_apps = self.apps.muted();
         for client in &mut look.clients {
-            let executable = client.executable.as_deref();
+            let executable = client.who.executable.as_deref();
             client.app_muted = muted_apps
                 .iter()
-                .any(|app| app.is_app(&client.app, executable));
+                .any(|app| app.is_app(&client.who.app, executable));
         }
         let told = lock(&self.shared.told).clone();
         let quantum = look

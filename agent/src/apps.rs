@@ -105,7 +105,7 @@ impl Apps {
             MutedApp::is_called(which, &app.app, app.executable.as_deref())
                 || meant
                     .iter()
-                    .any(|it| app.is_app(&it.app, it.executable.as_deref()))
+                    .any(|it| app.is_app(&it.who.app, it.who.executable.as_deref()))
         };
         let (apps, stay): (Vec<_>, Vec<_>) = muted.iter().cloned().partition(is_meant);
         if apps.is_empty() {
@@ -147,7 +147,7 @@ fn called<'a>(which: &'a str, clients: &'a [Client]) -> impl Iterator<Item = &'a
     let numbered = connected().any(|client| Some(client.id) == number);
     connected().filter(move |client| match numbered {
         true => Some(client.id) == number,
-        false => MutedApp::is_called(which, &client.app, client.executable.as_deref()),
+        false => MutedApp::is_called(which, &client.who.app, client.who.executable.as_deref()),
     })
 }
 
@@ -158,9 +158,10 @@ fn united(apps: &[MutedApp], more: &[MutedApp]) -> Vec<MutedApp> {
 
 fn app_of(client: &Client) -> MutedApp {
     MutedApp {
-        app: client.app.clone(),
+        app: client.who.app.clone(),
         // A path that is not UTF-8 cannot be written as JSON; then the name has to do.
         executable: client
+            .who
             .executable
             .clone()
             .filter(|path| path.to_str().is_some()),
@@ -168,8 +169,9 @@ fn app_of(client: &Client) -> MutedApp {
 }
 
 fn is_of(client: &Client, apps: &[MutedApp]) -> bool {
-    let executable = client.executable.as_deref();
-    apps.iter().any(|app| app.is_app(&client.app, executable))
+    let executable = client.who.executable.as_deref();
+    apps.iter()
+        .any(|app| app.is_app(&client.who.app, executable))
 }
 
 fn switched(apps: Vec<MutedApp>, clients: &[Client], changed: bool, began: Instant) -> AppSwitched {
@@ -268,7 +270,7 @@ mod tests {
     use crate::simulated::Simulated;
     use crate::system::System;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use truemute_core::observed::{Api, CountedBy, Counts, Identity, Purpose, Tally};
+    use truemute_core::observed::{Api, CountedBy, Counts, Identity, Purpose, Tally, Who};
     use truemute_feeder::{Frame, Pacing, Timeline};
 
     /// A driver that remembers whom it was told to mute.
@@ -287,14 +289,16 @@ mod tests {
         fn comes(&self, id: u64, app: &str) {
             lock(&self.0.clients).push(Client {
                 id,
-                app: app.into(),
-                stream: String::new(),
-                pid: None,
-                executable: None,
-                identity: Identity::Claimed,
-                puller: None,
-                api: Api::CoreAudio,
-                purpose: Purpose::Recording,
+                who: Who {
+                    app: app.into(),
+                    stream: String::new(),
+                    pid: None,
+                    executable: None,
+                    identity: Identity::Claimed,
+                    puller: None,
+                    api: Api::CoreAudio,
+                    purpose: Purpose::Recording,
+                },
                 state: ClientState::Running,
                 app_muted: false,
                 counted_by: CountedBy::Driver,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use truemute_core::observed::{
-    Api, Bypass, ClientState, Countermeasure, Identity, Puller, Purpose,
+    Api, Bypass, ClientState, Countermeasure, Identity, Puller, Purpose, Who,
 };
 
 use crate::driver::When;
@@ -51,7 +51,7 @@ impl Bypasses {
             .filter(|seen| seen.bypass.state != ClientState::Gone)
         {
             let still = there.iter().position(|(recorder, input)| {
-                Some(recorder.pid) == seen.bypass.pid && input.uid == seen.uid
+                Some(recorder.pid) == seen.bypass.who.pid && input.uid == seen.uid
             });
             // What it got since the last look is known only if it is still there; half of it, on average, if not.
             match still {
@@ -129,17 +129,19 @@ fn bypass(
     );
     Bypass {
         id,
-        puller: Some(Puller {
-            pid: recorder.pid,
-            name: app.clone(),
-        }),
-        app,
-        stream: recorder.label.clone().unwrap_or_default(),
-        pid: Some(recorder.pid),
-        identity: identity(executable.as_ref()),
-        executable,
-        api,
-        purpose: Purpose::Recording,
+        who: Who {
+            puller: Some(Puller {
+                pid: recorder.pid,
+                name: app.clone(),
+            }),
+            app,
+            stream: recorder.label.clone().unwrap_or_default(),
+            pid: Some(recorder.pid),
+            identity: identity(executable.as_ref()),
+            executable,
+            api,
+            purpose: Purpose::Recording,
+        },
         state: ClientState::Running,
         real_mic: input.uid.clone(),
         through: Vec::new(),
@@ -224,7 +226,7 @@ mod tests {
         let (changed, seen) = look(&spy, at(1));
         assert!(changed);
         assert_eq!(
-            (seen[0].app.as_str(), seen[0].identity),
+            (seen[0].who.app.as_str(), seen[0].who.identity),
             ("Spy", Identity::Verified)
         );
         let (changed, seen) = look(&spy, at(3));

@@ -8,13 +8,9 @@ mod schemas;
 mod stats;
 mod trace;
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use truemute_core::observed::{
-    Api, ClientState, Countermeasure, Identity, MicState, MutedApp, Puller, Purpose, VirtualMic,
-};
+use truemute_core::observed::{ClientState, Countermeasure, MicState, MutedApp, VirtualMic, Who};
 
 pub use schemas::schemas;
 pub use stats::{Behaviour, ClientStats, Connected, Figures, IntervalUs, Stats, Unattributed};
@@ -299,22 +295,9 @@ pub struct Bypass {
     pub id: u64,
     /// The backend's instance that saw it.
     pub instance: u64,
-    /// The app's name.
-    pub app: String,
-    /// The stream's own name.
-    pub stream: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its executable.
-    pub executable: Option<PathBuf>,
-    /// How far the four above can be believed.
-    pub identity: Identity,
-    /// Which process did the pulling.
-    pub puller: Option<Puller>,
-    /// Through which interface; `alsa_device` for a device that was opened behind the audio server's back.
-    pub api: Api,
-    /// Recording, or a desktop tool's level meter.
-    pub purpose: Purpose,
+    /// Who it is.
+    #[serde(flatten)]
+    pub who: Who,
     /// Running, corked or gone.
     pub state: ClientState,
     /// The real mic's name.

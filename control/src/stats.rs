@@ -4,9 +4,7 @@
 mod csv;
 mod since;
 
-use std::path::{Path, PathBuf};
-
-use truemute_core::observed::{self, Client, CountedBy, Tally};
+use truemute_core::observed::{self, Client, CountedBy, Tally, Who};
 
 use crate::clock;
 use crate::protocol::{
@@ -63,14 +61,7 @@ pub fn of_records(
 pub fn of_record(record: &ClientRecord) -> ClientStats {
     let Client {
         id,
-        ref app,
-        ref stream,
-        pid,
-        ref executable,
-        identity,
-        ref puller,
-        api,
-        purpose,
+        ref who,
         state,
         app_muted,
         counted_by,
@@ -82,14 +73,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
     ClientStats {
         id,
         instance: record.instance,
-        app: app.clone(),
-        stream: stream.clone(),
-        pid,
-        executable: executable.as_deref().map(presentable),
-        identity,
-        puller: puller.clone(),
-        api,
-        purpose,
+        who: presentable(who),
         state,
         app_muted,
         live: figures(&counts.live),
@@ -117,14 +101,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
 pub fn of_bypass(instance: u64, bypass: &observed::Bypass) -> Bypass {
     let observed::Bypass {
         id,
-        ref app,
-        ref stream,
-        pid,
-        ref executable,
-        identity,
-        ref puller,
-        api,
-        purpose,
+        ref who,
         state,
         ref real_mic,
         ref through,
@@ -139,14 +116,7 @@ pub fn of_bypass(instance: u64, bypass: &observed::Bypass) -> Bypass {
     Bypass {
         id,
         instance,
-        app: app.clone(),
-        stream: stream.clone(),
-        pid,
-        executable: executable.as_deref().map(presentable),
-        identity,
-        puller: puller.clone(),
-        api,
-        purpose,
+        who: presentable(who),
         state,
         real_mic: real_mic.clone(),
         path: if through.is_empty() {
@@ -165,9 +135,13 @@ pub fn of_bypass(instance: u64, bypass: &observed::Bypass) -> Bypass {
     }
 }
 
-/// A path that is not UTF-8 cannot be written as JSON and must not spoil the report.
-fn presentable(executable: &Path) -> PathBuf {
-    executable.to_string_lossy().into_owned().into()
+/// A path that is not UTF-8 cannot be written as JSON and must not spoil the report, or end the trace.
+pub(crate) fn presentable(who: &Who) -> Who {
+    let executable = who.executable.as_deref();
+    Who {
+        executable: executable.map(|path| path.to_string_lossy().into_owned().into()),
+        ..who.clone()
+    }
 }
 
 /// What a client did while the gate was muted.
@@ -205,6 +179,7 @@ fn seconds(nanoseconds: u64) -> f64 {
 pub(crate) mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
 
     use truemute_core::observed::{Api, ClientState, Counts, Identity, Intervals, Puller, Purpose};
 
@@ -225,17 +200,19 @@ pub(crate) mod tests {
     pub(crate) fn client(id: u64, app: &str) -> Client {
         Client {
             id,
-            app: app.into(),
-            stream: "capture".into(),
-            pid: Some(4242),
-            executable: Some(format!("/usr/bin/{app}").into()),
-            identity: Identity::Verified,
-            puller: Some(Puller {
-                pid: 4242,
-                name: app.into(),
-            }),
-            api: Api::Pipewire,
-            purpose: Purpose::Recording,
+            who: Who {
+                app: app.into(),
+                stream: "capture".into(),
+                pid: Some(4242),
+                executable: Some(format!("/usr/bin/{app}").into()),
+                identity: Identity::Verified,
+                puller: Some(Puller {
+                    pid: 4242,
+                    name: app.into(),
+                }),
+                api: Api::Pipewire,
+                purpose: Purpose::Recording,
+            },
             state: ClientState::Running,
             app_muted: false,
             counted_by: CountedBy::ActivationRecord,
@@ -260,17 +237,17 @@ pub(crate) mod tests {
         };
         zoom.last_pull_ns = Some(T0 + 61 * SECOND + 123_456_789);
         let mut meet = client(8, "firefox");
-        meet.api = Api::Pulse;
-        meet.identity = Identity::Corroborated;
+        meet.who.api = Api::Pulse;
+        meet.who.identity = Identity::Corroborated;
         meet.counts.live = tally(6100);
         meet.counts.xruns = 1;
         meet.state = ClientState::Corked;
         let mut evil = client(9, "=HYPERLINK(\"http://x\")");
-        evil.stream = "a,b\"c\nd".into();
-        evil.executable = None;
-        evil.pid = None;
-        evil.puller = None;
-        evil.identity = Identity::Claimed;
+        evil.who.stream = "a,b\"c\nd".into();
+        evil.who.executable = None;
+        evil.who.pid = None;
+        evil.who.puller = None;
+        evil.who.identity = Identity::Claimed;
         let connected = ConnectedNs {
             live: SECOND,
             muted: 60 * SECOND,
@@ -329,7 +306,7 @@ pub(crate) mod tests {
     #[test]
     fn a_path_that_is_not_utf8_does_not_spoil_the_report() {
         let mut client = client(1, "app");
-        client.executable = Some(PathBuf::from(OsString::from_vec(b"/tmp/\xff".to_vec())));
+        client.who.executable = Some(PathBuf::from(OsString::from_vec(b"/tmp/\xff".to_vec())));
         let connected = ConnectedNs::default();
         let stats = of_record(&ClientRecord {
             instance: 1,

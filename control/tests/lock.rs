@@ -45,7 +45,7 @@ fn while_it_is_locked_nothing_unmutes() {
     assert!(daemon.status().unwrap().locked);
 
     let app = observed(1, ClientState::Running);
-    let client = app.app.clone();
+    let client = app.who.app.clone();
     rig.server.script().clients = vec![app];
     let mut api = rig.client();
     let of = |client: &str| OfClient {

@@ -21,7 +21,7 @@ fn of(client: &str, origin: Origin) -> OfClient {
 fn with_client() -> (Rig, String) {
     let rig = Rig::start();
     let client = observed(1, ClientState::Running);
-    let app = client.app.clone();
+    let app = client.who.app.clone();
     rig.server.script().clients = vec![client];
     (rig, app)
 }

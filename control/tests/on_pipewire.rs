@@ -141,6 +141,6 @@ fn a_client_is_seen_muted_and_counted() {
     let stats: Stats = stage.json("stats");
     assert_eq!(stats.clients.len(), 1);
     let client = &stats.clients[0];
-    assert_eq!(client.pid, Some(recorder));
+    assert_eq!(client.who.pid, Some(recorder));
     assert!(client.live.pulls > 10 && client.muted.pulls > 10);
 }

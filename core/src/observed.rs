@@ -143,10 +143,8 @@ record! {
 }
 
 record! {
-    /// One client: one capture stream of one app on the virtual mic.
-    pub struct Client {
-        /// Number that no other client of the same backend instance ever had.
-        pub id: u64,
+    /// Who records: one capture stream of one app.
+    pub struct Who {
         /// The app's name for people.
         pub app: String,
         /// The stream's own name, where it has one (`node.name`).
@@ -158,12 +156,22 @@ record! {
         /// How far `pid` and `executable` can be believed, and `app` with them: it is the executable's name. Without an
         /// `executable`, `app` is only what the client calls itself.
         pub identity: Identity,
-        /// Who did the pulling.
+        /// Which process did the pulling.
         pub puller: Option<Puller>,
-        /// Through what interface.
+        /// Through which interface; `alsa_device` for a device that was opened behind the audio server's back.
         pub api: Api,
-        /// Recording, or a desktop tool's meter.
+        /// Recording, or a desktop tool's level meter.
         pub purpose: Purpose,
+    }
+}
+
+record! {
+    /// One client: one capture stream of one app on the virtual mic.
+    pub struct Client {
+        /// Number that no other client of the same backend instance ever had.
+        pub id: u64,
+        /// Who it is.
+        pub who: Who,
         /// Running, corked or gone.
         pub state: ClientState,
         /// Whether its app is muted on its own: then it gets silence whatever the gate says.
@@ -238,22 +246,8 @@ record! {
     pub struct Bypass {
         /// Number that no other bypass of the same backend instance ever had.
         pub id: u64,
-        /// The app's name for people.
-        pub app: String,
-        /// The stream's own name, where it has one (`node.name`).
-        pub stream: String,
-        /// The app's process, in our pid namespace, where it is known.
-        pub pid: Option<u32>,
-        /// The app's executable, through /proc.
-        pub executable: Option<PathBuf>,
-        /// How far `pid`, `executable` and `app` can be believed, as for a [`Client`].
-        pub identity: Identity,
-        /// Who did the pulling.
-        pub puller: Option<Puller>,
-        /// Through what interface.
-        pub api: Api,
-        /// Recording, or a desktop tool's meter.
-        pub purpose: Purpose,
+        /// Who it is.
+        pub who: Who,
         /// Running, corked, or gone: then its figures are final.
         pub state: ClientState,
         /// `node.name` of the real mic; the device's name where the audio server does not know of it.
@@ -283,9 +277,9 @@ record! {
     /// of them has none and the names are the same: whoever claims to be the app is taken for it.
     #[derive(Hash, PartialOrd, Ord)]
     pub struct MutedApp {
-        /// [`Client::app`].
+        /// [`Who::app`].
         pub app: String,
-        /// [`Client::executable`].
+        /// [`Who::executable`].
         pub executable: Option<PathBuf>,
     }
 }

@@ -13,7 +13,7 @@ use truemute_core::observed::ClientState;
 /// # Panics
 /// If there are two.
 pub fn of_stream<'a>(stats: &'a Stats, name: &str) -> Option<&'a ClientStats> {
-    let mut found = stats.clients.iter().filter(|it| it.stream == name);
+    let mut found = stats.clients.iter().filter(|it| it.who.stream == name);
     let first = found.next();
     assert!(found.next().is_none(), "{name} is there twice: {stats:?}");
     first

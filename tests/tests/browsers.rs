@@ -86,18 +86,24 @@ fn check(browser: Browser, app: &str, stream: &str) {
     set.live(|| set.all_from(page.order(true), sounding));
 
     // The app's name is that of its executable; the stream's is the browser's own word.
-    assert_eq!((client.app.as_str(), client.stream.as_str()), (app, stream));
-    assert_eq!(client.api, Api::Pulse);
-    assert_eq!(client.identity, Identity::Corroborated, "{client:?}");
-    assert_eq!(client.purpose, Purpose::Recording);
+    assert_eq!(
+        (client.who.app.as_str(), client.who.stream.as_str()),
+        (app, stream)
+    );
+    assert_eq!(client.who.api, Api::Pulse);
+    assert_eq!(client.who.identity, Identity::Corroborated, "{client:?}");
+    assert_eq!(client.who.purpose, Purpose::Recording);
     assert_eq!(client.state, ClientState::Running);
     assert_eq!(client.counted_by, CountedBy::ActivationRecord);
-    let puller = client.puller.as_ref().expect("somebody pulled");
+    let puller = client.who.puller.as_ref().expect("somebody pulled");
     assert_eq!(puller.name, "pipewire-pulse");
     assert!(stage.server.process_ids().contains(&puller.pid));
-    let executable = client.executable.as_ref().expect("it is known");
+    let executable = client.who.executable.as_ref().expect("it is known");
     assert_eq!(executable.file_name(), Some(browser.program().as_ref()));
-    let pid = client.pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    let pid = client
+        .who
+        .pid
+        .and_then(|pid| Pid::from_raw(pid.cast_signed()));
     assert_eq!(getpgid(pid), getpgid(Some(running.pid())), "{client:?}");
 }
 

@@ -50,7 +50,7 @@ fn the_desktop_is_told_once_of_each_app() {
     assert!(begins.starts_with("Monitoring"), "{begins}");
 
     let spy = stage.record(stage.mic.name(), 1, Format::F32);
-    let seen = there(&stage, |it| it.stream == spy.name());
+    let seen = there(&stage, |it| it.who.stream == spy.name());
     let notice = said.recv_timeout(LIMIT).unwrap();
     let notice: serde_json::Value = serde_json::from_str(&notice).unwrap();
     assert_eq!(
@@ -61,12 +61,12 @@ fn the_desktop_is_told_once_of_each_app() {
     assert_eq!(notice["payload"]["type"], "susssasa{sv}i", "{notice}");
     let body = notice["payload"]["data"][4].as_str().unwrap();
     assert!(
-        body.contains(&seen.app) && body.contains(stage.mic.name()),
+        body.contains(&seen.who.app) && body.contains(stage.mic.name()),
         "{body}"
     );
     // The same app again says nothing; another one does.
     let again = stage.record(stage.mic.name(), 1, Format::F32);
-    there(&stage, |it| it.stream == again.name());
+    there(&stage, |it| it.who.stream == again.name());
     let mut other = stage.server.command("pw-record");
     other.args(["--target", stage.mic.name()]);
     other.args(["/dev/null"]).stderr(Stdio::null());
@@ -91,14 +91,14 @@ fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {
         let seen = there(&stage, |it| {
             it.state == ClientState::Running && it.frames > 0
         });
-        assert_eq!(seen.stream, spy.name());
-        assert_eq!(seen.pid, Some(std::process::id()));
+        assert_eq!(seen.who.stream, spy.name());
+        assert_eq!(seen.who.pid, Some(std::process::id()));
         if *version == Version::Installed {
             // The daemon on another release's server has other files, and says of ours that it does not know them.
-            assert_eq!(seen.executable, std::env::current_exe().ok());
+            assert_eq!(seen.who.executable, std::env::current_exe().ok());
         }
         assert_eq!(
-            (seen.identity, seen.api),
+            (seen.who.identity, seen.who.api),
             (Identity::Verified, Api::Pipewire)
         );
         assert_eq!(
@@ -110,7 +110,7 @@ fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {
         // Muted or not.
         stage.mute();
         there(&stage, |it| {
-            it.stream == spy.name() && it.frames > seen.frames
+            it.who.stream == spy.name() && it.frames > seen.frames
         });
         // Corked it is there and gets nothing.
         spy.set_active(false);
@@ -136,8 +136,8 @@ fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {
             "{past:?}"
         );
         assert_eq!(
-            (past.id, &past.app, &past.since),
-            (seen.id, &seen.app, &seen.since)
+            (past.id, &past.who.app, &past.since),
+            (seen.id, &seen.who.app, &seen.since)
         );
         let log = stage.daemon.log();
         assert_eq!(
@@ -160,13 +160,18 @@ fn every_way_round_is_reported() {
         // Through pipewire-pulse.
         let parec = run(&stage, "parec", &["--latency-msec=50", "-d", &mic]);
         let pulse = there(&stage, |it| {
-            it.api == Api::Pulse && it.identity == Identity::Corroborated
+            it.who.api == Api::Pulse && it.who.identity == Identity::Corroborated
         });
         assert_eq!(
-            (pulse.pid, pulse.path),
+            (pulse.who.pid, pulse.path),
             (Some(parec.id()), BypassPath::Direct)
         );
-        assert!(pulse.puller.is_some_and(|it| it.name == "pipewire-pulse"));
+        assert!(
+            pulse
+                .who
+                .puller
+                .is_some_and(|it| it.name == "pipewire-pulse")
+        );
         drop(parec);
         gone(&stage);
 
@@ -181,12 +186,12 @@ fn every_way_round_is_reported() {
         let loopback = Program::start(loopback).unwrap();
         assert!(stage.server.wait_for_source("loop-out", LIMIT).unwrap());
         let behind = stage.record("loop-out", 1, Format::F32);
-        let itself = there(&stage, |it| it.stream == "loop-in");
+        let itself = there(&stage, |it| it.who.stream == "loop-in");
         assert_eq!(
-            (itself.pid, itself.path),
+            (itself.who.pid, itself.path),
             (Some(loopback.id()), BypassPath::Direct)
         );
-        let indirect = there(&stage, |it| it.stream == behind.name());
+        let indirect = there(&stage, |it| it.who.stream == behind.name());
         assert_eq!(
             (indirect.path, indirect.real_mic.as_str()),
             (BypassPath::Indirect, &*mic)
@@ -224,7 +229,7 @@ fn every_way_round_is_reported() {
             "parec",
             &["--latency-msec=50", "-d", "cellar.monitor"],
         );
-        let monitor = there(&stage, |it| it.pid == Some(parec.id()));
+        let monitor = there(&stage, |it| it.who.pid == Some(parec.id()));
         assert_eq!(
             (monitor.path, monitor.real_mic.as_str()),
             (BypassPath::Indirect, &*mic)
@@ -247,9 +252,9 @@ fn every_way_round_is_reported() {
             made.as_ref().is_ok_and(|it| it.status.success()),
             "{made:?}"
         );
-        let nobodys = there(&stage, |it| it.stream == "lingerer");
+        let nobodys = there(&stage, |it| it.who.stream == "lingerer");
         assert_eq!(
-            (nobodys.identity, nobodys.path),
+            (nobodys.who.identity, nobodys.path),
             (Identity::Claimed, BypassPath::Direct)
         );
         let (id, _) = Meddler::connect(&stage.server)
@@ -274,7 +279,7 @@ fn every_way_round_is_reported() {
         )
         .unwrap();
         let spy = stage.record("second-mic", 1, Format::F32);
-        let other = there(&stage, |it| it.stream == spy.name());
+        let other = there(&stage, |it| it.who.stream == spy.name());
         assert_eq!(
             (other.real_mic.as_str(), other.path),
             ("second-mic", BypassPath::Direct)
@@ -293,7 +298,7 @@ fn every_way_round_is_reported() {
             ..RecorderOptions::default()
         });
         assert_eq!(
-            there(&stage, |it| it.stream == "meter").purpose,
+            there(&stage, |it| it.who.stream == "meter").who.purpose,
             Purpose::Meter
         );
         drop(meter);
@@ -316,13 +321,13 @@ fn effects_on_the_mic_are_reported_unless_trusted_and_who_reads_them_always() {
         let source = "filtered";
         let behind = stage.record(source, 1, Format::F32);
         assert!(behind.wait_for_pulls(10, LIMIT), "{}", effects.log());
-        let indirect = there(&stage, |it| it.stream == behind.name());
+        let indirect = there(&stage, |it| it.who.stream == behind.name());
         assert_eq!(indirect.through, ["filtered.capture", source]);
         let itself = |status: &Status| {
             status
                 .bypasses
                 .iter()
-                .any(|it| it.stream == "filtered.capture")
+                .any(|it| it.who.stream == "filtered.capture")
         };
         if *trusted {
             assert!(!itself(&status(&stage)));

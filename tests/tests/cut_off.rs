@@ -25,7 +25,7 @@ fn who_records_from_the_mic_is_cut_off_and_sent_to_the_virtual_mic() {
         stage.unmute();
         stage.pulls(20, [&client]);
         let spy = reader(&stage, "spy", stage.mic.name(), &[]);
-        let bypass = cut(&stage, |it| it.stream == spy.name());
+        let bypass = cut(&stage, |it| it.who.stream == spy.name());
         assert_eq!(bypass.state, ClientState::Gone, "{bypass:?}");
         reads_only(&stage, spy.name(), VIRTUAL_MIC);
         stage.pulls(20, [&spy]);
@@ -78,7 +78,7 @@ fn what_slips_through_is_less_than_a_second_and_a_trusted_program_stays() {
             for _ in 0..3 {
                 let spy = reader(&stage, "spy", mic.name(), properties);
                 cut(&stage, |it| {
-                    it.stream == "spy" && it.state == ClientState::Gone
+                    it.who.stream == "spy" && it.state == ClientState::Gone
                 });
                 stage.pulls(30, [&trusted]);
                 let slipped = spy.samples().iter().filter(|it| **it != 0.0).count();
@@ -134,7 +134,7 @@ fn a_stream_that_is_linked_again_and_again_is_removed() {
             "{}",
             stage.logs()
         );
-        let bypass = cut(&stage, |it| it.stream == "fighter");
+        let bypass = cut(&stage, |it| it.who.stream == "fighter");
         assert!(bypass.cuts > 1, "{bypass:?}");
     });
 }

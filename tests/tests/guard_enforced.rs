@@ -393,7 +393,7 @@ fn an_app_that_is_muted_on_its_own_silences_nobody_else() {
     assert!(wait_until(LIMIT, || sound(&kept) > 0), "{}", stage.logs());
     assert!(other_hears(), "{}", stage.logs());
     let clients = daemon.clients().unwrap().clients;
-    let app = clients.iter().find(|client| client.stream == "kept");
+    let app = clients.iter().find(|client| client.who.stream == "kept");
     let muted = daemon.mute_client(&app.unwrap().id.to_string());
     muted.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
     let so_far = sound(&kept);

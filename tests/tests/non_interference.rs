@@ -365,11 +365,11 @@ fn daemon(stage: &Stage) -> Value {
         .iter()
         .map(|it| {
             json!([
-                it.stream,
-                it.app,
-                it.identity,
-                it.api,
-                it.purpose,
+                it.who.stream,
+                it.who.app,
+                it.who.identity,
+                it.who.api,
+                it.who.purpose,
                 it.state,
                 it.counted_by,
                 it.live.pulls > 0,

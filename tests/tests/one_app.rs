@@ -55,7 +55,7 @@ fn a_native_app_is_silent_and_the_others_are_not() {
         hears(&other, &daemon, "before");
         let before = figures(&daemon, &streams);
 
-        let reply = daemon.mute_client(&before[0].app.to_uppercase());
+        let reply = daemon.mute_client(&before[0].who.app.to_uppercase());
         let muted_ns = monotonic_ns();
         let reply = reply.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
         assert!(reply.changed && reply.app_muted, "{reply:?}");
@@ -107,7 +107,9 @@ fn a_native_app_is_silent_and_the_others_are_not() {
             .map_err(|error| error.to_string());
         assert!(nobody.is_err_and(|text| text.contains("`truemute clients`")));
 
-        daemon.unmute_client(&before[0].app).expect("it is unmuted");
+        daemon
+            .unmute_client(&before[0].who.app)
+            .expect("it is unmuted");
         streams
             .iter()
             .for_each(|stream| stream_hears(stream, &daemon));
@@ -150,11 +152,11 @@ fn a_muted_app_gets_no_real_mic_when_the_daemon_is_killed() {
                 stats
                     .clients
                     .iter()
-                    .any(|client| client.stream == it.name())
+                    .any(|client| client.who.stream == it.name())
             })
         };
         assert!(wait_until(LIMIT, all_counted), "{}", daemon.log());
-        let app = figures(&daemon, &streams).remove(0).app;
+        let app = figures(&daemon, &streams).remove(0).who.app;
         daemon.mute_client(&app).expect("it is muted");
         let muted_ns = monotonic_ns();
         for round in 0..3 {
@@ -202,7 +204,10 @@ fn an_app_that_links_itself_gets_nothing_and_is_cut_off() {
         let kept = stream(&recorders, None);
         daemon.unmute().expect("it unmutes");
         stream_hears(&kept, &daemon);
-        let app = figures(&daemon, std::slice::from_ref(&kept)).remove(0).app;
+        let app = figures(&daemon, std::slice::from_ref(&kept))
+            .remove(0)
+            .who
+            .app;
         daemon.mute_client(&app).expect("it is muted");
         let wild = recorders
             .add(RecorderOptions {
@@ -276,7 +281,7 @@ fn apps_of_other_kinds_are_silent_too() {
         apps.iter().for_each(|app| hears(app, &daemon, "before"));
         let stats = daemon.clients().expect("the daemon answers");
         let mut clients = stats.clients.iter();
-        let app = clients.find(|it| it.api == api);
+        let app = clients.find(|it| it.who.api == api);
         let app = app.unwrap_or_else(|| panic!("{:?}", stats.clients));
         let reply = daemon.mute_client(&app.id.to_string());
         let reply = reply.unwrap_or_else(|error| panic!("{error}\n{}", daemon.log()));
@@ -292,7 +297,7 @@ fn apps_of_other_kinds_are_silent_too() {
         assert_eq!(apps[1].log().nonzero(0, u64::MAX), 0, "come back");
         assert_eq!(apps[0].log().nonzero(silent_ns, u64::MAX), 0, "{reply:?}");
         stream_hears(&other, &daemon);
-        daemon.unmute_client(&app.app).expect("unmuted");
+        daemon.unmute_client(&app.who.app).expect("unmuted");
         apps.iter().for_each(|app| hears(app, &daemon, "after all"));
         drop((other, apps, recorders, mic));
     });
@@ -323,7 +328,7 @@ fn figures(daemon: &RunningDaemon, streams: &[Recorder]) -> Vec<ClientStats> {
     let stats = daemon.clients().expect("the daemon answers");
     let of = |stream: &Recorder| {
         let mut clients = stats.clients.iter();
-        let found = clients.find(|client| client.stream == stream.name());
+        let found = clients.find(|client| client.who.stream == stream.name());
         found.expect("each is counted").clone()
     };
     streams.iter().map(of).collect()

@@ -146,7 +146,7 @@ fn counts(stage: &Stage, clients: &[Recorder]) -> Vec<Count> {
     let stats = stage.daemon.stats().expect("the daemon answers");
     let one = |((client, before), after): ((&Recorder, u64), u64)| {
         let name = client.name();
-        let known = stats.clients.iter().find(|it| it.stream == name);
+        let known = stats.clients.iter().find(|it| it.who.stream == name);
         Count {
             before,
             daemon: known

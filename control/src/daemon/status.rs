@@ -33,7 +33,7 @@ pub(super) fn status(facts: Facts<'_>) -> Status {
             .clients
             .iter()
             .filter(|client| client.state != ClientState::Gone)
-            .filter(|client| client.purpose != Purpose::Engine);
+            .filter(|client| client.who.purpose != Purpose::Engine);
         u32::try_from(connected.count()).unwrap_or(u32::MAX)
     });
     Status {

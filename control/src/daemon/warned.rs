@@ -16,7 +16,7 @@ impl Warned {
     pub(super) fn news(&mut self, look: &Snapshot) -> Vec<String> {
         let mut news = Vec::new();
         for bypass in &look.bypasses {
-            if self.0.len() > APPS_AT_MOST || !self.0.insert(bypass.app.clone()) {
+            if self.0.len() > APPS_AT_MOST || !self.0.insert(bypass.who.app.clone()) {
                 continue;
             }
             news.push(if self.0.len() > APPS_AT_MOST {
@@ -31,11 +31,12 @@ impl Warned {
 
 fn warning(bypass: &Bypass) -> String {
     let pid = bypass
+        .who
         .pid
         .map_or(String::new(), |pid| format!(" (pid {pid})"));
     format!(
         "{:?}{pid} gets the sound of {:?} past TrueMute, muted or not. Choose TrueMute Microphone in it, or list it in trusted_processors.",
-        bypass.app, bypass.real_mic
+        bypass.who.app, bypass.real_mic
     )
 }
 
@@ -53,9 +54,10 @@ mod tests {
         assert_eq!(warned.news(&look).len(), 1);
         assert!(warned.news(&look).is_empty());
         look.bypasses = (0..100)
-            .map(|id| Bypass {
-                app: format!("app {id}"),
-                ..bypass(id)
+            .map(|id| {
+                let mut one = bypass(id);
+                one.who.app = format!("app {id}");
+                one
             })
             .collect();
         let news = warned.news(&look);

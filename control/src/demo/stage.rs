@@ -158,7 +158,7 @@ impl Stage {
                 format!("{} {live}/{muted}", recording.app().name())
             })
             .collect();
-        Ok(format!("Live/muted  {}", figures.join("  ")))
+        Ok(format!("Pulls          live/muted: {}", figures.join("  ")))
     }
 
     /// Each app's running stream, in the order of the apps.
@@ -169,7 +169,7 @@ impl Stage {
                 .clients
                 .iter()
                 .find(|client| {
-                    client.pid == Some(recording.id())
+                    client.who.pid == Some(recording.id())
                         && client.state == ClientState::Running
                         && client.live.pulls + client.muted.pulls > 0
                 })

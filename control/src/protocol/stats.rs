@@ -1,10 +1,8 @@
 //! The counts: what `stats` and `clients` reply. What they are made of, and how, is [`crate::stats`].
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use truemute_core::observed::{Api, ClientState, CountedBy, Identity, Puller, Purpose};
+use truemute_core::observed::{ClientState, CountedBy, Who};
 
 use super::Bypass;
 
@@ -43,22 +41,9 @@ pub struct ClientStats {
     /// The backend's instance that counted it: a new one after each start, so that a history over restarts can tell
     /// two clients with the same `id` apart.
     pub instance: u64,
-    /// The app's name.
-    pub app: String,
-    /// The stream's own name.
-    pub stream: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its executable.
-    pub executable: Option<PathBuf>,
-    /// How far the three above can be believed.
-    pub identity: Identity,
-    /// Which process did the pulling.
-    pub puller: Option<Puller>,
-    /// Through which interface.
-    pub api: Api,
-    /// Recording, or a desktop tool's level meter.
-    pub purpose: Purpose,
+    /// Who it is.
+    #[serde(flatten)]
+    pub who: Who,
     /// Running, corked or gone.
     pub state: ClientState,
     /// Whether its app is muted on its own: it gets silence whatever the gate says. Of one that is gone: false.

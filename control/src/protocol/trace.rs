@@ -1,10 +1,8 @@
 //! The lines of a trace (docs/trace.md). Who turns what the daemon saw into them is [`crate::trace`].
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use truemute_core::observed::{Api, ClientState, CountedBy, Identity, Puller, Purpose};
+use truemute_core::observed::{ClientState, CountedBy, Who};
 
 use super::{Bypass, Figures, GateState};
 
@@ -14,22 +12,9 @@ use super::{Bypass, Figures, GateState};
 pub struct TraceClient {
     /// Its number in the lines of this instance.
     pub id: u64,
-    /// The app's name.
-    pub app: String,
-    /// The stream's own name.
-    pub stream: String,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Its executable.
-    pub executable: Option<PathBuf>,
-    /// How far the three above can be believed.
-    pub identity: Identity,
-    /// Which process did the pulling.
-    pub puller: Option<Puller>,
-    /// Through which interface.
-    pub api: Api,
-    /// Recording, or a desktop tool's level meter.
-    pub purpose: Purpose,
+    /// Who it is.
+    #[serde(flatten)]
+    pub who: Who,
     /// Running, corked or gone.
     pub state: ClientState,
     /// Whether its app is muted on its own.

@@ -3,6 +3,7 @@
 use jiff::tz::{Offset, TimeZone};
 use truemute_core::observed::{
     Api, ClientState, CountedBy, Countermeasure, Identity, MicState, Puller, Purpose, VirtualMic,
+    Who,
 };
 
 use super::Page;
@@ -91,14 +92,16 @@ pub(crate) fn bypass() -> Bypass {
     Bypass {
         id: 1,
         instance: 1,
-        app: "ZOOM VoiceEngine".into(),
-        stream: "recStream".into(),
-        pid: Some(4242),
-        executable: Some("/opt/zoom/zoom".into()),
-        identity: Identity::Corroborated,
-        puller: None,
-        api: Api::Pulse,
-        purpose: Purpose::Recording,
+        who: Who {
+            app: "ZOOM VoiceEngine".into(),
+            stream: "recStream".into(),
+            pid: Some(4242),
+            executable: Some("/opt/zoom/zoom".into()),
+            identity: Identity::Corroborated,
+            puller: None,
+            api: Api::Pulse,
+            purpose: Purpose::Recording,
+        },
         state: ClientState::Running,
         real_mic: "alsa_input.usb-Yeti-00.analog-stereo".into(),
         path: BypassPath::Direct,
@@ -115,7 +118,7 @@ pub(crate) fn bypass() -> Bypass {
 
 pub(crate) fn hostile_status() -> Status {
     let mut status = trouble();
-    status.bypasses[0].app = "x\nLIVE  apps hear the microphone\u{1b}[2J\u{202E}".into();
+    status.bypasses[0].who.app = "x\nLIVE  apps hear the microphone\u{1b}[2J\u{202E}".into();
     status.real_mic.description = "Mic\r\nLIVE\u{2028}LIVE".into();
     status.real_mic.state = MicState::Capturing;
     status.reason = "\u{1b}]0;LIVE\u{7}".into();
@@ -142,17 +145,19 @@ pub(crate) fn client(id: u64, app: &str, stream: &str) -> ClientStats {
     ClientStats {
         id,
         instance: 1,
-        app: app.into(),
-        stream: stream.into(),
-        pid: Some(4242),
-        executable: Some("/usr/lib/firefox-esr/firefox-esr".into()),
-        identity: Identity::Corroborated,
-        puller: Some(Puller {
-            pid: 611,
-            name: "pipewire-pulse".into(),
-        }),
-        api: Api::Pulse,
-        purpose: Purpose::Recording,
+        who: Who {
+            app: app.into(),
+            stream: stream.into(),
+            pid: Some(4242),
+            executable: Some("/usr/lib/firefox-esr/firefox-esr".into()),
+            identity: Identity::Corroborated,
+            puller: Some(Puller {
+                pid: 611,
+                name: "pipewire-pulse".into(),
+            }),
+            api: Api::Pulse,
+            purpose: Purpose::Recording,
+        },
         state: ClientState::Running,
         live: Figures {
             pulls: 2_812,
@@ -189,24 +194,24 @@ pub(crate) fn stats() -> Stats {
     second.xruns = 3;
     second.exact = false;
     let mut recorder = client(3, "pw-record", "pw-record");
-    recorder.pid = Some(5150);
-    recorder.executable = Some("/usr/bin/pw-cat".into());
-    recorder.identity = Identity::Verified;
-    recorder.puller = Some(Puller {
+    recorder.who.pid = Some(5150);
+    recorder.who.executable = Some("/usr/bin/pw-cat".into());
+    recorder.who.identity = Identity::Verified;
+    recorder.who.puller = Some(Puller {
         pid: 5150,
         name: "pw-cat".into(),
     });
-    recorder.api = Api::Pipewire;
+    recorder.who.api = Api::Pipewire;
     recorder.state = ClientState::Gone;
     recorder.counted_by = CountedBy::Profiler;
     recorder.exact = false;
     recorder.lost = 12;
     recorder.behaviour_while_muted = Behaviour::Intermittent;
     let mut meter = client(4, "PulseAudio Volume Control", "Peak detect");
-    meter.pid = None;
-    meter.executable = None;
-    meter.identity = Identity::Claimed;
-    meter.purpose = Purpose::Meter;
+    meter.who.pid = None;
+    meter.who.executable = None;
+    meter.who.identity = Identity::Claimed;
+    meter.who.purpose = Purpose::Meter;
     meter.state = ClientState::Corked;
     meter.live = Figures::default();
     meter.muted = Figures::default();

@@ -99,8 +99,8 @@ fn bypasses(out: &mut String, status: &Status, page: &Page) {
 }
 
 fn app(bypass: &Bypass) -> String {
-    let name = clean(&bypass.app, NAME);
-    match bypass.pid {
+    let name = clean(&bypass.who.app, NAME);
+    match bypass.who.pid {
         Some(pid) => format!("\"{name}\" (pid {pid})"),
         None => format!("\"{name}\""),
     }

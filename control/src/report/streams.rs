@@ -34,7 +34,7 @@ pub fn clients(stats: &Stats, page: &Page) -> String {
         column("last pull", Keep::Second, last_pull),
         column("pulled by", Keep::Fourth, puller),
         column("api", Keep::Third, |client, _| {
-            words::api(client.api).into()
+            words::api(client.who.api).into()
         }),
     ];
     grouped(stats, &columns, page)
@@ -94,7 +94,7 @@ pub fn stats(stats: &Stats, page: &Page) -> String {
             column("counts", Keep::Always, |client, _| words::exactness(client)),
             column("last pull", Keep::Sixth, last_pull),
             column("api", Keep::Sixth, |client, _| {
-                words::api(client.api).into()
+                words::api(client.who.api).into()
             }),
         ];
         out.push_str(&grouped(stats, &columns, page));
@@ -166,8 +166,8 @@ fn last_pull(client: &ClientStats, page: &Page) -> String {
 }
 
 fn puller(client: &ClientStats, _: &Page) -> String {
-    match &client.puller {
-        Some(puller) if Some(puller.pid) != client.pid => {
+    match &client.who.puller {
+        Some(puller) if Some(puller.pid) != client.who.pid => {
             format!("{} {}", clean(&puller.name, 20), puller.pid)
         }
         _ => "itself".into(),
@@ -228,7 +228,7 @@ fn listed(groups: &[Vec<&ClientStats>], columns: &[Column], page: &Page) -> Stri
         );
         for client in group {
             out.push('\n');
-            page.fact(&mut out, "  stream", &clean(&client.stream, NAME));
+            page.fact(&mut out, "  stream", &clean(&client.who.stream, NAME));
             for column in columns {
                 page.fact(
                     &mut out,
@@ -260,10 +260,10 @@ fn by_app(clients: &[ClientStats]) -> Vec<Vec<&ClientStats>> {
 
 fn app_key(client: &ClientStats) -> (&str, Option<u32>, Option<&Path>, Identity) {
     (
-        &client.app,
-        client.pid,
-        client.executable.as_deref(),
-        client.identity,
+        &client.who.app,
+        client.who.pid,
+        client.who.executable.as_deref(),
+        client.who.identity,
     )
 }
 
@@ -271,12 +271,13 @@ fn app_key(client: &ClientStats) -> (&str, Option<u32>, Option<&Path>, Identity)
 fn heading(client: &ClientStats, page: &Page) -> String {
     let bold = Style::new().bold();
     let width = page.columns().min(NAME);
-    let name = clean(&client.app, width.saturating_sub(2)).replace('"', "'");
+    let name = clean(&client.who.app, width.saturating_sub(2)).replace('"', "'");
     let mut about = client
+        .who
         .pid
         .map_or_else(|| "no pid".into(), |pid| format!("pid {pid}"));
-    let _ = write!(about, "  {}", words::identity(client.identity));
-    if let Some(executable) = &client.executable {
+    let _ = write!(about, "  {}", words::identity(client.who.identity));
+    if let Some(executable) = &client.who.executable {
         let _ = write!(about, "  {}", clean(&executable.to_string_lossy(), NAME));
     }
     if display_width(&name) + 2 + GAP + display_width(&about) <= page.columns() {
@@ -339,7 +340,7 @@ fn lines(columns: &[&Column], streams: &[&ClientStats], page: &Page) -> Vec<Stri
     );
     for client in streams {
         let cells = columns.iter().map(|column| (column.cell)(client, page));
-        table.add_row(cells.chain([clean(&client.stream, NAME)]));
+        table.add_row(cells.chain([clean(&client.who.stream, NAME)]));
     }
     for (drawn, column) in table.column_iter_mut().zip(columns) {
         drawn.set_cell_alignment(column.alignment);

@@ -176,7 +176,7 @@ pub(crate) fn state(client: &ClientStats) -> String {
         true => format!("{state}, muted"),
         false => state.into(),
     };
-    match client.purpose {
+    match client.who.purpose {
         Purpose::Recording => state,
         Purpose::Meter => format!("{state}, meter"),
         Purpose::Monitor => format!("{state}, monitor"),

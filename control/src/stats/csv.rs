@@ -94,15 +94,15 @@ pub fn write_csv(stats: &Stats, out: impl Write) -> csv::Result<()> {
             until: &stats.until,
             instance: client.instance,
             id: client.id,
-            app: text(&client.app),
-            stream: text(&client.stream),
-            pid: client.pid,
-            executable: client.executable.as_deref().map(path),
-            identity: client.identity,
-            puller_pid: client.puller.as_ref().map(|puller| puller.pid),
-            puller: client.puller.as_ref().map(|puller| text(&puller.name)),
-            api: client.api,
-            purpose: client.purpose,
+            app: text(&client.who.app),
+            stream: text(&client.who.stream),
+            pid: client.who.pid,
+            executable: client.who.executable.as_deref().map(path),
+            identity: client.who.identity,
+            puller_pid: client.who.puller.as_ref().map(|puller| puller.pid),
+            puller: client.who.puller.as_ref().map(|puller| text(&puller.name)),
+            api: client.who.api,
+            purpose: client.who.purpose,
             state: client.state,
             live_pulls: client.live.pulls,
             live_frames: client.live.frames,
@@ -193,8 +193,8 @@ mod tests {
         #[test]
         fn no_name_becomes_a_formula(name in any::<String>()) {
             let mut stats = some_stats();
-            stats.clients[0].app = name.clone();
-            stats.clients[0].stream = format!("\t ={name}");
+            stats.clients[0].who.app = name.clone();
+            stats.clients[0].who.stream = format!("\t ={name}");
             let table = csv(&stats);
             for record in csv::Reader::from_reader(table.as_bytes()).records() {
                 let record = record.unwrap();

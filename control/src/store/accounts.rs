@@ -555,12 +555,12 @@ fn same_but_counts(one: &Client, other: &Client) -> bool {
 /// Apps choose their names: a long one must not fill the disk.
 fn bounded(client: &Client) -> Client {
     let mut client = client.clone();
-    shorten(&mut client.app, MAX_NAME);
-    shorten(&mut client.stream, MAX_NAME);
-    if let Some(puller) = &mut client.puller {
+    shorten(&mut client.who.app, MAX_NAME);
+    shorten(&mut client.who.stream, MAX_NAME);
+    if let Some(puller) = &mut client.who.puller {
         shorten(&mut puller.name, MAX_NAME);
     }
-    client.executable = client.executable.map(|path| {
+    client.who.executable = client.who.executable.map(|path| {
         // JSON and SQL text are UTF-8; a path need not be, and one bad name must not spoil the whole report.
         let mut text = path.to_string_lossy().into_owned();
         shorten(&mut text, MAX_PATH);

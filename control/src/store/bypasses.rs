@@ -2,13 +2,12 @@
 //! figures are since it came, and not told apart by minutes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use rusqlite::{Connection, Row, Transaction, params};
-use truemute_core::observed::{Bypass, ClientState, Puller, Snapshot};
+use truemute_core::observed::{Bypass, ClientState, Snapshot};
 
-use super::read::{Window, word as read_word};
-use super::write::{bits, signed, word};
+use super::row::{bits, read_word, signed, who, word};
+use super::window::Window;
 
 /// Rows that may wait for the disk. Beyond them the oldest are lost, and the log says so.
 const MAX_ROWS: usize = 8192;
@@ -159,19 +158,23 @@ pub(super) fn write(transaction: &Transaction<'_>, waiting: &Waiting) -> rusqlit
     )?;
     for record in waiting.values() {
         let it = &record.bypass;
-        let executable = it.executable.as_ref().map(|path| path.to_string_lossy());
+        let executable = it
+            .who
+            .executable
+            .as_ref()
+            .map(|path| path.to_string_lossy());
         insert.execute(params![
             bits(record.instance),
             bits(it.id),
-            it.app,
-            it.stream,
-            it.pid,
+            it.who.app,
+            it.who.stream,
+            it.who.pid,
             executable,
-            word(&it.identity),
-            it.puller.as_ref().map(|puller| puller.pid),
-            it.puller.as_ref().map(|puller| &puller.name),
-            word(&it.api),
-            word(&it.purpose),
+            word(&it.who.identity),
+            it.who.puller.as_ref().map(|puller| puller.pid),
+            it.who.puller.as_ref().map(|puller| &puller.name),
+            word(&it.who.api),
+            word(&it.who.purpose),
             word(&it.state),
             it.real_mic,
             serde_json::Value::from(it.through.clone()).to_string(),
@@ -200,17 +203,13 @@ pub(super) fn read(
          WHERE last_seen_ns >= ?1 AND (?2 IS NULL OR instance IN (SELECT value FROM json_each(?2)))",
     )?;
     let since = signed(window.since_ns);
-    let instances = super::read::instances(window);
+    let instances = window.instances();
     query
         .query_map(params![since, instances], record)?
         .collect()
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<BypassRecord> {
-    let puller = match (row.get(7)?, row.get(8)?) {
-        (Some(pid), Some(name)) => Some(Puller { pid, name }),
-        _ => None,
-    };
     let through: String = row.get(13)?;
     let through = serde_json::from_str(&through).map_err(|cause| {
         rusqlite::Error::FromSqlConversionFailure(13, rusqlite::types::Type::Text, Box::new(cause))
@@ -219,14 +218,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<BypassRecord> {
         instance: row.get::<_, i64>(0)?.cast_unsigned(),
         bypass: Bypass {
             id: row.get::<_, i64>(1)?.cast_unsigned(),
-            app: row.get(2)?,
-            stream: row.get(3)?,
-            pid: row.get(4)?,
-            executable: row.get::<_, Option<String>>(5)?.map(PathBuf::from),
-            identity: read_word(row, 6)?,
-            puller,
-            api: read_word(row, 9)?,
-            purpose: read_word(row, 10)?,
+            who: who(row)?,
             state: read_word(row, 11)?,
             real_mic: row.get(12)?,
             through,
@@ -244,7 +236,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<BypassRecord> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use truemute_core::observed::{Api, Countermeasure, Identity, Purpose};
+    use truemute_core::observed::{Api, Countermeasure, Identity, Puller, Purpose, Who};
 
     use super::super::tests::{OPTIONS, place, snapshot};
     use super::super::{Reader, Recorder};
@@ -255,17 +247,19 @@ pub(crate) mod tests {
     pub(crate) fn bypass(id: u64) -> Bypass {
         Bypass {
             id,
-            app: "spy".into(),
-            stream: "spy's stream".into(),
-            pid: Some(7),
-            executable: Some("/usr/bin/spy".into()),
-            identity: Identity::Verified,
-            puller: Some(Puller {
-                pid: 8,
-                name: "pipewire-pulse".into(),
-            }),
-            api: Api::Pulse,
-            purpose: Purpose::Recording,
+            who: Who {
+                app: "spy".into(),
+                stream: "spy's stream".into(),
+                pid: Some(7),
+                executable: Some("/usr/bin/spy".into()),
+                identity: Identity::Verified,
+                puller: Some(Puller {
+                    pid: 8,
+                    name: "pipewire-pulse".into(),
+                }),
+                api: Api::Pulse,
+                purpose: Purpose::Recording,
+            },
             state: ClientState::Running,
             real_mic: "mic".into(),
             through: vec!["loop \"in\"".into(), "loop out".into()],

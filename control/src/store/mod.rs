@@ -9,10 +9,12 @@ mod bypasses;
 mod file;
 mod read;
 mod recorder;
+mod row;
 #[cfg(test)]
 pub(crate) use bypasses::tests as bypass_tests;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 mod write;
 
 use std::fmt;
@@ -20,8 +22,9 @@ use std::path::PathBuf;
 
 pub use accounts::{ClientRecord, ConnectedNs};
 pub use bypasses::BypassRecord;
-pub use read::{Reader, Window};
+pub use read::Reader;
 pub use recorder::{Options, Recorder};
+pub use window::Window;
 
 use crate::protocol::{ErrorCode, ErrorObject, GateState};
 use crate::system;

@@ -3,27 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, params};
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as WordError;
-use truemute_core::observed::{Client, ClientState, Counts, Intervals, Puller, Tally};
+use truemute_core::observed::{Client, ClientState, Counts, Intervals, Tally};
 
 use super::accounts::{ClientRecord, ConnectedNs, MINUTE_NS};
 use super::bypasses::{self, BypassRecord};
-use super::write::bits;
+use super::row::{read_word, tally, who};
+use super::window::Window;
 use super::{GateRecord, StoreError, file};
 use crate::clock::Stamp;
 use crate::protocol::Stats;
 use crate::stats;
-
-/// Which part of the history to sum up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window {
-    /// From the minute that this time lies in, in nanoseconds since 1970.
-    pub since_ns: u64,
-    /// Only these instances of the backend; all if absent.
-    pub instances: Option<Vec<u64>>,
-}
 
 /// Reads the history beside a recorder, or without a daemon.
 #[derive(Debug)]
@@ -126,7 +115,7 @@ fn gate_changes(connection: &Connection, since_ns: u64) -> rusqlite::Result<Vec<
         .query_map(params![since], |row| {
             Ok(GateRecord {
                 at_ns: row.get(0)?,
-                gate: word(row, 1)?,
+                gate: read_word(row, 1)?,
                 reason: row.get(2)?,
                 clock: row.get(3)?,
                 position: row.get(4)?,
@@ -137,37 +126,16 @@ fn gate_changes(connection: &Connection, since_ns: u64) -> rusqlite::Result<Vec<
 
 fn selection(window: &Window) -> (i64, Option<String>) {
     let minute = i64::try_from(window.since_ns / MINUTE_NS).unwrap_or(i64::MAX);
-    (minute, instances(window))
-}
-
-/// The window's instances as a JSON array.
-pub(super) fn instances(window: &Window) -> Option<String> {
-    let instances = window.instances.as_ref()?;
-    let numbers: Vec<String> = instances
-        .iter()
-        .map(|number| bits(*number).to_string())
-        .collect();
-    Some(format!("[{}]", numbers.join(",")))
+    (minute, window.instances())
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ClientRecord> {
-    let puller = match (row.get(7)?, row.get(8)?) {
-        (Some(pid), Some(name)) => Some(Puller { pid, name }),
-        _ => None,
-    };
     let client = Client {
         id: row.get::<_, i64>(1)?.cast_unsigned(),
-        app: row.get(2)?,
-        stream: row.get(3)?,
-        pid: row.get(4)?,
-        executable: row.get::<_, Option<String>>(5)?.map(PathBuf::from),
-        identity: word(row, 6)?,
-        puller,
-        api: word(row, 9)?,
-        purpose: word(row, 10)?,
-        state: word(row, 11)?,
+        who: who(row)?,
+        state: read_word(row, 11)?,
         app_muted: false,
-        counted_by: word(row, 12)?,
+        counted_by: read_word(row, 12)?,
         counts: Counts {
             live: tally(row, 15)?,
             muted: tally(row, 18)?,
@@ -189,29 +157,5 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ClientRecord> {
             live: row.get(23)?,
             muted: row.get(24)?,
         },
-    })
-}
-
-/// Three columns from `first` on.
-pub(super) fn tally(row: &Row<'_>, first: usize) -> rusqlite::Result<Tally> {
-    Ok(Tally {
-        pulls: row.get(first)?,
-        frames: row.get(first + 1)?,
-        nanoseconds: row.get(first + 2)?,
-    })
-}
-
-/// The value that a word of the contract stands for.
-pub(super) fn word<T: for<'de> Deserialize<'de>>(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    T::deserialize(text.as_str().into_deserializer()).map_err(|cause: WordError| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(cause),
-        )
     })
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use serde::Serialize;
 use truemute_core::observed::Counts;
 
 use super::accounts::{Key, MINUTE_NS, Minute, Pending, Reading, Resume};
 use super::bypasses;
-use super::read::tally;
+use super::row::{bits, signed, tally, word};
 
 /// Adds a batch; all of it or, on an error, nothing.
 pub(super) fn write(
@@ -70,21 +69,22 @@ fn write_readings(
             ..
         } = client.counts;
         let executable = client
+            .who
             .executable
             .as_ref()
             .map(|path| path.to_string_lossy());
         upsert.execute(params![
             bits(key.instance),
             bits(key.client),
-            client.app,
-            client.stream,
-            client.pid,
+            client.who.app,
+            client.who.stream,
+            client.who.pid,
             executable,
-            word(&client.identity),
-            client.puller.as_ref().map(|puller| puller.pid),
-            client.puller.as_ref().map(|puller| &puller.name),
-            word(&client.api),
-            word(&client.purpose),
+            word(&client.who.identity),
+            client.who.puller.as_ref().map(|puller| puller.pid),
+            client.who.puller.as_ref().map(|puller| &puller.name),
+            word(&client.who.api),
+            word(&client.who.purpose),
             word(&client.state),
             word(&client.counted_by),
             signed(client.first_seen_ns),
@@ -249,22 +249,4 @@ pub(super) fn prune(connection: &mut Connection, before_ns: u64) -> rusqlite::Re
     let mut freed = vacuum.query([])?;
     while freed.next()?.is_some() {}
     Ok(())
-}
-
-/// SQLite's integers are signed; no honest count comes near their end.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Identifiers keep all 64 bits.
-pub(super) fn bits(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-/// The contract's word for a value of one of its enums.
-pub(super) fn word<T: Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }

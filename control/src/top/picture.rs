@@ -25,7 +25,7 @@ fn day(gate: GateState) -> (Status, Stats) {
     stats.clients[1].exact = true;
     stats.clients[1].lost = 0;
     let mut chromium = samples::client(2, "Chromium", "RecordStream");
-    chromium.pid = Some(6011);
+    chromium.who.pid = Some(6011);
     stats.clients.insert(1, chromium);
     status.clients = stats.clients.len() as u32;
     (status, stats)

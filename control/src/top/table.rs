@@ -44,7 +44,12 @@ const COLUMNS: [Column; 10] = [
         alignment: Alignment::Right,
         sort: None,
         rank: 3,
-        cell: |client, _, _| client.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
+        cell: |client, _, _| {
+            client
+                .who
+                .pid
+                .map_or_else(|| "-".into(), |pid| pid.to_string())
+        },
     },
     Column {
         heading: "live/s",
@@ -143,7 +148,7 @@ pub(super) fn draw(model: &Model, page: &Page, frame: &mut Frame<'_>, area: Rect
     let room = usize::from(area.height.saturating_sub(1));
     let first = model.first_row().min(clients.len().saturating_sub(room));
     let rows = clients.iter().skip(first).take(room).map(|client| {
-        let name = Cell::new(clean(&client.app, usize::from(app)));
+        let name = Cell::new(clean(&client.who.app, usize::from(app)));
         let cells = columns
             .iter()
             .map(|column| aligned((column.cell)(client, model.rates(), page), column.alignment));
@@ -189,7 +194,11 @@ fn order(sort: Sort, one: &ClientStats, other: &ClientStats, rates: &Rates) -> O
     let live = |client| rates.of(client).map_or(-1.0, |rate| rate.live);
     let muted = |client| rates.of(client).map_or(-1.0, |rate| rate.muted);
     match sort {
-        Sort::App => one.app.to_lowercase().cmp(&other.app.to_lowercase()),
+        Sort::App => one
+            .who
+            .app
+            .to_lowercase()
+            .cmp(&other.who.app.to_lowercase()),
         Sort::State => state(one).cmp(state(other)),
         Sort::LiveRate => live(one).total_cmp(&live(other)),
         Sort::MutedRate => muted(one).total_cmp(&muted(other)),
@@ -200,7 +209,7 @@ fn order(sort: Sort, one: &ClientStats, other: &ClientStats, rates: &Rates) -> O
 
 /// A meter or monitor is not a listener: that is worth more than whether it runs, which the rates show.
 fn state(client: &ClientStats) -> &'static str {
-    match (client.state, client.purpose) {
+    match (client.state, client.who.purpose) {
         (ClientState::Gone, _) => "gone",
         _ if client.app_muted => "muted",
         (_, Purpose::Meter) => "meter",
@@ -256,7 +265,7 @@ fn counts(client: &ClientStats) -> String {
 }
 
 fn identity(client: &ClientStats) -> &'static str {
-    match client.identity {
+    match client.who.identity {
         Identity::Corroborated => "corrob.",
         other => words::identity(other),
     }

@@ -144,11 +144,12 @@ fn known(status: &Status, page: &Page, width: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for bypass in &status.bypasses {
         let pid = bypass
+            .who
             .pid
             .map_or_else(String::new, |pid| format!(" (pid {pid})"));
         let text = format!(
             "BYPASS{pid} {} records from {}",
-            clean(&bypass.app, 40),
+            clean(&bypass.who.app, 40),
             clean(&bypass.real_mic, 80)
         );
         lines.push(Line::styled(clean(&text, width), alarm));

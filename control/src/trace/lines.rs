@@ -11,7 +11,7 @@ use crate::clock::{Stamp, rfc3339, rfc3339_us};
 use crate::daemon::GateChange;
 use crate::daemon::feed::{Feed, Item, Note, Quiet};
 use crate::protocol::{SCHEMA, TraceClient, TraceLine};
-use crate::stats::{figures, of_bypass};
+use crate::stats::{figures, of_bypass, presentable};
 
 /// One listener's lines. Dropping it ends its trace.
 #[derive(Debug)]
@@ -216,21 +216,12 @@ fn gate_line(change: &GateChange) -> TraceLine {
 }
 
 fn client_line(client: &Client, seen: Stamp) -> TraceLine {
-    // A path that is not UTF-8 cannot be written as JSON and must not end the trace.
-    let executable = client.executable.as_ref();
     TraceLine::Client {
         monotonic_ns: seen.monotonic_ns,
         time: rfc3339_us(seen.wall_ns),
         client: Box::new(TraceClient {
             id: client.id,
-            app: client.app.clone(),
-            stream: client.stream.clone(),
-            pid: client.pid,
-            executable: executable.map(|path| path.to_string_lossy().into_owned().into()),
-            identity: client.identity,
-            puller: client.puller.clone(),
-            api: client.api,
-            purpose: client.purpose,
+            who: presentable(&client.who),
             state: client.state,
             app_muted: client.app_muted,
             live: figures(&client.counts.live),

@@ -21,7 +21,7 @@ use truemute::daemon::{Daemon, GateChange, History, Memory, Remembered};
 use truemute::protocol::{ErrorObject, GateState, SCHEMA, Stats, Unattributed};
 use truemute_core::observed::{
     Api, AppSwitched, Applied, Bypass, Client as Observed, ClientState, CountedBy, Counts, Event,
-    Identity, MicState, MutedApp, Purpose, RealMic, Snapshot, VirtualMic,
+    Identity, MicState, MutedApp, Purpose, RealMic, Snapshot, VirtualMic, Who,
 };
 
 /// Long enough for any state on a busy machine.
@@ -260,11 +260,11 @@ impl Backend for ScriptedBackend {
 impl Script {
     /// The app of a client that is there.
     fn app(&self, which: &str) -> Result<MutedApp, BackendError> {
-        let client = self.clients.iter().find(|client| client.app == which);
+        let client = self.clients.iter().find(|client| client.who.app == which);
         client
             .map(|client| MutedApp {
-                app: client.app.clone(),
-                executable: client.executable.clone(),
+                app: client.who.app.clone(),
+                executable: client.who.executable.clone(),
             })
             .ok_or_else(|| BackendError::Unknown {
                 what: format!("No client is called {which}"),
@@ -289,14 +289,16 @@ impl Script {
 pub fn observed(id: u64, state: ClientState) -> Observed {
     Observed {
         id,
-        app: "recorder".into(),
-        stream: "recorder stream".into(),
-        pid: Some(std::process::id()),
-        executable: None,
-        identity: Identity::Verified,
-        puller: None,
-        api: Api::Pipewire,
-        purpose: Purpose::Recording,
+        who: Who {
+            app: "recorder".into(),
+            stream: "recorder stream".into(),
+            pid: Some(std::process::id()),
+            executable: None,
+            identity: Identity::Verified,
+            puller: None,
+            api: Api::Pipewire,
+            purpose: Purpose::Recording,
+        },
         state,
         app_muted: false,
         counted_by: CountedBy::ActivationRecord,

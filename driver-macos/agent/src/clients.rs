@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use truemute_bridge::message::{self, MOST_RECORDED, Recorded};
-use truemute_core::observed::{Api, Client, ClientState, CountedBy, Counts, Purpose};
+use truemute_core::observed::{Api, Client, ClientState, CountedBy, Counts, Purpose, Who};
 
 use truemute_agent::bypass::{identity, name};
 use truemute_agent::driver::When;
@@ -97,18 +97,20 @@ fn first_sight(told: &message::Client, system: &dyn System, now: When) -> Client
     let executable: Option<PathBuf> = pid.and_then(|pid| system.executable(pid));
     Client {
         id: told.arrival,
-        app: name(
-            executable.as_deref(),
-            told.bundle.as_deref(),
-            pid.unwrap_or(0),
-        ),
-        stream: told.bundle.clone().unwrap_or_default(),
-        pid,
-        identity: identity(executable.as_ref()),
-        executable,
-        puller: None,
-        api: Api::CoreAudio,
-        purpose: Purpose::Recording,
+        who: Who {
+            app: name(
+                executable.as_deref(),
+                told.bundle.as_deref(),
+                pid.unwrap_or(0),
+            ),
+            stream: told.bundle.clone().unwrap_or_default(),
+            pid,
+            identity: identity(executable.as_ref()),
+            executable,
+            puller: None,
+            api: Api::CoreAudio,
+            purpose: Purpose::Recording,
+        },
         state: ClientState::Corked,
         app_muted: false,
         counted_by: CountedBy::Unattributed,

@@ -9,7 +9,7 @@ use truemute_agent::bypass::{identity, name};
 use truemute_agent::driver::When;
 use truemute_agent::system::System;
 use truemute_core::observed::{
-    Api, Client, ClientState, CountedBy, Counts, Identity, Intervals, Purpose, Tally,
+    Api, Client, ClientState, CountedBy, Counts, Identity, Intervals, Purpose, Tally, Who,
 };
 use truemute_windows_interface::RATE;
 use truemute_windows_interface::record::Snapshot;
@@ -184,15 +184,17 @@ fn engine(snapshot: &Snapshot, since_ns: u64, now: When) -> Client {
     let last_ns = snapshot.last_pull_ns;
     Client {
         id: ENGINE,
-        app: "Windows audio engine".into(),
-        stream: String::new(),
-        pid: None,
-        executable: None,
-        // Only Windows itself opens the driver's pin; which process of it, the driver is not told.
-        identity: Identity::Claimed,
-        puller: None,
-        api: Api::Wasapi,
-        purpose: Purpose::Engine,
+        who: Who {
+            app: "Windows audio engine".into(),
+            stream: String::new(),
+            pid: None,
+            executable: None,
+            // Only Windows itself opens the driver's pin; which process of it, the driver is not told.
+            identity: Identity::Claimed,
+            puller: None,
+            api: Api::Wasapi,
+            purpose: Purpose::Engine,
+        },
         state: match snapshot.state {
             RUN => ClientState::Running,
             _ => ClientState::Corked,
@@ -228,14 +230,16 @@ fn first_sight(id: u64, session: &Session, system: &dyn System, now: When) -> Cl
     };
     Client {
         id,
-        app,
-        stream: session.name.clone(),
-        pid: session.pid,
-        identity: identity(executable.as_ref()),
-        executable,
-        puller: None,
-        api: Api::Wasapi,
-        purpose: Purpose::Recording,
+        who: Who {
+            app,
+            stream: session.name.clone(),
+            pid: session.pid,
+            identity: identity(executable.as_ref()),
+            executable,
+            puller: None,
+            api: Api::Wasapi,
+            purpose: Purpose::Recording,
+        },
         state: match session.active {
             true => ClientState::Running,
             false => ClientState::Corked,
@@ -303,7 +307,7 @@ mod tests {
             .iter()
             .map(|it| {
                 (
-                    it.app.as_str(),
+                    it.who.app.as_str(),
                     it.state,
                     it.counted_by,
                     it.counts.live.pulls,

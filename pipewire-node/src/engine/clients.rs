@@ -591,17 +591,9 @@ fn observed(
     counted_by: CountedBy,
     wall_ns: u64,
 ) -> Client {
-    let who = client.who.clone();
     Client {
         id,
-        app: who.app,
-        stream: who.stream,
-        pid: who.pid,
-        executable: who.executable,
-        identity: who.identity,
-        puller: who.puller,
-        api: who.api,
-        purpose: who.purpose,
+        who: client.who.clone(),
         state: client.state,
         app_muted: false,
         counted_by,

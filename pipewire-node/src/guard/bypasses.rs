@@ -140,7 +140,7 @@ impl Bypasses {
             if entry.claims != claims {
                 let who = identify(&claims, &self.world);
                 entry.trusted = is_trusted(&self.trusted, node, &who);
-                call_by(&mut entry.record, who);
+                entry.record.who = who;
                 entry.claims = claims;
             }
         } else if let Some(mut entry) = self.resting.remove(key) {
@@ -282,14 +282,7 @@ fn is_trusted(trusted: &[NamePattern], node: &Node, who: &Who) -> bool {
 fn record(id: u64, who: Who, since_ns: u64) -> Bypass {
     Bypass {
         id,
-        app: who.app,
-        stream: who.stream,
-        pid: who.pid,
-        executable: who.executable,
-        identity: who.identity,
-        puller: who.puller,
-        api: who.api,
-        purpose: who.purpose,
+        who,
         state: ClientState::Corked,
         real_mic: String::new(),
         through: Vec::new(),
@@ -301,17 +294,6 @@ fn record(id: u64, who: Who, since_ns: u64) -> Bypass {
         done: Countermeasure::Reported,
         cuts: 0,
     }
-}
-
-fn call_by(record: &mut Bypass, who: Who) {
-    record.app = who.app;
-    record.stream = who.stream;
-    record.pid = who.pid;
-    record.executable = who.executable;
-    record.identity = who.identity;
-    record.puller = who.puller;
-    record.api = who.api;
-    record.purpose = who.purpose;
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify;
-use truemute_core::observed::{Api, Bypass, ClientState, Countermeasure, Identity, Purpose};
+use truemute_core::observed::{Api, Bypass, ClientState, Countermeasure, Identity, Purpose, Who};
 
 use super::bypasses::{Bypasses, Now};
 use crate::who::system::process_of_thread;
@@ -164,16 +164,18 @@ impl Devices {
                 owner,
                 record: Bypass {
                     id: bypasses.number(),
-                    app: process
-                        .as_ref()
-                        .map_or_else(String::new, |it| it.name.clone()),
-                    stream: String::new(),
-                    pid: Some(owner),
-                    executable: process.and_then(|it| it.executable),
-                    identity: Identity::Verified,
-                    puller: None,
-                    api: Api::AlsaDevice,
-                    purpose: Purpose::Recording,
+                    who: Who {
+                        app: process
+                            .as_ref()
+                            .map_or_else(String::new, |it| it.name.clone()),
+                        stream: String::new(),
+                        pid: Some(owner),
+                        executable: process.and_then(|it| it.executable),
+                        identity: Identity::Verified,
+                        puller: None,
+                        api: Api::AlsaDevice,
+                        purpose: Purpose::Recording,
+                    },
                     state: ClientState::Corked,
                     real_mic: format!("hw:{},{}", place.card, place.device),
                     through: Vec::new(),
@@ -387,11 +389,11 @@ mod tests {
         devices.look(&mut card.bypasses, at(2));
         let seen: Vec<_> = devices.records().cloned().collect();
         assert_eq!(
-            (seen[0].app.as_str(), seen[0].pid),
+            (seen[0].who.app.as_str(), seen[0].who.pid),
             ("sleep", Some(other.id()))
         );
         assert_eq!(
-            (seen[0].api, seen[0].state),
+            (seen[0].who.api, seen[0].state),
             (Api::AlsaDevice, ClientState::Running)
         );
         assert_eq!(

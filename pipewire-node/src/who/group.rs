@@ -28,21 +28,21 @@ pub fn group_by_app(clients: &[Client]) -> Vec<AppGroup> {
     let mut groups: Vec<AppGroup> = Vec::new();
     let mut places = BTreeMap::new();
     for client in clients {
-        let key = match (client.identity, client.pid) {
+        let key = match (client.who.identity, client.who.pid) {
             (Identity::Verified | Identity::Corroborated, Some(pid)) => {
-                Key::Process(pid, client.executable.as_ref())
+                Key::Process(pid, client.who.executable.as_ref())
             }
-            _ => Key::Name(&client.app),
+            _ => Key::Name(&client.who.app),
         };
         let place = *places.entry(key).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
-                group.identity = group.identity.max(client.identity);
+                group.identity = group.identity.max(client.who.identity);
                 group.clients.push(client.id);
             }
             None => groups.push(AppGroup {
-                app: client.app.clone(),
-                identity: client.identity,
+                app: client.who.app.clone(),
+                identity: client.who.identity,
                 clients: vec![client.id],
             }),
         }
@@ -53,20 +53,22 @@ pub fn group_by_app(clients: &[Client]) -> Vec<AppGroup> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use truemute_core::observed::{Api, ClientState, CountedBy, Counts, Purpose};
+    use truemute_core::observed::{Api, ClientState, CountedBy, Counts, Purpose, Who};
 
     fn client(id: u64, app: &str, pid: Option<u32>, identity: Identity) -> Client {
         Client {
             id,
-            app: app.to_owned(),
-            stream: String::new(),
-            pid,
-            executable: (identity != Identity::Claimed)
-                .then(|| PathBuf::from(format!("/usr/bin/{app}"))),
-            identity,
-            puller: None,
-            api: Api::Pulse,
-            purpose: Purpose::Recording,
+            who: Who {
+                app: app.to_owned(),
+                stream: String::new(),
+                pid,
+                executable: (identity != Identity::Claimed)
+                    .then(|| PathBuf::from(format!("/usr/bin/{app}"))),
+                identity,
+                puller: None,
+                api: Api::Pulse,
+                purpose: Purpose::Recording,
+            },
             state: ClientState::Running,
             app_muted: false,
             counted_by: CountedBy::ActivationRecord,

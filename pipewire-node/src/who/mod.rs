@@ -1,5 +1,5 @@
 //! Who a client is: from the properties that the registry gives, the server's word, /proc and the kernel's list of
-//! sockets to the identity fields of [`observed::Client`](truemute_core::observed::Client). Lives here: the decision
+//! sockets to a [`Who`]. Lives here: the decision
 //! itself ([`identify`]), pure over a [`World`]. Looking at the real world is [`system`]'s work; counting and cork
 //! state are none of ours.
 //!
@@ -37,8 +37,8 @@ use crate::graph::{
     props::Props,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use truemute_core::observed::{Api, Identity, Puller, Purpose};
+pub(crate) use truemute_core::observed::Who;
+use truemute_core::observed::{Api, Identity, Puller};
 
 /// The properties of a client's stream and of the connection that it belongs to, as the registry gives them: the
 /// global's properties, and over them those of the info events. (An info event about another change carries none: keep
@@ -61,19 +61,6 @@ impl Claims {
             client_props: client.cloned().unwrap_or_default(),
         }
     }
-}
-
-/// The identity fields of an [`observed::Client`](truemute_core::observed::Client); they mean what they mean there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Who {
-    pub(crate) app: String,
-    pub(crate) stream: String,
-    pub(crate) pid: Option<u32>,
-    pub(crate) executable: Option<PathBuf>,
-    pub(crate) identity: Identity,
-    pub(crate) puller: Option<Puller>,
-    pub(crate) api: Api,
-    pub(crate) purpose: Purpose,
 }
 
 /// What a server's sockets tell about those who connected to it.

@@ -2,6 +2,8 @@ use super::system::System;
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::path::PathBuf;
+use truemute_core::observed::Purpose;
 
 /// A made-up world: processes, and the sockets of servers.
 #[derive(Default)]

@@ -63,7 +63,7 @@ fn check(app: App) {
     let [client] = &stats.clients[..] else {
         panic!("{app:?} is not one client: {stats:?}");
     };
-    assert_eq!(client.pid, Some(pid), "{client:?}");
+    assert_eq!(client.who.pid, Some(pid), "{client:?}");
     assert!(
         client.live.pulls > 0 && client.muted.pulls > 0,
         "{client:?}"

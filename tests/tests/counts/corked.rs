@@ -164,7 +164,10 @@ fn fits(counted: &ClientStats, got: &impl Fn() -> u64) {
 
 fn the_client(stage: &Stage) -> Option<ClientStats> {
     let stats = stage.daemon.stats().expect("the daemon answers");
-    stats.clients.into_iter().find(|it| it.api == Api::Pulse)
+    stats
+        .clients
+        .into_iter()
+        .find(|it| it.who.api == Api::Pulse)
 }
 
 fn in_state(stage: &Stage, state: ClientState) -> ClientStats {

@@ -114,7 +114,7 @@ fn check(end: Signal) {
         let found: Vec<_> = stats
             .clients
             .iter()
-            .filter(|it| it.pid == Some(*pid))
+            .filter(|it| it.who.pid == Some(*pid))
             .collect();
         assert!(
             found.len() == 1 && found[0].muted.pulls > 0,

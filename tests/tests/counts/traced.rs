@@ -57,7 +57,7 @@ fn the_trace_has_each_counted_pull() {
         stats
             .clients
             .iter()
-            .all(|it| it.stream == "traced-0" || sums.get(&it.id) == counted(it.id).as_ref())
+            .all(|it| it.who.stream == "traced-0" || sums.get(&it.id) == counted(it.id).as_ref())
     });
     assert!(whole, "{sums:?} is not {stats:?}\n{}", stage.logs());
     assert!(trace.stop(Signal::INT).unwrap().success());
@@ -80,7 +80,7 @@ fn the_trace_has_each_counted_pull() {
     silent_after_a_mute(&lines);
     let mut compared = 0;
     for client in &stats.clients {
-        compared += as_the_client_got_it(client.id, &lines, &tapes[&client.stream]);
+        compared += as_the_client_got_it(client.id, &lines, &tapes[&client.who.stream]);
     }
     assert!(compared >= 300, "{compared} pulls");
 }

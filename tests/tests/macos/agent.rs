@@ -400,7 +400,7 @@ fn who_records_past_truemute_is_found_also_when_nobody_tells() {
         (!look.bypasses.is_empty()).then_some(look)
     });
     assert_eq!(
-        (look.bypasses[0].pid, look.bypasses[0].real_mic.as_str()),
+        (look.bypasses[0].who.pid, look.bypasses[0].real_mic.as_str()),
         (Some(1), "mic")
     );
     rig.system.set_recorders(Some(Vec::new()));

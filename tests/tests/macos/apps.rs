@@ -49,7 +49,7 @@ fn an_app_that_is_muted_on_its_own_gets_zeros_also_when_it_comes_again_and_other
     let talk = rig.plugin.read_as(73, 512);
     wait_for("the app again", || {
         let clients = clients(&rig);
-        let its = clients.iter().find(|client| client.pid == Some(73))?;
+        let its = clients.iter().find(|client| client.who.pid == Some(73))?;
         its.app_muted.then_some(())
     });
     // Another app that comes is heard, once it is known who it is.
@@ -63,7 +63,7 @@ fn an_app_that_is_muted_on_its_own_gets_zeros_also_when_it_comes_again_and_other
     let muted: Vec<_> = look
         .clients
         .iter()
-        .map(|it| (it.pid, it.app_muted))
+        .map(|it| (it.who.pid, it.app_muted))
         .collect();
     let expected =
         [(71, true), (72, false), (73, true), (74, false)].map(|(pid, it)| (Some(pid), it));

@@ -155,7 +155,7 @@ fn an_unmute_brings_the_ramp_bit_for_bit_and_a_mute_zeros_and_the_engines_counts
         panic!("{clients:?}");
     };
     assert_eq!(
-        (engine.purpose, engine.counted_by, engine.state),
+        (engine.who.purpose, engine.counted_by, engine.state),
         (Purpose::Engine, CountedBy::Driver, ClientState::Corked)
     );
     let of = |live: bool| reads.iter().filter(|read| read.is_zero() != live).count() as u64;
@@ -184,7 +184,7 @@ fn sessions_are_there_exactly_and_what_they_got_is_an_estimate_of_its_own() {
         panic!("{got:?}");
     };
     assert_eq!(
-        (meeting.counted_by, meeting.state, meeting.pid),
+        (meeting.counted_by, meeting.state, meeting.who.pid),
         (CountedBy::Session, ClientState::Running, Some(70_001))
     );
     assert!(meeting.counts.live.pulls <= engine.counts.live.pulls);
@@ -206,7 +206,11 @@ fn sessions_are_there_exactly_and_what_they_got_is_an_estimate_of_its_own() {
     let clients = rig.clients();
     assert_eq!(clients[1].state, ClientState::Gone);
     rig.agent.forget_gone(&[clients[0].id, clients[1].id], &[]);
-    let left: Vec<_> = rig.clients().iter().map(|client| client.purpose).collect();
+    let left: Vec<_> = rig
+        .clients()
+        .iter()
+        .map(|client| client.who.purpose)
+        .collect();
     assert_eq!(left, [Purpose::Engine, Purpose::Recording]);
 }
 

@@ -164,7 +164,7 @@ fn the_daemon_switches_and_counts_and_its_death_is_silence() {
     let of: Vec<_> = stats
         .clients
         .iter()
-        .map(|client| (client.app.as_str(), client.counted_by, client.exact))
+        .map(|client| (client.who.app.as_str(), client.counted_by, client.exact))
         .collect();
     assert!(
         of.contains(&("Windows audio engine", CountedBy::Driver, true)),

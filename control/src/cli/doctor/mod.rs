@@ -125,7 +125,7 @@ fn of_status(status: &Status) -> Vec<Finding> {
         doubtful(
             format!(
                 "{} records from the real mic {} itself.",
-                bypass.app, bypass.real_mic
+                bypass.who.app, bypass.real_mic
             ),
             "Select TrueMute Microphone in it.",
         )

@@ -384,7 +384,7 @@ fn what_is_too_old_is_deleted_and_its_space_given_back() {
         .unwrap();
     let mut apps: Vec<&str> = records
         .iter()
-        .map(|record| record.client.app.as_str())
+        .map(|record| record.client.who.app.as_str())
         .collect();
     apps.sort_unstable();
     assert_eq!(

@@ -57,7 +57,7 @@ struct Backend {
 impl Backend {
     fn pull(&mut self, slot: u64, live: u64, muted: u64, xruns: u64, lost: u64) {
         let app = format!("app-{slot}");
-        let here = |client: &Client| client.app == app && client.state != ClientState::Gone;
+        let here = |client: &Client| client.who.app == app && client.state != ClientState::Gone;
         let index = self.clients.iter().position(here).unwrap_or_else(|| {
             self.next_id += 1;
             let mut newcomer = client(self.next_id, &app);
@@ -123,7 +123,7 @@ proptest! {
                 Step::Look(seconds) => backend.look(&recorder, seconds),
                 Step::Leave(slot) => {
                     let app = format!("app-{slot}");
-                    for client in backend.clients.iter_mut().filter(|client| client.app == app) {
+                    for client in backend.clients.iter_mut().filter(|client| client.who.app == app) {
                         client.state = ClientState::Gone;
                     }
                 }
@@ -251,13 +251,19 @@ fn an_estimate_stays_an_estimate() {
 fn names_are_bounded() {
     let mut accounts = accounts();
     let mut app = client(1, "app");
-    app.app = "ä".repeat(100_000);
-    app.stream = "s".repeat(100_000);
-    app.executable = Some("x".repeat(100_000).into());
+    app.who.app = "ä".repeat(100_000);
+    app.who.stream = "s".repeat(100_000);
+    app.who.executable = Some("x".repeat(100_000).into());
     accounts.snapshot(&snapshot(1, T0, &[app]), 0);
     let known = &accounts.connected()[0].client;
-    assert_eq!((known.app.chars().count(), known.stream.len()), (256, 256));
-    assert_eq!(known.executable.as_ref().unwrap().as_os_str().len(), 4096);
+    assert_eq!(
+        (known.who.app.chars().count(), known.who.stream.len()),
+        (256, 256)
+    );
+    assert_eq!(
+        known.who.executable.as_ref().unwrap().as_os_str().len(),
+        4096
+    );
 }
 
 #[test]
@@ -310,7 +316,7 @@ fn a_window_starts_at_its_minute_and_this_run_at_its_own_start() {
     let stats = recorder.sums(None).unwrap();
     assert_eq!(stats.clients.len(), 1);
     assert_eq!(
-        (stats.clients[0].app.as_str(), pulls(stats.clone())),
+        (stats.clients[0].who.app.as_str(), pulls(stats.clone())),
         ("newer", 5)
     );
     // The client of the former instance is not there any more.
@@ -318,7 +324,7 @@ fn a_window_starts_at_its_minute_and_this_run_at_its_own_start() {
     let states: Vec<_> = all
         .clients
         .iter()
-        .map(|client| (client.app.as_str(), client.state))
+        .map(|client| (client.who.app.as_str(), client.state))
         .collect();
     assert_eq!(
         states,

@@ -119,8 +119,8 @@ impl Field {
     pub(crate) fn client(&self, kind: Kind) -> Option<ClientStats> {
         let clients = self.daemon.clients().ok()?.clients;
         clients.into_iter().find(|client| {
-            let puller = client.puller.as_ref().map_or("", |it| &it.name);
-            let names = [&client.app, &client.stream, puller].map(|it| it.to_lowercase());
+            let puller = client.who.puller.as_ref().map_or("", |it| &it.name);
+            let names = [&client.who.app, &client.who.stream, puller].map(|it| it.to_lowercase());
             let named = names.iter().any(|it| it.contains(kind.listed_as()));
             client.state == ClientState::Running && named
         })
