@@ -439,7 +439,7 @@ fn the_program_prints_and_exits_as_the_contract_says() {
     rig.stop();
     let gone = rig.truemute(&["mute"]);
     assert_eq!(gone.status.code(), Some(3));
-    assert!(stderr(&gone).contains("truemute daemon"));
+    assert!(stderr(&gone).contains("truemute install"));
 }
 
 /// What happens to the daemon in the property test.

@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 #[non_exhaustive]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("No daemon answers at {}. Start it with `{}`, or in the foreground with `truemute daemon`.", .0.display(), system::START)]
+    #[error("No daemon answers at {}. Set it up with `truemute install`; where that is done, start it with `{}`.", .0.display(), system::START)]
     NoDaemon(PathBuf),
     /// The socket is another user's.
     #[error("The daemon at {} is another user's. Run the command as that user, or start a daemon of your own.", .0.display())]
