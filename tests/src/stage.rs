@@ -293,3 +293,15 @@ pub fn each<T: Debug + Sync>(cells: &[T], check: impl Fn(&T) + Sync) {
     let failed = failed.into_inner().unwrap_or_default();
     assert!(failed.is_empty(), "failed in:\n{}", failed.join("\n"));
 }
+
+/// Plays with a set on this machine's own server and one on Debian 13's, where that can be had.
+///
+/// # Panics
+/// As [`each`].
+pub fn on_both(scene: impl Fn(Version) -> Scene + Sync, play: impl Fn(Version, Stage) + Sync) {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        if let Some(stage) = Stage::set(&scene(*version)) {
+            play(*version, stage);
+        }
+    });
+}

@@ -14,7 +14,7 @@ use truemute_tests::listening::{Kind, Listener};
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, Recorders, wait_until};
 use truemute_tests::servers::{Version, installed_parts};
-use truemute_tests::stage::{LIMIT, Scene, Stage, each};
+use truemute_tests::stage::{LIMIT, Scene, Stage, each, on_both};
 use truemute_tests::tape::monotonic_ns;
 use truemute_tests::truemute as program;
 
@@ -32,10 +32,7 @@ fn scene(version: Version) -> Scene {
 
 #[test]
 fn a_native_app_is_silent_and_the_others_are_not() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let Some(stage) = Stage::set(&scene(*version)) else {
-            return;
-        };
+    on_both(scene, |version, stage| {
         let Stage {
             recorders,
             mut daemon,
@@ -122,10 +119,7 @@ fn a_native_app_is_silent_and_the_others_are_not() {
 /// The real mic is the default that the user chose: nothing else keeps the app off it while there is no daemon.
 #[test]
 fn a_muted_app_gets_no_real_mic_when_the_daemon_is_killed() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let Some(stage) = Stage::set(&scene(*version)) else {
-            return;
-        };
+    on_both(scene, |version, stage| {
         let Stage {
             recorders,
             mut daemon,
@@ -189,10 +183,7 @@ fn run(server: &PrivateServer, program: &str, arguments: &[&str]) {
 
 #[test]
 fn an_app_that_links_itself_gets_nothing_and_is_cut_off() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let Some(stage) = Stage::set(&scene(*version)) else {
-            return;
-        };
+    on_both(scene, |_, stage| {
         let Stage {
             recorders,
             daemon,

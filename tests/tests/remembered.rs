@@ -12,8 +12,8 @@ use truemute::protocol::{GateState, Switched};
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::Signal;
 use truemute_tests::recorder::{Recorder, RecorderOptions, Recorders, wait_until};
-use truemute_tests::servers::{Version, installed_parts};
-use truemute_tests::stage::{LIMIT, Scene, Stage, each};
+use truemute_tests::servers::installed_parts;
+use truemute_tests::stage::{LIMIT, Scene, Stage, on_both};
 use truemute_tests::truemute as program;
 
 /// How often a daemon may be starved when it starts, one after the other.
@@ -22,17 +22,14 @@ const START_LIVE: &str = "start = \"live\"\n";
 
 #[test]
 fn a_mute_outlives_the_daemon_and_live_does_not_outlive_a_crash() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let scene = Scene {
-            version: *version,
-            config: START_LIVE.to_owned(),
-            signals: vec![Signal::Noise { seed: 12 }],
-            dropins: installed_parts(*version),
-            ..Scene::default()
-        };
-        let Some(stage) = Stage::set(&scene) else {
-            return;
-        };
+    let scene = |version| Scene {
+        version,
+        config: START_LIVE.to_owned(),
+        signals: vec![Signal::Noise { seed: 12 }],
+        dropins: installed_parts(version),
+        ..Scene::default()
+    };
+    on_both(scene, |_, stage| {
         let Stage {
             recorders,
             mut daemon,

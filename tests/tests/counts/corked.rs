@@ -17,7 +17,7 @@ use truemute_pipewire::rehearsal::{Format, MicState};
 use truemute_tests::counted::of_stream;
 use truemute_tests::recorder::{RecorderOptions, wait_until};
 use truemute_tests::servers::Version;
-use truemute_tests::stage::{LIMIT, Scene, Stage, each};
+use truemute_tests::stage::{LIMIT, Scene, Stage, each, on_both};
 
 const QUANTUM: u32 = 256;
 /// Frames in what the server sends at once.
@@ -31,15 +31,12 @@ const UNDER_WAY: u64 = 4 * FRAGMENT;
 
 #[test]
 fn a_corked_pulse_client_stands_still_and_the_mic_is_let_go() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let scene = Scene {
-            version: *version,
-            quantum: QUANTUM,
-            ..Scene::default()
-        };
-        let Some(stage) = Stage::set(&scene) else {
-            return;
-        };
+    let scene = |version| Scene {
+        version,
+        quantum: QUANTUM,
+        ..Scene::default()
+    };
+    on_both(scene, |_, stage| {
         check(&stage);
     });
 }

@@ -6,7 +6,7 @@ use rustix::process::Signal as Kill;
 use truemute::demo::RunningDaemon;
 use truemute_tests::recorder::wait_until;
 use truemute_tests::servers::Version;
-use truemute_tests::stage::{Stage, each};
+use truemute_tests::stage::{Stage, each, on_both};
 use truemute_tests::truemute as program;
 
 use crate::clients::{Clients, Wants, installed};
@@ -53,10 +53,7 @@ fn a_daemon_that_ends_leaves_silence() {
 /// Clients that come before any daemon, and while it starts.
 #[test]
 fn clients_that_come_first_get_silence() {
-    each(&[Version::Installed, Version::Debian13], |version| {
-        let Some(stage) = Stage::set(&installed(*version)) else {
-            return;
-        };
+    on_both(installed, |version, stage| {
         let Stage {
             recorders,
             mut daemon,

@@ -10,20 +10,15 @@ use truemute_pipewire::rehearsal::PrivateServer;
 use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::wait_until;
 use truemute_tests::servers::Version;
-use truemute_tests::stage::{LIMIT, Stage, each};
+use truemute_tests::stage::{LIMIT, Stage, on_both};
 use truemute_tests::truemute as program;
 
 use crate::clients::{Clients, Wants, installed};
 
-const VERSIONS: [Version; 2] = [Version::Installed, Version::Debian13];
-
 /// The real mic is the default that the user chose; the clients name the virtual mic.
 #[test]
 fn whoever_names_the_virtual_mic_does_not_get_another_default() {
-    each(&VERSIONS, |version| {
-        let Some(stage) = Stage::set(&installed(*version)) else {
-            return;
-        };
+    on_both(installed, |version, stage| {
         let when = format!("{version:?}, real mic chosen");
         choose_default(&stage.server, stage.mic.name());
         let wants = [Wants::VirtualMic];
@@ -35,10 +30,7 @@ fn whoever_names_the_virtual_mic_does_not_get_another_default() {
 /// The virtual mic is the default that the user chose, the real mic the one before.
 #[test]
 fn an_earlier_default_does_not_come_back() {
-    each(&VERSIONS, |version| {
-        let Some(stage) = Stage::set(&installed(*version)) else {
-            return;
-        };
+    on_both(installed, |version, stage| {
         let when = format!("{version:?}, real mic chosen before");
         choose_default(&stage.server, stage.mic.name());
         choose_default(&stage.server, VIRTUAL_MIC);
@@ -52,10 +44,7 @@ fn an_earlier_default_does_not_come_back() {
 /// now or when it last ran.
 #[test]
 fn whoever_was_moved_to_the_virtual_mic_stays_there() {
-    each(&VERSIONS, |version| {
-        let Some(stage) = Stage::set(&installed(*version)) else {
-            return;
-        };
+    on_both(installed, |version, stage| {
         let when = format!("{version:?}, moved");
         choose_default(&stage.server, stage.mic.name());
         // What it hears before it is moved is none of our business: it goes.
