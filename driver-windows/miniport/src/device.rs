@@ -482,4 +482,6 @@ fn add(counter: &mut u64, amount: u64) {
 }
 
 #[cfg(test)]
+pub(crate) mod stage;
+#[cfg(test)]
 mod tests;

@@ -61,3 +61,139 @@ pub fn answer(
     }
     Ok(output_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::stage::{AGENT, OTHER, PACKET, Stage, ZEROS, assert_silent, loud};
+    use proptest::prelude::*;
+    use truemute_windows_interface::VERSION;
+
+    fn ask(
+        stage: &mut Stage,
+        handle: Handle,
+        request: Request,
+        input: &[u8],
+        output: usize,
+    ) -> Result<Vec<u8>, Refused> {
+        let mut buffer = input.to_vec();
+        buffer.resize(input.len().max(output), 0xcc);
+        let bytes = answer(
+            &mut stage.device,
+            stage.now_ns,
+            handle,
+            request.code(),
+            &mut buffer,
+            input.len(),
+            output,
+        )?;
+        Ok(buffer[..bytes].to_vec())
+    }
+
+    fn attach(version: u32) -> Vec<u8> {
+        [version, 0].map(u32::to_le_bytes).as_flattened().to_vec()
+    }
+
+    #[test]
+    fn a_wrong_length_does_nothing() {
+        let (mut stage, _) = loud();
+        for request in Request::ALL {
+            let (input, output) = (vec![0; request.input_bytes()], request.output_bytes());
+            for (input, output) in [(&[&input[..], &[0]].concat(), output), (&input, output + 1)] {
+                assert_eq!(
+                    ask(&mut stage, AGENT, request, input, output),
+                    Err(Refused::Malformed),
+                    "{request:?}"
+                );
+            }
+            if output > 0 {
+                assert_eq!(
+                    ask(&mut stage, AGENT, request, &input, output - 1),
+                    Err(Refused::Malformed)
+                );
+            }
+        }
+        assert_eq!(stage.snapshot().open, 1, "even the mute was none");
+    }
+
+    #[test]
+    fn only_the_feeder_feeds_and_unmutes_and_anybody_mutes() {
+        let (mut stage, _) = loud();
+        for request in Request::ALL {
+            let mut input = vec![0; request.input_bytes()];
+            if request == Request::Attach {
+                input = attach(VERSION);
+            } else if request == Request::Feed {
+                input[24] = 1;
+                input.extend([0; 8]);
+            }
+            let answer = ask(&mut stage, OTHER, request, &input, request.output_bytes());
+            match request {
+                Request::Feed | Request::RenewLease | Request::Unmute => {
+                    assert_eq!(answer, Err(Refused::NotFeeder))
+                }
+                Request::Attach => assert_eq!(answer, Err(Refused::Busy)),
+                _ => assert_eq!(answer.unwrap().len(), request.output_bytes()),
+            }
+        }
+        assert_eq!(stage.snapshot().open, 0, "it was muted");
+        assert_silent(&mut stage);
+    }
+
+    #[test]
+    fn another_version_does_not_attach() {
+        let mut stage = Stage::running(2);
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION + 1), 0),
+            Err(Refused::Version)
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Unmute, &[], 24),
+            Err(Refused::NotFeeder)
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            Ok(vec![])
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            Ok(vec![]),
+            "twice is once"
+        );
+        assert_eq!(
+            ask(&mut stage, AGENT, Request::Unmute, &[], 24)
+                .unwrap()
+                .len(),
+            24
+        );
+    }
+
+    proptest! {
+        /// Any requests by anybody, in any order: nothing panics, and without the feeder's unmute all is zeros.
+        #[test]
+        fn nonsense_opens_nothing(
+            steps in prop::collection::vec((any::<u8>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..120), 0..260_usize, 0..30_000_000_u64), 0..60),
+        ) {
+            let mut stage = Stage::running(2);
+            for (code, known, bytes, output, wait_ns) in steps {
+                let request = Request::ALL[usize::from(code) % Request::ALL.len()];
+                let code = if known { request.code() } else { u32::from(code) << 13 };
+                let mut buffer = bytes.clone();
+                buffer.resize(bytes.len().max(output), 0);
+                // Half of them of the length that is right.
+                let (input, output) = if wait_ns % 2 == 0 {
+                    buffer.resize(300, 3);
+                    (request.input_bytes(), request.output_bytes())
+                } else {
+                    (bytes.len(), output)
+                };
+                if request == Request::Unmute && known {
+                    continue;
+                }
+                let _ = answer(&mut stage.device, stage.now_ns, AGENT, code, &mut buffer, input, output);
+                stage.wait(wait_ns);
+                prop_assert_eq!(stage.buffer(), vec![ZEROS; 2 * PACKET]);
+            }
+        }
+    }
+}
