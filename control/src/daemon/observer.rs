@@ -27,6 +27,8 @@ pub(super) struct Observer {
     looking: Mutex<()>,
     wake: Mutex<Wake>,
     woken: Condvar,
+    /// The actor has taken a look. Not the same as above: it would wake the thread for nothing after each look.
+    taken: Condvar,
     history: Arc<dyn History>,
     actor: Sender<Message>,
 }
@@ -51,6 +53,7 @@ impl Observer {
             looking: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),
+            taken: Condvar::new(),
             history,
             actor,
         });
@@ -83,20 +86,21 @@ impl Observer {
     /// The actor has taken a look. To be called once for each, whatever it makes of it.
     pub(super) fn taken(&self) {
         lock(&self.wake).untaken -= 1;
-        self.woken.notify_all();
+        self.taken.notify_all();
     }
 
     /// Ends the thread.
     pub(super) fn end(&self) {
         lock(&self.wake).ended = true;
         self.woken.notify_all();
+        self.taken.notify_all();
     }
 
     /// Looks as soon as the actor has taken the last look, if there is a backend. For any thread but the actor's.
     pub(super) fn look(&self) {
         let waits = |wake: &mut Wake| wake.untaken > 0 && !wake.ended;
         let wake = lock(&self.wake);
-        let waited = self.woken.wait_timeout_while(wake, TAKEN_WITHIN, waits);
+        let waited = self.taken.wait_timeout_while(wake, TAKEN_WITHIN, waits);
         // Not over the look: the actor itself wakes the thread.
         drop(waited);
         let _looking = lock(&self.looking);
