@@ -8,6 +8,7 @@ mod arrival;
 mod aside;
 mod count;
 mod engine;
+mod footprint;
 mod graph;
 mod guard;
 mod monotonic;
@@ -19,6 +20,7 @@ pub use arrival::on_arrival;
 pub use engine::{
     Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted, give_mics_back,
 };
+pub use footprint::share_one_heap;
 pub use guard::checks::{LinkChecks, link_checks};
 
 /// `node.name` of the virtual mic.

@@ -11,6 +11,8 @@ use crate::daemon::service::{self, Options, ServiceError};
 use crate::store;
 
 pub(super) fn run(config: Option<PathBuf>, socket: PathBuf) -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    truemute_pipewire::share_one_heap();
     log_to_stderr();
     #[cfg(target_os = "linux")]
     crate::supervise::follow_supervisor().map_err(|error| {

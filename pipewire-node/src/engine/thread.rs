@@ -30,6 +30,7 @@ use super::{
     turn::{Engine, Parts},
 };
 use crate::{
+    footprint::let_go_of_start,
     graph::{model::Model, watch::Watch},
     guard::{Guard, Silence},
     monotonic::monotonic_ns,
@@ -122,6 +123,7 @@ pub(super) fn run(
             loop_.add_io(Descriptor(fd), IoFlags::IN, move |_| take_turn())
         })
         .collect();
+    let_go_of_start();
     let _ = ready.send(Ok(ServerFacts {
         realtime: path_facts,
         ..facts
