@@ -1,6 +1,7 @@
 //! What each way costs with many clients: the time that a cycle of the graph takes, CPU of server and daemon, memory.
 //! Each way has a server, a mic and clients of its own. The clients of one way run at a time, those of the others are
-//! corked: so the ways take turns without anybody having to connect anew.
+//! corked: so the ways take turns without anybody having to connect anew. TrueMute and pw-loopback, which are judged by their
+//! difference, are measured back to back, and which of them comes first alternates; the others have a turn now and then.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use truemute_tests::recorder::{
     Connections, Recorder, RecorderOptions, Recorders, State, wait_until,
 };
 
-use crate::figures::Spread;
+use crate::figures::{Spread, mean};
 use crate::process::{Cpu, Memory};
 use crate::rival::{Ground, LIMIT, Running, Way};
 use crate::{Result, progress};
@@ -20,6 +21,8 @@ use crate::{Result, progress};
 const SETTLE: u64 = 16;
 /// How often a round is made again at most.
 const MOST_RELAPSES: u32 = 10;
+/// In every so many rounds the ways that are not judged have a turn too.
+const OTHERS_EVERY: usize = 4;
 
 /// What to measure.
 pub(crate) struct Plan {
@@ -48,7 +51,9 @@ impl Plan {
                 (1024, 64),
                 (1024, 256),
             ],
-            rounds: 5,
+            rounds: 13,
+            // Not less: what TrueMute does once a second would be in some rounds and not in others, and, since it goes by the
+            // time when the clients came, perhaps in none.
             span: Duration::from_millis(1000),
         }
     }
@@ -74,18 +79,22 @@ impl Cell {
     }
 
     /// How much more TrueMute takes than pw-loopback, round by round.
-    pub(crate) fn more_than_loopback(&self, figure: impl Fn(&Round) -> f64) -> Option<Spread> {
-        let (ours, theirs) = (self.of(Way::TrueMute)?, self.of(Way::PwLoopback)?);
-        let pairs = ours.rounds.iter().zip(&theirs.rounds);
-        Spread::of(pairs.map(|(ours, theirs)| figure(ours) - figure(theirs)))
+    pub(crate) fn more_than_loopback(&self, figure: impl Fn(&Round) -> f64) -> Vec<f64> {
+        self.pairs(|ours, theirs| figure(ours) - figure(theirs))
     }
 
     /// The median of what TrueMute takes as a multiple of what pw-loopback takes, round by round.
     pub(crate) fn ratio(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
-        let (ours, theirs) = (self.of(Way::TrueMute)?, self.of(Way::PwLoopback)?);
-        let pairs = ours.rounds.iter().zip(&theirs.rounds);
-        let ratios = pairs.map(|(ours, theirs)| figure(ours) / figure(theirs));
+        let ratios = self.pairs(|ours, theirs| figure(ours) / figure(theirs));
         Spread::of(ratios).map(|spread| spread.median)
+    }
+
+    fn pairs(&self, of: impl Fn(&Round, &Round) -> f64) -> Vec<f64> {
+        let (Some(ours), Some(theirs)) = (self.of(Way::TrueMute), self.of(Way::PwLoopback)) else {
+            return Vec::new();
+        };
+        let pairs = ours.rounds.iter().zip(&theirs.rounds);
+        pairs.map(|(ours, theirs)| of(ours, theirs)).collect()
     }
 }
 
@@ -103,6 +112,10 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
         Spread::of(self.rounds.iter().map(figure)).map_or(f64::NAN, |spread| spread.median)
+    }
+
+    pub(crate) fn mean(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        mean(&mut self.rounds.iter().map(figure).collect::<Vec<_>>())
     }
 }
 
@@ -141,8 +154,9 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
     let mut rounds = [const { Vec::new() }; Way::ALL.len()];
     let mut relapses = 0;
     let mut failed = [const { None::<String> }; Way::ALL.len()];
-    for _ in 0..plan.rounds {
-        for ((field, rounds), failed) in fields.iter().zip(&mut rounds).zip(&mut failed) {
+    for number in 0..plan.rounds {
+        for at in turns(number) {
+            let (field, rounds, failed) = (&fields[at], &mut rounds[at], &mut failed[at]);
             if failed.is_some() {
                 continue;
             }
@@ -179,6 +193,19 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
         ways,
         relapses,
     })
+}
+
+/// Whose turn it is in a round, as places in [`Way::ALL`].
+fn turns(round: usize) -> Vec<usize> {
+    let judged = |at: &usize| matches!(Way::ALL[*at], Way::TrueMute | Way::PwLoopback);
+    let (mut turns, others): (Vec<_>, Vec<_>) = (0..Way::ALL.len()).partition(judged);
+    if round % 2 == 1 {
+        turns.reverse();
+    }
+    if round.is_multiple_of(OTHERS_EVERY) {
+        turns.extend(others);
+    }
+    turns
 }
 
 fn first_line(text: &str) -> String {

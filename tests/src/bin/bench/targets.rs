@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::Report;
-use crate::figures::Spread;
-use crate::load::{Cell, Round};
+use crate::figures::{Estimate, Spread, mean, median};
+use crate::load::Cell;
 use crate::macos;
 use crate::process::Memory;
 use crate::rival::Way;
@@ -34,6 +34,8 @@ pub(crate) struct Target {
 pub(crate) enum Verdict {
     Met,
     NotMet,
+    /// The interval of the figure lies on both sides of the target.
+    CannotBeTold,
     /// And why.
     NotJudged(String),
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Met => f.write_str("met"),
             Verdict::NotMet => f.write_str("**not met**"),
+            Verdict::CannotBeTold => f.write_str("cannot be told"),
             Verdict::NotJudged(why) => write!(f, "not judged: {why}"),
         }
     }
@@ -73,10 +76,11 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
         });
     }
     for cell in &report.load {
-        targets.push(beside_loopback(cell, "time per cycle", |round| {
-            round.busy_ns
-        }));
-        targets.push(beside_loopback(cell, "CPU per cycle", |round| round.cpu_ns));
+        let busy = cell.more_than_loopback(|round| round.busy_ns);
+        let cpu = cell.more_than_loopback(|round| round.cpu_ns);
+        targets.push(beside_loopback(cell, "time per cycle", &busy, median));
+        // What is done once a second may be in fewer than half of the rounds: the median would not show it.
+        targets.push(beside_loopback(cell, "CPU per cycle", &cpu, mean));
         if cell.clients == 256 {
             targets.extend(memory(cell));
         }
@@ -141,35 +145,51 @@ fn macos(row: &macos::Row) -> Target {
     }
 }
 
-fn beside_loopback(cell: &Cell, what: &str, figure: fn(&Round) -> f64) -> Target {
-    let allowed = NS_PER_CLIENT * cell.clients as f64 / 1e3;
+fn beside_loopback(
+    cell: &Cell,
+    what: &str,
+    differences: &[f64],
+    statistic: fn(&mut [f64]) -> f64,
+) -> Target {
+    let allowed = NS_PER_CLIENT * cell.clients as f64;
     let half = cell.quantum_ns() / 2.0;
     let busiest = [Way::TrueMute, Way::PwLoopback]
         .into_iter()
         .filter_map(|way| cell.of(way))
         .map(|load| load.median(|round| round.busy_ns))
         .fold(0.0, f64::max);
-    let more = cell.more_than_loopback(figure);
+    let more = Estimate::of(differences, statistic);
     let verdict = match &more {
-        None => Verdict::NotJudged("nothing was measured".to_owned()),
+        None => Verdict::NotJudged("too few rounds".to_owned()),
         Some(_) if busiest > half => {
             Verdict::NotJudged("the driver is busy for more than half the quantum".to_owned())
         }
-        Some(more) => (more.median / 1e3 <= allowed).into(),
+        Some(more) => beside(more, allowed),
     };
     Target {
         what: format!("{what}, q={}, clients: {}", cell.quantum, cell.clients),
-        wanted: format!("pw-loopback + {allowed:.2} us"),
+        wanted: format!("pw-loopback + {:.2} us", allowed / 1e3),
         measured: more.map_or("nothing".to_owned(), |more| {
             let us = |ns: f64| ns / 1e3;
             format!(
-                "{:+.1} us (rounds: {:+.1} to {:+.1})",
-                us(more.median),
-                us(more.lowest),
-                us(more.highest)
+                "{:+.1} us (95 %: {:+.1} to {:+.1})",
+                us(more.value),
+                us(more.low),
+                us(more.high)
             )
         }),
         verdict,
+    }
+}
+
+/// An estimate beside the most that is allowed.
+fn beside(estimate: &Estimate, allowed: f64) -> Verdict {
+    if estimate.high <= allowed {
+        Verdict::Met
+    } else if estimate.low > allowed {
+        Verdict::NotMet
+    } else {
+        Verdict::CannotBeTold
     }
 }
 
@@ -245,5 +265,22 @@ fn at_most(what: &str, spread: &Spread, limit: f64, words: &str) -> Target {
         },
         measured: format!("p99 {:.1} ms, median {:.1} ms", spread.p99, spread.median),
         verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_around_the_target_tells_nothing() {
+        let verdict = |low, high| {
+            let value = f64::midpoint(low, high);
+            beside(&Estimate { value, low, high }, 60.0)
+        };
+        assert_eq!(verdict(-500.0, 60.0), Verdict::Met);
+        assert_eq!(verdict(61.0, 900.0), Verdict::NotMet);
+        assert_eq!(verdict(-500.0, 61.0), Verdict::CannotBeTold);
+        assert_eq!(verdict(60.0, 900.0), Verdict::CannotBeTold);
     }
 }

@@ -55,8 +55,8 @@ benchmark says whether a target was met, and never fails for it.
 
 Everything runs on private audio servers with a simulated mic, which plays a ramp: every sample tells at which position of
 the graph's clock it was played. TrueMute stands beside what a person could put between a microphone and its
-clients instead: `pw-loopback` and PulseAudio's `module-remap-source`. They take turns in one run, A B C A B C, so that
-whatever else the machine does hits all of them. The pw-loopback of PipeWire 0.3 comes without real-time priority, which saves it
+clients instead: `pw-loopback` and PulseAudio's `module-remap-source`. They take turns in one run, so that whatever else the
+machine does hits all of them. The pw-loopback of PipeWire 0.3 comes without real-time priority, which saves it
 switches and costs it deadlines; it is measured both so and with `PIPEWIRE_CONFIG_NAME=client-rt.conf`, which gives it the priority
 that the others have. Targets and ratios are beside the latter.
 ";
@@ -102,14 +102,17 @@ fn targets(text: &mut String, all: &[Target]) {
         text,
         "
 ## Targets
-Met: {}, not met: {}, not judged: {}. \"Rounds\" are the lowest and the highest of the paired differences; where they lie on
-both sides of the target, the verdict is that of the median and could be another one in another run.
+Met: {}, not met: {}, cannot be told: {}, not judged: {}. TrueMute and pw-loopback are measured back to back, 13 times, each for
+a second; what counts is the difference within each such pair: its median for the time per cycle, its mean for CPU, because
+what is done in some seconds only would not show in a median. The interval is that of a 95 % bootstrap over the pairs. Met means that all of it is
+within the target, not met that all of it is beyond; where it lies on both sides, this run cannot tell.
 
 | what | wanted | measured | |
 |---|---|---|---|
 ",
         count(|it| *it == Verdict::Met),
         count(|it| *it == Verdict::NotMet),
+        count(|it| *it == Verdict::CannotBeTold),
         count(|it| matches!(it, Verdict::NotJudged(_))),
     );
     for it in all {
@@ -119,7 +122,7 @@ both sides of the target, the verdict is that of the median and could be another
             it.what, it.wanted, it.measured, it.verdict
         );
     }
-    if count(|it| *it == Verdict::NotMet) > 0 {
+    if count(|it| matches!(it, Verdict::NotMet | Verdict::CannotBeTold)) > 0 {
         text.push_str(WHY_NOT);
     }
 }
@@ -127,11 +130,11 @@ both sides of the target, the verdict is that of the median and could be another
 const WHY_NOT: &str = "
 Why some are not met, and which cannot be, with the arithmetic: [decision 18](decisions/0018-what-the-lease-costs.md). In short:
 - **CPU per cycle.** At a quantum of 1024 the target allows 2.8 us of processor time a second for each client. pw-loopback has no
-  thread that wakes but the audio thread; TrueMute's others wake some 33 times a second, at 10 to 25 us each, for the lease and
+  thread that wakes but the audio thread; TrueMute's others wake some 35 times a second, at 40 to 50 us each, for the lease and
   the history. With one client a single wake-up a second would be too much.
 - **Unmute from idle, q=1024.** A block that begins after the unmute takes up to two quanta, and this mic, being virtual, has two
   more dropped, which can be from before.
-- **Memory.** Two thirds are code, more than half of it in libraries, and all of it shared with whoever else runs it.
+- **Memory.** More than half are pages of files, most of them code: what a live daemon runs is spread over nearly all of it.
 ";
 
 fn latency(text: &mut String, rows: &[latency::Row]) {
@@ -172,8 +175,8 @@ finished and the driver is awake again, the median of a round's cycles. (pw-top 
 profiler, sends nothing from about 100 clients on, and doubles the server's CPU at 64; the record has neither fault.) *CPU*
 is that of PipeWire and of the process that moves the sound (`truemute`, `pw-loopback`, `pipewire-pulse`), by the kernel's
 account of their threads. TrueMute is live, counts every pull of every client and keeps its history meanwhile. Each
-figure is the median of the rounds; the ratio is the median of the rounds' ratios, TrueMute to pw-loopback. *Undisturbed* is the
-10th percentile of a round's cycles instead of their median. The *audio thread's part* is that of the real-time thread of the
+figure of time is the median of the rounds, each of CPU their mean; the ratio is the median of the rounds' ratios, TrueMute to
+pw-loopback. (The two that are not judged have every fourth round.) *Undisturbed* is the 10th percentile of a round's cycles instead of their median. The *audio thread's part* is that of the real-time thread of the
 process that moves the sound; the rest of its part is bookkeeping, which goes by seconds and not by cycles: TrueMute renews the
 lease of its gate 20 times a second, the thread that decides answers for itself 10 times, and once a second all counts are looked
 at and written to the history. *Memory* is the most that process had resident, shared libraries included.
@@ -209,11 +212,11 @@ at and written to the history. *Memory* is the most that process had resident, s
                 ratio(|round| round.busy_ns),
                 load.median(|round| round.calm_busy_ns) / 1e3,
                 busy / cell.quantum_ns() * 100.0,
-                load.median(|round| round.cpu_ns) / 1e3,
+                load.mean(|round| round.cpu_ns) / 1e3,
                 ratio(|round| round.cpu_ns),
-                load.median(|round| round.server_cpu_ns) / 1e3,
-                load.median(|round| round.audio_cpu_ns) / 1e3,
-                load.median(|round| round.cpu_share) * 100.0,
+                load.mean(|round| round.server_cpu_ns) / 1e3,
+                load.mean(|round| round.audio_cpu_ns) / 1e3,
+                load.mean(|round| round.cpu_share) * 100.0,
                 load.memory.most as f64 / f64::from(1 << 20)
             );
         }
