@@ -176,6 +176,7 @@ static NTSTATUS NTAPI IoCreateDevice(DRIVER_OBJECT *owner, ULONG extension_bytes
     char text[64] = "";
     (void)exclusive;
     *created = NULL;
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     if (name != NULL && !text_of(name, text, sizeof text)) return STATUS_OBJECT_NAME_INVALID;
     if (text[0] != 0 && named(text) != NULL) return STATUS_OBJECT_NAME_COLLISION;
     CHECK(owner == driver, "IoCreateDevice for a driver that is not the caller");
@@ -197,6 +198,7 @@ static NTSTATUS NTAPI IoCreateSymbolicLink(const UNICODE_STRING *name, const UNI
     AT_MOST(PASSIVE_LEVEL);
     Link *unused = NULL;
     char text[64];
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     if (!text_of(name, text, sizeof text)) return STATUS_OBJECT_NAME_INVALID;
     for (int at = 0; at < MOST_LINKS; at++) {
         if (links[at].used && strcasecmp(links[at].name, text) == 0) return STATUS_OBJECT_NAME_COLLISION;
@@ -313,6 +315,15 @@ NTSTATUS driver_pnp(UCHAR minor) {
     DEVICE_OBJECT *top = driver_stack();
     if (top == NULL) return STATUS_NO_SUCH_DEVICE;
     begin(IRP_MJ_PNP, minor, top, NULL);
+    return send(top, NULL);
+}
+
+NTSTATUS driver_request(UCHAR major) {
+    static FILE_OBJECT file = {.Type = IO_TYPE_FILE, .Size = sizeof(FILE_OBJECT)};
+    DEVICE_OBJECT *top = driver_stack();
+    if (top == NULL) return STATUS_NO_SUCH_DEVICE;
+    file.DeviceObject = top;
+    begin(major, 0, top, &file);
     return send(top, NULL);
 }
 

@@ -17,6 +17,8 @@ NTSTATUS driver_add_device(void);
 DEVICE_OBJECT *driver_stack(void);
 /* Sends a request of plug and play to it. */
 NTSTATUS driver_pnp(UCHAR minor);
+/* Sends it any other request. */
+NTSTATUS driver_request(UCHAR major);
 /* The bus forgets the device, after REMOVE_DEVICE. */
 void driver_forget_device(void);
 /* Unloads the driver if nothing of it is left, as Windows does; otherwise it is told at the last handle's end. */

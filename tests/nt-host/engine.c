@@ -58,11 +58,11 @@ static NTSTATUS NTAPI side_query(IPortWaveRTStream *self, const GUID *id, PVOID 
 static ULONG NTAPI side_add(IPortWaveRTStream *self) { return (void)self, (ULONG)++side.references; }
 static ULONG NTAPI side_release(IPortWaveRTStream *self) { return (void)self, (ULONG)--side.references; }
 
-static MDL *NTAPI side_allocate(IPortWaveRTStream *self, ULONG64 high, SIZE_T bytes) {
+static MDL *NTAPI AllocatePagesForMdl(IPortWaveRTStream *self, ULONG64 high, SIZE_T bytes) {
     (void)self, (void)high;
     AT_MOST(PASSIVE_LEVEL);
     CHECK(side.pages == NULL, "pages are allocated while the stream has some");
-    if (bytes == 0 || bytes > 64u << 20) return NULL;
+    if (FAILS || bytes == 0 || bytes > 64u << 20) return NULL;
     side.pages = pool_take(sizeof *side.pages, "a list of pages");
     /* To whole pages, as pages go. */
     side.memory = pool_take((bytes + PAGE - 1) / PAGE * PAGE, "pages of a stream");
@@ -72,12 +72,13 @@ static MDL *NTAPI side_allocate(IPortWaveRTStream *self, ULONG64 high, SIZE_T by
 
 static MDL *NTAPI side_allocate_contiguous(IPortWaveRTStream *self, ULONG64 low, ULONG64 high, SIZE_T bytes) {
     (void)low;
-    return side_allocate(self, high, bytes);
+    return AllocatePagesForMdl(self, high, bytes);
 }
 
-static PVOID NTAPI side_map(IPortWaveRTStream *self, MDL *pages, int cache) {
+static PVOID NTAPI MapAllocatedPages(IPortWaveRTStream *self, MDL *pages, int cache) {
     (void)self;
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return NULL;
     CHECK(pages == side.pages && pages != NULL && !side.mapped, "MapAllocatedPages of pages that are not the stream's, or twice");
     CHECK(cache == CACHED, "MapAllocatedPages with caching %d: the audio engine maps the pages cached", cache);
     side.mapped = true;
@@ -103,7 +104,7 @@ static void NTAPI side_free(IPortWaveRTStream *self, MDL *pages) {
 
 static ULONG NTAPI side_count(IPortWaveRTStream *self, MDL *pages) { return (void)self, (pages->ByteCount + PAGE - 1) / PAGE; }
 static ULONG64 NTAPI side_address(IPortWaveRTStream *self, MDL *pages, ULONG at) { return (void)self, (void)pages, at * (ULONG64)PAGE; }
-static const IPortWaveRTStreamTable side_table = {side_query, side_add, side_release, side_allocate, side_allocate_contiguous, side_map, side_unmap, side_free, side_count, side_address};
+static const IPortWaveRTStreamTable side_table = {side_query, side_add, side_release, AllocatePagesForMdl, side_allocate_contiguous, MapAllocatedPages, side_unmap, side_free, side_count, side_address};
 
 /* ---- opening and closing ---- */
 

@@ -36,6 +36,15 @@ void irql_leave(Entered entered);
     })
 extern const Export irql_exports[];
 
+/* ---- what fails (failures.c) ---- */
+
+/* The n-th call of this function from now on fails, once; only functions that can fail and that this host lets fail have a name here. */
+void failures_order(const char *function, long nth);
+/* Whether the order was carried out. */
+bool failures_happened(void);
+bool failures_now(const char *function);
+#define FAILS failures_now(__func__)
+
 /* ---- memory (pool.c) ---- */
 
 /* Memory of the host's own that the driver gets to see, like pool: poisoned, with an inaccessible page behind it. */
@@ -53,8 +62,6 @@ void pool_check_empty(void);
 void pool_page(bool out);
 /* Reports accesses to freed, foreign or discarded memory, and ends the program. */
 void pool_catch_faults(void);
-/* From now on the driver's n-th allocation fails, and then none again; 0: none. */
-void pool_fail_at(long allocation);
 extern const Export pool_exports[];
 
 /* ---- time (time.c) ---- */

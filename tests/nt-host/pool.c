@@ -39,7 +39,6 @@ static Block blocks[MOST];
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static PoolUse use;
 static atomic_int paged_blocks;
-static long fails_at;
 
 static size_t whole_pages(size_t bytes) { return (bytes + PAGE - 1) / PAGE * PAGE; }
 
@@ -120,10 +119,6 @@ static void give_back(PVOID memory, const ULONG *tag, const char *own, PVOID cal
 PVOID pool_take(size_t bytes, const char *what) { return take(bytes, POISON, 0, false, what); }
 void pool_give_back(PVOID memory, const char *what) { give_back(memory, NULL, what, NULL); }
 PoolUse pool_use(void) { return use; }
-void pool_fail_at(long allocation) { fails_at = allocation; }
-
-static bool is_to_fail(void) { return fails_at > 0 && --fails_at == 0; }
-
 void pool_check_empty(void) {
     for (unsigned at = 0; at < MOST; at++) {
         const Block *block = &blocks[at];
@@ -173,7 +168,7 @@ static PVOID NTAPI ExAllocatePool2(ULONG64 flags, SIZE_T bytes, ULONG tag) {
     CHECK(bytes > 0 && tag != 0, "ExAllocatePool2 of %zu bytes with tag %#x", (size_t)bytes, tag);
     CHECK(!(flags & POOL_FLAG_NON_PAGED_EXECUTE), "memory that can be executed is asked for");
     CHECK(paged != !!(flags & POOL_FLAG_NON_PAGED), "ExAllocatePool2 with flags %#llx: paged or not?", (unsigned long long)flags);
-    if (is_to_fail()) return NULL;
+    if (FAILS) return NULL;
     return take(bytes, flags & POOL_FLAG_UNINITIALIZED ? POISON : 0, tag, paged, NULL);
 }
 
@@ -182,7 +177,7 @@ static PVOID NTAPI ExAllocatePoolWithTag(int type, SIZE_T bytes, ULONG tag) {
     AT_MOST(paged ? APC_LEVEL : DISPATCH_LEVEL);
     CHECK(bytes > 0 && tag != 0, "ExAllocatePoolWithTag of %zu bytes with tag %#x", (size_t)bytes, tag);
     CHECK(paged || type == NonPagedPoolNx, "ExAllocatePoolWithTag of type %d: memory that can be executed", type);
-    if (is_to_fail()) return NULL;
+    if (FAILS) return NULL;
     return take(bytes, POISON, tag, paged, NULL);
 }
 

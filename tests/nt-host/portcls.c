@@ -108,9 +108,19 @@ static ULONG NTAPI port_release(IPort *self) {
     return release_port(PORT_OF(self, port));
 }
 
-static NTSTATUS NTAPI port_init(IPort *self, DEVICE_OBJECT *device, IRP *irp, IUnknown *unknown, IUnknown *adapter, PVOID list) {
+NTSTATUS portcls_power(bool on) {
+    /* DEVICE_POWER_STATE of wdm.h. */
+    enum { D0 = 1, D3 = 4 };
+    if (power == NULL) return STATUS_NOT_SUPPORTED;
+    NTSTATUS status = FROM_DRIVER(PASSIVE_LEVEL, power->table->QueryPowerChangeState(power, on ? D0 : D3));
+    if (succeeded(status)) INTO_DRIVER(PASSIVE_LEVEL, power->table->PowerChangeState(power, on ? D0 : D3));
+    return status;
+}
+
+static NTSTATUS NTAPI IPort_Init(IPort *self, DEVICE_OBJECT *device, IRP *irp, IUnknown *unknown, IUnknown *adapter, PVOID list) {
     Port *port = PORT_OF(self, port);
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(device == function && irp != NULL && unknown != NULL && list != NULL, "a port's Init for device %p, request %p, miniport %p, resources %p", (void *)device, (void *)irp, (void *)unknown, list);
     const GUID kind = port->is_wave ? IID_IMiniportWaveRT : IID_IMiniportTopology;
     PVOID found = NULL;
@@ -135,7 +145,7 @@ static NTSTATUS NTAPI port_property(IPort *self, int property, ULONG bytes, PVOI
 static NTSTATUS NTAPI port_key(IPort *self, PVOID *key, IUnknown *outer, ULONG type, ULONG access, PVOID attributes, ULONG options, ULONG *disposition) {
     return (void)self, (void)key, (void)outer, (void)type, (void)access, (void)attributes, (void)options, (void)disposition, STATUS_NOT_FOUND;
 }
-static const IPortTable port_table = {port_query, port_add, port_release, port_init, port_property, port_key};
+static const IPortTable port_table = {port_query, port_add, port_release, IPort_Init, port_property, port_key};
 
 static Port *port_of(IUnknown *unknown) {
     for (int at = 0; at < MOST_PORTS; at++)
@@ -261,6 +271,7 @@ static NTSTATUS NTAPI PcInitializeAdapterDriver(DRIVER_OBJECT *driver, UNICODE_S
 
 static NTSTATUS NTAPI PcAddAdapterDevice(DRIVER_OBJECT *driver, DEVICE_OBJECT *physical, START_DEVICE *start, ULONG objects, ULONG extension_bytes) {
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(function == NULL, "a second adapter device");
     CHECK(extension_bytes == 0 || extension_bytes >= PORT_CLASS_EXTENSION, "PcAddAdapterDevice with an extension of %u bytes, of which the port class takes %d", extension_bytes, PORT_CLASS_EXTENSION);
     CHECK(objects > 0 && start != NULL, "PcAddAdapterDevice for %u subdevices", objects);
@@ -273,6 +284,7 @@ static NTSTATUS NTAPI PcNewPort(IPort **created, const GUID *class) {
     AT_MOST(PASSIVE_LEVEL);
     bool is_wave = guid_is(class, CLSID_PortWaveRT);
     *created = NULL;
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     if (!CHECK(is_wave || guid_is(class, CLSID_PortTopology), "PcNewPort of a class that this host does not know")) return STATUS_NOT_SUPPORTED;
     for (int at = 0; at < MOST_PORTS; at++)
         if (!ports[at].used) {
@@ -286,6 +298,7 @@ static NTSTATUS NTAPI PcNewPort(IPort **created, const GUID *class) {
 static NTSTATUS NTAPI PcRegisterSubdevice(DEVICE_OBJECT *device, const WCHAR *name, IUnknown *unknown) {
     AT_MOST(PASSIVE_LEVEL);
     Port *port = port_of(unknown);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(device == function, "a subdevice of a device that is no adapter");
     CHECK(port->miniport != NULL, "a subdevice whose port has no miniport");
     if (!CHECK((ULONG)subdevice_count < most_objects && subdevice_count < MOST_SUBDEVICES, "more subdevices than the %u that AddDevice announced", most_objects)) return STATUS_INSUFFICIENT_RESOURCES;
@@ -300,6 +313,7 @@ static NTSTATUS NTAPI PcRegisterSubdevice(DEVICE_OBJECT *device, const WCHAR *na
 
 static NTSTATUS NTAPI PcRegisterPhysicalConnection(DEVICE_OBJECT *device, IUnknown *from, ULONG from_pin, IUnknown *to, ULONG to_pin) {
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(device == function && connection_count < MOST_CONNECTIONS, "a physical connection of another device");
     Connection *connection = &connections[connection_count++];
     *connection = (Connection){port_of(from), port_of(to), from_pin, to_pin};
@@ -309,6 +323,7 @@ static NTSTATUS NTAPI PcRegisterPhysicalConnection(DEVICE_OBJECT *device, IUnkno
 
 static NTSTATUS NTAPI PcRegisterAdapterPowerManagement(IUnknown *unknown, DEVICE_OBJECT *device) {
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(device == function && power == NULL, "power management of another device, or twice");
     PVOID found = NULL;
     const GUID id = IID_IAdapterPowerManagement;

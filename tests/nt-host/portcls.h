@@ -310,5 +310,7 @@ const Subdevice *portcls_subdevices(int *count);
 const Connection *portcls_connections(int *count);
 /* Requests of handles to the filters that came to the port class, which answers them. */
 long portcls_requests(void);
+/* The device gets its full power, or loses all of it. */
+NTSTATUS portcls_power(bool on);
 
 #endif

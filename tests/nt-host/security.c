@@ -213,6 +213,7 @@ static NTSTATUS NTAPI ObOpenObjectByPointer(PVOID object, ULONG attributes, PVOI
     enum { OBJ_KERNEL_HANDLE = 0x200 };
     AT_MOST(PASSIVE_LEVEL);
     (void)state, (void)access, (void)type, (void)mode;
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     CHECK(attributes & OBJ_KERNEL_HANDLE, "a handle that the process at hand may use");
     for (int at = 0; at < MOST_OBJECT_HANDLES; at++)
         if (object_handles[at] == NULL) {
@@ -238,6 +239,7 @@ static NTSTATUS NTAPI ZwClose(ULONG_PTR handle) {
 
 static NTSTATUS NTAPI ZwSetSecurityObject(ULONG_PTR handle, ULONG information, const SECURITY_DESCRIPTOR *source) {
     AT_MOST(PASSIVE_LEVEL);
+    if (FAILS) return STATUS_INSUFFICIENT_RESOURCES;
     PVOID *object = object_of(handle);
     Descriptor *descriptor = object != NULL ? devices_security(*object) : NULL;
     if (descriptor == NULL) return STATUS_INVALID_HANDLE;

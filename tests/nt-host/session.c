@@ -2,13 +2,16 @@
  * the control device's own requests in control.c.
  *
  *     device add | start | stop | query-remove | surprise | remove    plug and play
+ *     device sleep | wake             the port class changes the device's power
+ *     device requests                 a handle to a filter and what else comes to its device -> how many reached the port class
  *     unload                          -> whether the driver could go; it cannot while somebody has a handle
  *     open NAME WHO ACCESS            opens \\.\NAME as system, administrator, console, remote, guest or service, for r, w or rw -> handle
  *     cleanup HANDLE | close HANDLE   the process has ended; nobody has a reference any more
  *     ioctl HANDLE CODE ROOM [HEX]    any request -> what it gave, in hex
  *     advance NS                      time goes on, and timers fire
  *     late NS                         timers fire up to so much too late from now on
- *     fail-allocation N               the N-th allocation from now on fails
+ *     fail FUNCTION N                 its N-th call from now on fails, once
+ *     failed                          -> whether it came to that
  *     memory                          -> the driver's image, what of the pool it holds, and the most that it held
  *     quit                            checks that nothing is left */
 #include "session.h"
@@ -23,6 +26,7 @@
 #include "doubles.h"
 #include "engine.h"
 #include "machine.h"
+#include "portcls.h"
 
 enum { MOST_HANDLES = 16, MOST_ROOM = 65536 };
 
@@ -35,6 +39,17 @@ static void answer_status(NTSTATUS status) { printf("{\"status\":%u}\n", (ULONG)
 Handle *session_handle(const char *words) {
     unsigned at;
     return sscanf(words, "%u", &at) == 1 && at < MOST_HANDLES && handles[at].file != NULL ? &handles[at] : NULL;
+}
+
+static void answer_requests(void) {
+    /* Those that the port class handles; what the driver takes for itself on its control device is another device's. */
+    const UCHAR majors[] = {IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_CLOSE, IRP_MJ_POWER, IRP_MJ_SYSTEM_CONTROL};
+    long before = portcls_requests();
+    for (unsigned at = 0; at < sizeof majors; at++) CHECK(succeeded(driver_request(majors[at])), "request %d to the audio device fails", majors[at]);
+    /* It has no handler for this one. */
+    NTSTATUS cleanup = driver_request(IRP_MJ_CLEANUP);
+    CHECK(cleanup == STATUS_SUCCESS || cleanup == STATUS_INVALID_DEVICE_REQUEST, "CLEANUP of the audio device gives %#x", cleanup);
+    printf("{\"sent\":%zu,\"reached\":%ld}\n", sizeof majors, portcls_requests() - before);
 }
 
 static void answer_device(const char *words) {
@@ -50,6 +65,14 @@ static void answer_device(const char *words) {
     sscanf(words, "%15s", name);
     if (strcmp(name, "add") == 0) {
         answer_status(driver_add_device());
+        return;
+    }
+    if (strcmp(name, "sleep") == 0 || strcmp(name, "wake") == 0) {
+        answer_status(portcls_power(strcmp(name, "wake") == 0));
+        return;
+    }
+    if (strcmp(name, "requests") == 0) {
+        answer_requests();
         return;
     }
     for (unsigned at = 0; at < sizeof orders / sizeof orders[0]; at++) {
@@ -128,9 +151,14 @@ static bool answer_order(const char *verb, const char *words) {
     } else if (strcmp(verb, "late") == 0) {
         time_set_lateness(strtoull(words, NULL, 10));
         printf("{}\n");
-    } else if (strcmp(verb, "fail-allocation") == 0) {
-        pool_fail_at(strtol(words, NULL, 10));
+    } else if (strcmp(verb, "fail") == 0) {
+        char function[48] = "";
+        long nth = 1;
+        sscanf(words, "%47s %ld", function, &nth);
+        failures_order(function, nth);
         printf("{}\n");
+    } else if (strcmp(verb, "failed") == 0) {
+        printf("{\"failed\":%s}\n", failures_happened() ? "true" : "false");
     } else if (strcmp(verb, "memory") == 0) answer_memory();
     else return control_answer(verb, words) || engine_answer(verb, words);
     return true;

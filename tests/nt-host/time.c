@@ -154,7 +154,7 @@ static void NTAPI KeQuerySystemTimePrecise(LONG64 *time) { *time = (LONG64)(1341
 static PVOID NTAPI ExAllocateTimer(EXT_CALLBACK *callback, PVOID context, ULONG attributes) {
     AT_MOST(DISPATCH_LEVEL);
     CHECK((attributes & ~0xcu) == 0, "ExAllocateTimer with attributes %#x", attributes);
-    for (int at = 0; at < MOST_TIMERS; at++)
+    for (int at = 0; at < MOST_TIMERS && !FAILS; at++)
         if (!timers[at].allocated) {
             timers[at] = (Timer){.allocated = true, .callback = callback, .context = context};
             return &timers[at];

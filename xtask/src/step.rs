@@ -99,7 +99,7 @@ impl Step {
             Self::Macos => &[Part::Cross, Part::Macos],
             Self::Windows => &[Part::Cross, Part::Windows],
             Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
-            Self::Nt => &[Part::Build, Part::Run, Part::Cross, Part::Windows],
+            Self::Nt => &[Part::Build, Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e

@@ -37,6 +37,73 @@ fn a_device_that_never_started_goes() {
     set.finish();
 }
 
+/// Calls of the driver that can fail, how often it makes them, and what then does not succeed.
+const CALLS: [(&str, u32, &str); 12] = [
+    ("IoCreateDevice", 1, "device add"),
+    ("IoCreateSymbolicLink", 1, "device add"),
+    ("ObOpenObjectByPointer", 1, "device add"),
+    ("ZwSetSecurityObject", 1, "device add"),
+    ("PcAddAdapterDevice", 1, "device add"),
+    ("PcRegisterAdapterPowerManagement", 1, "device start"),
+    ("PcNewPort", 2, "device start"),
+    ("IPort_Init", 2, "device start"),
+    ("PcRegisterSubdevice", 2, "device start"),
+    ("PcRegisterPhysicalConnection", 1, "device start"),
+    ("ExAllocateTimer", 1, "pin"),
+    ("MapAllocatedPages", 1, "buffer 7680 2"),
+];
+
+#[test]
+fn whatever_fails_leaves_nothing_and_works_the_next_time() {
+    for (call, times, order) in CALLS {
+        for nth in 1..=times {
+            let mut set = Set::loaded(COUNTER_HZ);
+            set.order(&format!("fail {call} {nth}"));
+            for earlier in ["device add", "device start", "pin", "buffer 7680 2"] {
+                if earlier == order {
+                    break;
+                }
+                set.must(earlier);
+            }
+            assert_ne!(set.status(order), SUCCESS, "{call} {nth}");
+            assert_eq!(set.order("failed")["failed"], true, "{call} {nth}");
+            if order == "device start" {
+                set.must("device remove");
+                set.must("device add");
+            }
+            set.must(order);
+            set.order("free");
+            set.order("unpin");
+            set.finish();
+        }
+    }
+}
+
+#[test]
+fn sleep_is_a_mute() {
+    let mut set = Set::running();
+    set.feed(1, true);
+    assert!(set.play(10).live > 5);
+    set.must("device sleep");
+    assert_eq!(set.filled(), 0);
+    set.must("device wake");
+    assert_eq!(set.play(10).live_frames, 0);
+    assert_eq!(set.must("renew 0")["open"], 0);
+    set.feed(2, true);
+    assert_eq!(set.play(10).tags, [2]);
+    set.end_stream();
+    set.must("close 0");
+    set.finish();
+}
+
+#[test]
+fn what_is_not_for_the_control_device_goes_to_the_port_class() {
+    let mut set = Set::started(COUNTER_HZ);
+    let said = set.order("device requests");
+    assert_eq!(said["sent"], said["reached"], "{said}");
+    set.finish();
+}
+
 #[test]
 fn filters_are_what_makes_an_endpoint() {
     let mut set = Set::started(COUNTER_HZ);
