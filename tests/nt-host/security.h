@@ -36,7 +36,7 @@ typedef struct {
     int count;
 } Descriptor;
 
-/* "system", "administrator", "console" (an ordinary user who sits there), "remote" (one who does not), "guest", "service"; NULL
+/* "system", "administrator", "console" (an ordinary user who sits there), "away" (one who did), "remote" (one who does not), "guest", "service"; NULL
  * for anything else. */
 const Token *security_token(const char *name);
 /* Who calls from now on; gives who did before. */

@@ -5,7 +5,7 @@
  *     device sleep | wake             the port class changes the device's power
  *     device requests                 a handle to a filter and what else comes to its device -> how many reached the port class
  *     unload                          -> whether the driver could go; it cannot while somebody has a handle
- *     open NAME WHO ACCESS            opens \\.\NAME as system, administrator, console, remote, guest or service, for r, w or rw -> handle
+ *     open NAME WHO ACCESS            opens \\.\NAME as system, administrator, console, away, remote, guest or service, for r, w or rw -> handle
  *     cleanup HANDLE | close HANDLE   the process has ended; nobody has a reference any more
  *     ioctl HANDLE CODE ROOM [HEX]    any request -> what it gave, in hex
  *     advance NS                      time goes on, and timers fire

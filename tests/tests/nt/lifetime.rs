@@ -202,7 +202,7 @@ fn a_stopped_device_starts_again() {
 #[test]
 fn who_sits_at_the_console_may_speak_and_nobody_else() {
     let mut set = Set::started(COUNTER_HZ);
-    for who in ["remote", "guest", "service"] {
+    for who in ["away", "remote", "guest", "service"] {
         assert_eq!(set.open(who, "r"), None, "{who}");
         assert_eq!(set.open(who, "rw"), None, "{who}");
     }
