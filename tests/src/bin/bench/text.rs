@@ -130,7 +130,7 @@ within the target, not met that all of it is beyond; where it lies on both sides
 const WHY_NOT: &str = "
 Why some are not met, and which cannot be, with the arithmetic: [decision 18](decisions/0018-what-the-lease-costs.md). In short:
 - **CPU per cycle.** At a quantum of 1024 the target allows 2.8 us of processor time a second for each client. pw-loopback has no
-  thread that wakes but the audio thread; TrueMute's others wake some 35 times a second, at 40 to 50 us each, for the lease and
+  thread that wakes but the audio thread; TrueMute's others wake some 35 times a second, at 35 to 55 us each, for the lease and
   the history. With one client a single wake-up a second would be too much.
 - **Unmute from idle, q=1024.** A block that begins after the unmute takes up to two quanta, and this mic, being virtual, has two
   more dropped, which can be from before.
