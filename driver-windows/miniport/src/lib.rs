@@ -3,7 +3,7 @@
 //!
 //! [`kernel`] is what the system calls and what it is called by: loading and dispatch, the adapter with its two subdevices, the stream, the
 //! control device. [`filters`] and [`properties`] is what PortCls reads of it. All of them change one [`device`] under one lock;
-//! [`capture`], [`clock`], [`format`], [`requests`] and [`security`] are its parts, without unsafe code. [`abi`] has the
+//! [`capture`], [`clock`], [`mod@format`], [`requests`] and [`security`] are its parts, without unsafe code. [`abi`] has the
 //! system's layouts. It allocates nothing, has no floating point, and no way to panic: the release build does not link if one remains.
 //!
 //! `kernel` is compiled for Windows only, and for Clippy; all else is compiled and tested on any system.
