@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The root of the Debian that has Wine.
 pub const ROOT: &str = "TRUEMUTE_WINE_ROOT";
-/// Where xtask left what was built for Windows: `truemute.sys`, `truemute.inf`.
+/// Where xtask left what was built for Windows: `truemute.sys`, `truemute.inf`, `truemute.exe`.
 pub const BUILT: &str = "TRUEMUTE_WINDOWS_BUILT";
 
 /// Making a drive C took 44 s on a machine with a load of 25.
@@ -46,7 +46,9 @@ impl Wine {
         let folder = tempfile::tempdir().expect("a folder for drive C");
         let ours = folder.path().join("prefix/drive_c/truemute");
         std::fs::create_dir_all(&ours).expect("a folder on drive C");
-        std::fs::copy(built.join("truemute.sys"), ours.join("truemute.sys")).expect("the driver");
+        for file in ["truemute.sys", "truemute.exe"] {
+            std::fs::copy(built.join(file), ours.join(file)).expect(file);
+        }
         let inf = std::fs::read_to_string(built.join("truemute.inf")).expect("the INF");
         // Wine 10 knows processors in the names of an INF's sections, and not the builds of Windows that follow them.
         let inf = inf.replace(".10.0...19041", "");

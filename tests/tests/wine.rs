@@ -1,4 +1,4 @@
-//! The real driver under Wine, which has a kernel's loader, an object manager and a plug and play manager, and nothing of sound: so
+//! The real driver and the real program under Wine, which has a kernel's loader, an object manager and a plug and play manager, and nothing of sound: so
 //! here is what a program sees of its coming, going and control device. What the driver does with sound is tested in tests/nt.
 
 use truemute_tests::wine::Wine;
@@ -10,15 +10,82 @@ const GONE: &str = r"wine 'C:\truemute\client.exe' gone";
 const UNLOAD: &str = "wine sc stop TrueMute";
 const TALK: &str = r"wine 'C:\truemute\client.exe' talk";
 
+/// Starts the daemon, waits until it answers, and has `$T` stand for the program.
+const DAEMON: &str = r#"
+    T='wine C:\truemute\truemute.exe'
+    $T driver install
+    $T daemon &
+    tries=0
+    until $T status >/dev/null 2>&1; do tries=$((tries + 1)); [ $tries -lt 100 ]; done
+"#;
+
+fn wine() -> Option<Wine> {
+    Wine::new()
+        .map_err(|reason| println!("SKIPPED: {reason}"))
+        .ok()
+}
+
+/// The objects of JSON that a script printed, one a line.
+fn objects(text: &str) -> Vec<serde_json::Value> {
+    let lines = text.lines();
+    lines
+        .filter_map(|line| serde_json::from_str(line.trim()).ok())
+        .filter(serde_json::Value::is_object)
+        .collect()
+}
+
+#[test]
+fn the_program_installs_the_driver_and_mutes_over_its_pipe() {
+    let Some(wine) = wine() else { return };
+    let said = wine.run(&format!(
+        "{DAEMON}\n$T status --json; $T unmute; $T status --json; $T mute; $T status --json"
+    ));
+    assert!(said.ended_well, "{}", said.text);
+    let states = objects(&said.text);
+    let gates: Vec<&str> = states.iter().filter_map(|it| it["gate"].as_str()).collect();
+    assert_eq!(gates, ["muted", "live", "muted"], "{}", said.text);
+    for state in &states {
+        assert_eq!(state["backend"], "wasapi");
+        assert_eq!(state["connected"], true, "the driver answers: {state}");
+    }
+}
+
+/// Wine gets keys only while one of its windows has them all, which on Windows no window has to.
+const PRESS: &str = r#"
+    wine notepad &
+    tries=0
+    until window=$(xdotool search --onlyvisible --name Notepad); do tries=$((tries + 1)); [ $tries -lt 600 ]; done
+    xdotool windowfocus --sync $window
+    for gate in live muted; do
+        xdotool key ctrl+alt+m
+        tries=0
+        until $T status --json | grep "\"gate\":\"$gate\""; do tries=$((tries + 1)); [ $tries -lt 30 ]; done
+    done
+"#;
+
+#[test]
+fn the_hotkey_toggles() {
+    let Some(wine) = wine() else { return };
+    let said = wine.run(&format!(
+        r#"folder=$C/users/root/AppData/Roaming/TrueMute
+        mkdir -p $folder
+        echo 'hotkey = "ctrl+alt+m"' > $folder/config.toml
+        cat > /mnt/script <<'END'
+        {DAEMON}
+        {PRESS}
+END
+        xvfb-run --auto-servernum sh -e /mnt/script"#
+    ));
+    assert!(said.ended_well, "{}", said.text);
+    let states = objects(&said.text);
+    let gates: Vec<&str> = states.iter().filter_map(|it| it["gate"].as_str()).collect();
+    assert_eq!(gates, ["live", "muted"], "{}", said.text);
+    assert_eq!(states[1]["reason"], "hotkey");
+}
+
 #[test]
 fn the_driver_is_installed_speaks_goes_and_comes_again() {
-    let wine = match Wine::new() {
-        Ok(wine) => wine,
-        Err(reason) => {
-            println!("SKIPPED: {reason}");
-            return;
-        }
-    };
+    let Some(wine) = wine() else { return };
     let said = wine.run(&format!(
         "{GONE}\n{INSTALL}\n{TALK}\n{REMOVE}\n{GONE}\n{INSTALL}\n{TALK}\n{REMOVE}\n{UNLOAD}\n{GONE}\n{INSTALL}\n{TALK}"
     ));

@@ -52,7 +52,7 @@ pub(crate) enum Step {
     Macos,
     /// The driver and the program for Windows, likewise; only when asked for
     Windows,
-    /// The driver, loaded by Wine in a Debian 13 of its own; only when asked for
+    /// The driver and the program under Wine, in a Debian 13 of its own; only when asked for
     Wine,
     /// A minute of fuzzing for each parser of what others wrote
     Fuzz,

@@ -216,11 +216,9 @@ fn console(image: &Image) -> Result<()> {
 const SYSTEM_MODULES: &[&str] = &[
     "advapi32.dll",
     "avrt.dll",
-    "bcrypt.dll",
     "bcryptprimitives.dll",
+    "cfgmgr32.dll",
     "combase.dll",
-    "crypt32.dll",
-    "gdi32.dll",
     "kernel32.dll",
     "msvcrt.dll",
     "newdev.dll",
@@ -229,18 +227,10 @@ const SYSTEM_MODULES: &[&str] = &[
     "oleaut32.dll",
     "propsys.dll",
     "rpcrt4.dll",
-    "secur32.dll",
     "setupapi.dll",
-    "shell32.dll",
-    "shlwapi.dll",
-    "tdh.dll",
     "user32.dll",
     "userenv.dll",
-    "version.dll",
-    "winmm.dll",
-    "wintrust.dll",
     "ws2_32.dll",
-    "wtsapi32.dll",
 ];
 
 fn system(image: &Image) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The `wine` step: the real driver, loaded by Wine 10 in a Debian 13 of its own (tests/tests/wine.rs).
+//! The `wine` step: the real driver and the real program, under Wine 10 in a Debian 13 of its own (tests/tests/wine.rs).
 
 use std::fs;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::build::{self, Arch, Tools, build_driver};
 use super::inf;
+use crate::cross::Grade;
 use crate::other_debian::{self, Release};
 use crate::step::Run;
 use crate::tally::Tally;
@@ -29,6 +30,8 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
     fs::create_dir_all(&built)?;
     fs::copy(&driver.file, built.join("truemute.sys"))?;
     fs::copy(inf::path(run.workspace), built.join("truemute.inf"))?;
+    let program = build::build_program(run, &tools.rust, Grade::Quick)?;
+    fs::copy(program, built.join("truemute.exe"))?;
     let mut command = run
         .workspace
         .cargo("test --package truemute-tests --test wine --locked -- --show-output");
