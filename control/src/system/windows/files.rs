@@ -10,7 +10,7 @@ use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
 
 use super::security;
 
-/// Where the administrator's policy is. `truemute driver install` makes the folder, for administrators alone.
+/// Where the administrator's policy is. Not looked up: a user could change the variable that names the folder.
 pub(crate) const POLICY_PATH: &str = r"C:\ProgramData\TrueMute\policy.toml";
 
 /// Where the daemon keeps what outlives it.
