@@ -50,8 +50,10 @@ pub(crate) enum Step {
     AsanAll,
     /// The bundles for macOS: built here, and read as they would be shipped; only when asked for
     Macos,
-    /// The driver and the program for Windows, likewise; only when asked for
+    /// The driver for Windows and its INF: built here, and read as they would be shipped
     Windows,
+    /// The program for Windows, likewise; only when asked for
+    WindowsProgram,
     /// The driver and the program under Wine, in a Debian 13 of its own; only when asked for
     Wine,
     /// A minute of fuzzing for each parser of what others wrote
@@ -79,7 +81,7 @@ impl Step {
     pub(crate) fn is_usual(self) -> bool {
         !matches!(
             self,
-            Self::AsanAll | Self::E2eForky | Self::Macos | Self::Windows | Self::Wine
+            Self::AsanAll | Self::E2eForky | Self::Macos | Self::WindowsProgram | Self::Wine
         )
     }
 
@@ -97,7 +99,8 @@ impl Step {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
             Self::Macos => &[Part::Cross, Part::Macos],
-            Self::Windows => &[Part::Cross, Part::Windows],
+            Self::Windows => &[Part::Cross],
+            Self::WindowsProgram => &[Part::Cross, Part::Windows],
             Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
             Self::Nt => &[Part::Build, Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
@@ -133,6 +136,7 @@ impl Step {
             Self::AsanAll => asan::check(run, true),
             Self::Macos => macos::test(run),
             Self::Windows => windows::test(run),
+            Self::WindowsProgram => windows::test_program(run),
             Self::Wine => windows::wine(run),
             Self::Fuzz => fuzz::check(run),
         }

@@ -21,20 +21,19 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::cross::{Grade, llvm};
+use crate::cross::{Grade, Rust, llvm};
 use crate::findings;
 use crate::step::Run;
 use crate::tally::Tally;
 
-/// The `windows` step: builds the driver for both architectures and the program, and looks at them and at the INF.
+/// The `windows` step: builds the driver for both architectures, and looks at them and at the INF.
 pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
-    let tools = match (Tools::find(), llvm("llvm-objdump")) {
+    let (tools, objdump) = match (Tools::find(), llvm("llvm-objdump")) {
         (Ok(tools), Ok(objdump)) => (tools, objdump),
         (Err(missing), _) | (_, Err(missing)) => {
-            return Ok(Tally::skip("the build for Windows", missing));
+            return Ok(Tally::skip("the driver for Windows", missing));
         }
     };
-    let (tools, objdump) = tools;
     let mut tally = Tally::default();
     let drivers = drivers(run, &tools)?;
     for (arch, driver) in Arch::ALL.iter().zip(&drivers) {
@@ -42,14 +41,20 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
         findings::count(&mut tally, found);
     }
     findings::count(&mut tally, inf::check(run.workspace, &files(&drivers)));
-    match mingw() {
-        // What was found of the driver is not to be lost where the program does not build.
-        Ok(_) => match build::build_program(run, &tools.rust, Grade::Quick) {
-            Ok(program) => findings::count(&mut tally, check::program(&program, run.workspace)?),
-            Err(why) => tally.add(Tally::fail(format!("{why:#}"))),
-        },
-        Err(missing) => tally.add(Tally::skip("the program for Windows", missing)),
-    }
+    Ok(tally)
+}
+
+/// The `windows-program` step: builds the program quickly, and looks at it.
+pub(crate) fn test_program(run: &mut Run<'_>) -> Result<Tally> {
+    let rust = match (Rust::find(), mingw()) {
+        (Ok(rust), Ok(_)) => rust,
+        (Err(missing), _) | (_, Err(missing)) => {
+            return Ok(Tally::skip("the program for Windows", missing));
+        }
+    };
+    let program = build::build_program(run, &rust, Grade::Quick)?;
+    let mut tally = Tally::default();
+    findings::count(&mut tally, check::program(&program, run.workspace)?);
     Ok(tally)
 }
 
