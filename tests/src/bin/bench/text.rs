@@ -352,7 +352,7 @@ locks, timers and requests are in these figures, so they are upper bounds; what 
         ("a period, muted", &costs.muted),
         ("a feed of 480 frames", &costs.feed),
         (
-            "a mute, with a full ring and a buffer of two periods",
+            "a mute, which clears the whole ring and a buffer of two periods",
             &costs.mute,
         ),
         ("memcpy of as many bytes", &costs.memcpy),

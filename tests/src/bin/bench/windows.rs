@@ -18,7 +18,7 @@ pub(crate) struct Costs {
     pub(crate) muted: Spread,
     /// A feed of as many frames.
     pub(crate) feed: Spread,
-    /// A mute, with a buffer of two packets and a full ring.
+    /// A mute, which clears the whole ring and a buffer of two packets.
     pub(crate) mute: Spread,
     pub(crate) memcpy: Spread,
     pub(crate) memset: Spread,
