@@ -108,15 +108,6 @@ static void NTAPI IofCompleteRequest(IRP *request, CHAR boost) {
     memset(stack, UNWRITTEN, sizeof *stack);
 }
 
-static NTSTATUS NTAPI IofCallDriver(DEVICE_OBJECT *device, IRP *request) {
-    AT_MOST(DISPATCH_LEVEL);
-    (void)request;
-    if (device != physical) FATAL("a request is sent to a device that is not below");
-    request->IoStatus.Status = STATUS_SUCCESS;
-    IofCompleteRequest(request, 0);
-    return STATUS_SUCCESS;
-}
-
 /* What stands in the table for what a driver does not handle. */
 static NTSTATUS NTAPI invalid_request(DEVICE_OBJECT *device, IRP *request) {
     (void)device;
@@ -456,12 +447,9 @@ NTSTATUS handle_control(const Handle *handle, ULONG code, const void *input, ULO
 
 const Export device_exports[] = {
     EXPORT(KERNEL, IofCompleteRequest),
-    EXPORT(KERNEL, IofCallDriver),
     EXPORT(KERNEL, IoCreateDevice),
     EXPORT(KERNEL, IoDeleteDevice),
     EXPORT(KERNEL, IoCreateSymbolicLink),
     EXPORT(KERNEL, IoDeleteSymbolicLink),
-    EXPORT(KERNEL, IoAttachDeviceToDeviceStack),
-    EXPORT(KERNEL, IoDetachDevice),
     END_OF_EXPORTS,
 };

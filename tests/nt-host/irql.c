@@ -26,7 +26,6 @@ static void set_level(KIRQL to) {
     if (level < DISPATCH_LEVEL && to >= DISPATCH_LEVEL) pool_page(true);
     if (level >= DISPATCH_LEVEL && to < DISPATCH_LEVEL) pool_page(false);
     level = to;
-    time_run_deferred();
 }
 
 Entered irql_enter(KIRQL to, const char *what) {
@@ -49,21 +48,6 @@ static KIRQL NTAPI KfRaiseIrql(KIRQL to) {
     set_level(to);
     return before;
 }
-
-static KIRQL NTAPI KeRaiseIrqlToDpcLevel(void) {
-    AT_MOST(DISPATCH_LEVEL);
-    return KfRaiseIrql(DISPATCH_LEVEL);
-}
-
-static void NTAPI KeLowerIrql(KIRQL to) {
-    CHECK(to <= level, "KeLowerIrql from level %d up to %d", level, to);
-    CHECK(held_count == 0 || to >= DISPATCH_LEVEL, "KeLowerIrql to %d while a spin lock is held", to);
-    set_level(to);
-}
-
-static KIRQL NTAPI KeGetCurrentIrql(void) { return level; }
-
-static void NTAPI KeInitializeSpinLock(KSPIN_LOCK *lock) { *lock = 0; }
 
 static void take(KSPIN_LOCK *lock, PVOID caller) {
     for (int at = 0; at < held_count; at++)
@@ -106,25 +90,9 @@ static void NTAPI KeReleaseSpinLock(KSPIN_LOCK *lock, KIRQL to) {
     set_level(to);
 }
 
-static void NTAPI KeAcquireSpinLockAtDpcLevel(KSPIN_LOCK *lock) {
-    AT_LEAST(DISPATCH_LEVEL);
-    take(lock, __builtin_return_address(0));
-}
-
-static void NTAPI KeReleaseSpinLockFromDpcLevel(KSPIN_LOCK *lock) {
-    AT_LEAST(DISPATCH_LEVEL);
-    let_go(lock, __builtin_return_address(0));
-}
-
 const Export irql_exports[] = {
     EXPORT(KERNEL "|hal.dll", KfRaiseIrql),
-    EXPORT(KERNEL "|hal.dll", KeRaiseIrqlToDpcLevel),
-    EXPORT(KERNEL "|hal.dll", KeLowerIrql),
-    EXPORT(KERNEL, KeGetCurrentIrql),
-    EXPORT(KERNEL, KeInitializeSpinLock),
     EXPORT(KERNEL, KeAcquireSpinLockRaiseToDpc),
     EXPORT(KERNEL, KeReleaseSpinLock),
-    EXPORT(KERNEL, KeAcquireSpinLockAtDpcLevel),
-    EXPORT(KERNEL, KeReleaseSpinLockFromDpcLevel),
     END_OF_EXPORTS,
 };

@@ -13,7 +13,6 @@
 static void print_kernel(void) {
     SIZE(UNICODE_STRING), FIELD(UNICODE_STRING, Length), FIELD(UNICODE_STRING, MaximumLength), FIELD(UNICODE_STRING, Buffer);
     SIZE(KEVENT), SIZE(KDPC), FIELD(KDPC, DeferredRoutine), FIELD(KDPC, DeferredContext), FIELD(KDPC, SystemArgument1), FIELD(KDPC, DpcData);
-    SIZE(KTIMER), FIELD(KTIMER, DueTime), FIELD(KTIMER, Dpc), FIELD(KTIMER, Period);
     SIZE(MDL), FIELD(MDL, MdlFlags), FIELD(MDL, MappedSystemVa), FIELD(MDL, StartVa), FIELD(MDL, ByteCount), FIELD(MDL, ByteOffset);
     SIZE(IO_STATUS_BLOCK), FIELD(IO_STATUS_BLOCK, Information);
     SIZE(IRP), FIELD(IRP, Size), FIELD(IRP, MdlAddress), FIELD(IRP, Flags), FIELD(IRP, IoStatus), FIELD(IRP, RequestorMode), FIELD(IRP, PendingReturned);

@@ -79,8 +79,6 @@ void time_set_lateness(ULONG64 most_ns);
 void time_advance(ULONG64 ns);
 /* Called after each timer that fired, for whoever waits for what it does; NULL for nobody. */
 void time_after_timers(void (*call)(void));
-/* Runs deferred calls that wait, if the level allows. */
-void time_run_deferred(void);
 /* Timers that are set or not deleted; each is a failed check. */
 void time_check_empty(void);
 /* How often a callback of a timer ran. */

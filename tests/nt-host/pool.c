@@ -172,29 +172,13 @@ static PVOID NTAPI ExAllocatePool2(ULONG64 flags, SIZE_T bytes, ULONG tag) {
     return take(bytes, flags & POOL_FLAG_UNINITIALIZED ? POISON : 0, tag, paged, NULL);
 }
 
-static PVOID NTAPI ExAllocatePoolWithTag(int type, SIZE_T bytes, ULONG tag) {
-    bool paged = type == PagedPool;
-    AT_MOST(paged ? APC_LEVEL : DISPATCH_LEVEL);
-    CHECK(bytes > 0 && tag != 0, "ExAllocatePoolWithTag of %zu bytes with tag %#x", (size_t)bytes, tag);
-    CHECK(paged || type == NonPagedPoolNx, "ExAllocatePoolWithTag of type %d: memory that can be executed", type);
-    if (FAILS) return NULL;
-    return take(bytes, POISON, tag, paged, NULL);
-}
-
 static void NTAPI ExFreePoolWithTag(PVOID memory, ULONG tag) {
     AT_MOST(DISPATCH_LEVEL);
     give_back(memory, &tag, NULL, __builtin_return_address(0));
 }
 
-static void NTAPI ExFreePool(PVOID memory) {
-    AT_MOST(DISPATCH_LEVEL);
-    give_back(memory, NULL, NULL, __builtin_return_address(0));
-}
-
 const Export pool_exports[] = {
     EXPORT(KERNEL, ExAllocatePool2),
-    EXPORT(KERNEL, ExAllocatePoolWithTag),
     EXPORT(KERNEL, ExFreePoolWithTag),
-    EXPORT(KERNEL, ExFreePool),
     END_OF_EXPORTS,
 };

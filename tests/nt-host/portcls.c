@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "../c-host/check.h"
 #include "devices.h"
@@ -33,12 +32,6 @@ const Subdevice *portcls_subdevices(int *count) {
 const Connection *portcls_connections(int *count) {
     *count = connection_count;
     return connections;
-}
-
-Port *portcls_subdevice(const char *name) {
-    for (int at = 0; at < subdevice_count; at++)
-        if (strcasecmp(subdevices[at].name, name) == 0) return subdevices[at].port;
-    return NULL;
 }
 
 Port *portcls_wave(void) {
@@ -84,9 +77,6 @@ static NTSTATUS NTAPI port_query(IPort *self, const GUID *id, PVOID *found) {
     AT_MOST(PASSIVE_LEVEL);
     *found = NULL;
     if (guid_is(id, IID_IUnknown) || guid_is(id, IID_IPort) || (port->is_wave ? guid_is(id, IID_IPortWaveRT) : guid_is(id, IID_IPortTopology))) *found = &port->port;
-    else if (guid_is(id, IID_IUnregisterSubdevice)) *found = &port->unregister;
-    else if (guid_is(id, IID_IUnregisterPhysicalConnection)) *found = &port->disconnect;
-    else if (guid_is(id, IID_IPortEvents)) *found = &port->events;
     if (*found == NULL) return STATUS_INVALID_PARAMETER;
     port->references++;
     return STATUS_SUCCESS;
@@ -159,47 +149,12 @@ static void remove_subdevice(int at) {
     release_port(port);
 }
 
-static NTSTATUS NTAPI unregister_query(IUnregisterSubdevice *self, const GUID *id, PVOID *found) { return port_query(&PORT_OF(self, unregister)->port, id, found); }
-static ULONG NTAPI unregister_add(IUnregisterSubdevice *self) { return port_add(&PORT_OF(self, unregister)->port); }
-static ULONG NTAPI unregister_release(IUnregisterSubdevice *self) { return release_port(PORT_OF(self, unregister)); }
-static NTSTATUS NTAPI unregister(IUnregisterSubdevice *self, DEVICE_OBJECT *device, IUnknown *unknown) {
-    AT_MOST(PASSIVE_LEVEL);
-    (void)self;
-    for (int at = 0; at < subdevice_count && device == function; at++)
-        if ((void *)&subdevices[at].port->port == (void *)unknown) {
-            remove_subdevice(at);
-            return STATUS_SUCCESS;
-        }
-    return STATUS_NOT_FOUND;
-}
-static const IUnregisterSubdeviceTable unregister_table = {unregister_query, unregister_add, unregister_release, unregister};
-
 static void remove_connection(int at) {
     Connection gone = connections[at];
     memmove(&connections[at], &connections[at + 1], (size_t)(--connection_count - at) * sizeof connections[0]);
     release_port(gone.from);
     release_port(gone.to);
 }
-
-static NTSTATUS NTAPI disconnect_query(IUnregisterPhysicalConnection *self, const GUID *id, PVOID *found) { return port_query(&PORT_OF(self, disconnect)->port, id, found); }
-static ULONG NTAPI disconnect_add(IUnregisterPhysicalConnection *self) { return port_add(&PORT_OF(self, disconnect)->port); }
-static ULONG NTAPI disconnect_release(IUnregisterPhysicalConnection *self) { return release_port(PORT_OF(self, disconnect)); }
-static NTSTATUS NTAPI disconnect(IUnregisterPhysicalConnection *self, DEVICE_OBJECT *device, IUnknown *from, ULONG from_pin, IUnknown *to, ULONG to_pin) {
-    AT_MOST(PASSIVE_LEVEL);
-    (void)self;
-    for (int at = 0; at < connection_count && device == function; at++)
-        if (connections[at].from == port_of(from) && connections[at].to == port_of(to) && connections[at].from_pin == from_pin && connections[at].to_pin == to_pin) {
-            remove_connection(at);
-            return STATUS_SUCCESS;
-        }
-    return STATUS_NOT_FOUND;
-}
-static const IUnregisterPhysicalConnectionTable disconnect_table = {.QueryInterface = disconnect_query, .AddRef = disconnect_add, .Release = disconnect_release, .UnregisterPhysicalConnection = disconnect};
-
-static NTSTATUS NTAPI events_query(IUnknown *self, const GUID *id, PVOID *found) { return port_query(&PORT_OF(self, events)->port, id, found); }
-static ULONG NTAPI events_add(IUnknown *self) { return port_add(&PORT_OF(self, events)->port); }
-static ULONG NTAPI events_release(IUnknown *self) { return release_port(PORT_OF(self, events)); }
-static const IUnknownTable events_table = {events_query, events_add, events_release};
 
 /* ---- the adapter ---- */
 
@@ -248,13 +203,6 @@ static NTSTATUS NTAPI PcDispatchIrp(DEVICE_OBJECT *device, IRP *irp) {
     return dispatch_of_port_class(device, irp);
 }
 
-static NTSTATUS NTAPI PcCompleteIrp(DEVICE_OBJECT *device, IRP *irp, NTSTATUS status) {
-    (void)device;
-    AT_MOST(DISPATCH_LEVEL);
-    devices_complete(irp, status);
-    return status;
-}
-
 static NTSTATUS NTAPI handle_request(DEVICE_OBJECT *device, IRP *irp) { return dispatch_of_port_class(device, irp); }
 
 static void NTAPI unload_nothing(DRIVER_OBJECT *driver) { (void)driver; }
@@ -288,7 +236,7 @@ static NTSTATUS NTAPI PcNewPort(IPort **created, const GUID *class) {
     if (!CHECK(is_wave || guid_is(class, CLSID_PortTopology), "PcNewPort of a class that this host does not know")) return STATUS_NOT_SUPPORTED;
     for (int at = 0; at < MOST_PORTS; at++)
         if (!ports[at].used) {
-            ports[at] = (Port){.port = {&port_table}, .unregister = {&unregister_table}, .disconnect = {&disconnect_table}, .events = {&events_table}, .references = 1, .is_wave = is_wave, .used = true};
+            ports[at] = (Port){.port = {&port_table}, .references = 1, .is_wave = is_wave, .used = true};
             *created = &ports[at].port;
             return STATUS_SUCCESS;
         }
@@ -332,16 +280,6 @@ static NTSTATUS NTAPI PcRegisterAdapterPowerManagement(IUnknown *unknown, DEVICE
     return status;
 }
 
-static NTSTATUS NTAPI PcUnregisterAdapterPowerManagement(DEVICE_OBJECT *device) {
-    AT_MOST(PASSIVE_LEVEL);
-    if (device != function || power == NULL) return STATUS_INVALID_PARAMETER;
-    INTO_DRIVER(PASSIVE_LEVEL, power->table->Release(power));
-    power = NULL;
-    return STATUS_SUCCESS;
-}
-
-static ULONG64 NTAPI PcGetTimeInterval(ULONG64 since) { return time_ns() / NS_OF_TICK - since; }
-
 void portcls_check_empty(void) {
     for (int at = 0; at < MOST_PORTS; at++) CHECK(!ports[at].used, "leak: %ld references to a port", (long)ports[at].references);
     CHECK(resource_references <= 0, "leak: %d references to the resource list", resource_references);
@@ -351,14 +289,11 @@ void portcls_check_empty(void) {
 static const char portcls[] = "portcls.sys";
 const Export portcls_exports[] = {
     EXPORT(portcls, PcDispatchIrp),
-    EXPORT(portcls, PcCompleteIrp),
     EXPORT(portcls, PcInitializeAdapterDriver),
     EXPORT(portcls, PcAddAdapterDevice),
     EXPORT(portcls, PcNewPort),
     EXPORT(portcls, PcRegisterSubdevice),
     EXPORT(portcls, PcRegisterPhysicalConnection),
     EXPORT(portcls, PcRegisterAdapterPowerManagement),
-    EXPORT(portcls, PcUnregisterAdapterPowerManagement),
-    EXPORT(portcls, PcGetTimeInterval),
     END_OF_EXPORTS,
 };

@@ -1,8 +1,6 @@
 /* Security. The layouts are those of winnt.h's SECURITY_DESCRIPTOR, ACL, ACCESS_ALLOWED_ACE and SID. */
 #include "security.h"
 
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../c-host/check.h"
@@ -64,14 +62,14 @@ typedef struct {
 #define PERSON(number) SID(5, 5, 21, 1, 2, 3, number)
 
 static const Token tokens[] = {
-    {"system", SYSTEM, {EVERYONE, AUTHENTICATED, ADMINISTRATORS}, 3, 0, true, 4},
-    {"administrator", PERSON(500), {EVERYONE, AUTHENTICATED, ADMINISTRATORS, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 7, CONSOLE_SESSION, true, 500},
-    {"console", PERSON(1001), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, CONSOLE_SESSION, false, 1001},
+    {"system", SYSTEM, {EVERYONE, AUTHENTICATED, ADMINISTRATORS}, 3, 0},
+    {"administrator", PERSON(500), {EVERYONE, AUTHENTICATED, ADMINISTRATORS, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 7, CONSOLE_SESSION},
+    {"console", PERSON(1001), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, CONSOLE_SESSION},
     /* Logged on there as well, and then somebody else's turn came. */
-    {"away", PERSON(1003), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, 4, false, 1003},
-    {"remote", PERSON(1002), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, REMOTE_INTERACTIVE}, 5, 2, false, 1002},
-    {"guest", PERSON(501), {EVERYONE, GUESTS}, 2, 3, false, 501},
-    {"service", LOCAL_SERVICE, {EVERYONE, AUTHENTICATED, USERS, SERVICE, LOCAL}, 5, 0, false, 19},
+    {"away", PERSON(1003), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, 4},
+    {"remote", PERSON(1002), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, REMOTE_INTERACTIVE}, 5, 2},
+    {"guest", PERSON(501), {EVERYONE, GUESTS}, 2, 3},
+    {"service", LOCAL_SERVICE, {EVERYONE, AUTHENTICATED, USERS, SERVICE, LOCAL}, 5, 0},
 };
 
 static _Thread_local const Token *caller;
@@ -159,55 +157,6 @@ static Descriptor read_descriptor(const SECURITY_DESCRIPTOR *source, ULONG infor
 
 /* ---- what the driver calls ---- */
 
-static ULONG NTAPI RtlLengthSid(const Sid *sid) { return length_of(sid); }
-static ULONG NTAPI RtlLengthRequiredSid(ULONG count) { return 8 + 4 * count; }
-
-static NTSTATUS NTAPI RtlInitializeSid(Sid *sid, const UCHAR *authority, UCHAR count) {
-    sid->Revision = 1, sid->SubAuthorityCount = count;
-    memcpy(sid->IdentifierAuthority, authority, 6);
-    return STATUS_SUCCESS;
-}
-
-static ULONG *NTAPI RtlSubAuthoritySid(Sid *sid, ULONG at) { return &sid->SubAuthority[at]; }
-static BOOLEAN NTAPI RtlEqualSid(const Sid *one, const Sid *other) { return same(one, other); }
-static BOOLEAN NTAPI RtlValidSid(const Sid *sid) { return sid->Revision == 1 && sid->SubAuthorityCount <= 15; }
-
-static NTSTATUS NTAPI RtlCreateSecurityDescriptor(SECURITY_DESCRIPTOR *descriptor, ULONG revision) {
-    AT_MOST(APC_LEVEL);
-    CHECK(revision == 1, "RtlCreateSecurityDescriptor of revision %u", revision);
-    *descriptor = (SECURITY_DESCRIPTOR){.Revision = 1};
-    return STATUS_SUCCESS;
-}
-
-static NTSTATUS NTAPI RtlSetDaclSecurityDescriptor(SECURITY_DESCRIPTOR *descriptor, BOOLEAN present, ACL *list, BOOLEAN defaulted) {
-    AT_MOST(APC_LEVEL);
-    (void)defaulted;
-    descriptor->Control = (USHORT)(present ? descriptor->Control | SE_DACL_PRESENT : descriptor->Control & ~SE_DACL_PRESENT);
-    descriptor->Dacl = list;
-    return STATUS_SUCCESS;
-}
-
-static NTSTATUS NTAPI RtlCreateAcl(ACL *list, ULONG bytes, ULONG revision) {
-    AT_MOST(APC_LEVEL);
-    if (bytes < sizeof *list || revision < 2 || revision > 4) return STATUS_INVALID_PARAMETER;
-    *list = (ACL){.AclRevision = (UCHAR)revision, .AclSize = (USHORT)(bytes & ~3u)};
-    return STATUS_SUCCESS;
-}
-
-static NTSTATUS NTAPI RtlAddAccessAllowedAce(ACL *list, ULONG revision, ULONG mask, const Sid *sid) {
-    AT_MOST(APC_LEVEL);
-    CHECK(revision == list->AclRevision, "an entry of revision %u for a list of %u", revision, list->AclRevision);
-    UCHAR *at = (UCHAR *)(list + 1);
-    for (int entry = 0; entry < list->AceCount; entry++) at += ((const ACE *)at)->AceSize;
-    ULONG size = 8 + length_of(sid);
-    if (at + size > (UCHAR *)list + list->AclSize) return STATUS(0xC0000099u);
-    ACE *ace = (ACE *)at;
-    ace->AceType = ACE_ALLOWED, ace->AceFlags = 0, ace->AceSize = (USHORT)size, ace->Mask = mask;
-    memcpy(ace->Sid, sid, length_of(sid));
-    list->AceCount++;
-    return STATUS_SUCCESS;
-}
-
 /* Handles of the kernel to objects. */
 static PVOID object_handles[MOST_OBJECT_HANDLES];
 
@@ -247,14 +196,13 @@ static NTSTATUS NTAPI ZwSetSecurityObject(ULONG_PTR handle, ULONG information, c
     if (descriptor == NULL) return STATUS_INVALID_HANDLE;
     CHECK(information & DACL_SECURITY_INFORMATION, "ZwSetSecurityObject of something else than the access list");
     *descriptor = read_descriptor(source, information);
+    CHECK(descriptor->is_protected, "an access list that is not protected: others may add to it");
     return STATUS_SUCCESS;
 }
 
 void security_check_empty(void) {
     for (int at = 0; at < MOST_OBJECT_HANDLES; at++) CHECK(object_handles[at] == NULL, "leak: a handle of the kernel");
 }
-
-static ULONG_PTR NTAPI PsGetCurrentProcessId(void) { return caller != NULL ? caller->process : 4; }
 
 static NTSTATUS NTAPI IoGetRequestorSessionId(IRP *irp, ULONG *session) {
     (void)irp;
@@ -263,53 +211,13 @@ static NTSTATUS NTAPI IoGetRequestorSessionId(IRP *irp, ULONG *session) {
     return STATUS_SUCCESS;
 }
 
-static ULONG NTAPI IoGetRequestorProcessId(IRP *irp) {
-    (void)irp;
-    return caller != NULL ? caller->process : 4;
-}
-
-static NTSTATUS NTAPI SeQuerySessionIdToken(const Token *token, ULONG *session) {
-    AT_MOST(PASSIVE_LEVEL);
-    *session = token->session;
-    return STATUS_SUCCESS;
-}
-
 static ULONG NTAPI RtlGetActiveConsoleId(void) { return CONSOLE_SESSION; }
 
-static BOOLEAN NTAPI SeTokenIsAdmin(const Token *token) { return token->administrator; }
-
-static void NTAPI SeCaptureSubjectContext(SECURITY_SUBJECT_CONTEXT *context) {
-    AT_MOST(PASSIVE_LEVEL);
-    *context = (SECURITY_SUBJECT_CONTEXT){.PrimaryToken = (PVOID)(uintptr_t)(caller != NULL ? caller : &tokens[0])};
-}
-
-static void NTAPI SeLockSubjectContext(SECURITY_SUBJECT_CONTEXT *context) { (void)context; }
-static void NTAPI SeUnlockSubjectContext(SECURITY_SUBJECT_CONTEXT *context) { (void)context; }
-static void NTAPI SeReleaseSubjectContext(SECURITY_SUBJECT_CONTEXT *context) { context->PrimaryToken = NULL; }
-
 const Export security_exports[] = {
-    EXPORT(KERNEL, RtlLengthSid),
-    EXPORT(KERNEL, RtlLengthRequiredSid),
-    EXPORT(KERNEL, RtlInitializeSid),
-    EXPORT(KERNEL, RtlSubAuthoritySid),
-    EXPORT(KERNEL, RtlEqualSid),
-    EXPORT(KERNEL, RtlValidSid),
-    EXPORT(KERNEL, RtlCreateSecurityDescriptor),
-    EXPORT(KERNEL, RtlSetDaclSecurityDescriptor),
-    EXPORT(KERNEL, RtlCreateAcl),
-    EXPORT(KERNEL, RtlAddAccessAllowedAce),
     EXPORT(KERNEL, ObOpenObjectByPointer),
     EXPORT(KERNEL, ZwClose),
     EXPORT(KERNEL, ZwSetSecurityObject),
-    EXPORT(KERNEL, PsGetCurrentProcessId),
     EXPORT(KERNEL, IoGetRequestorSessionId),
-    EXPORT(KERNEL, IoGetRequestorProcessId),
-    EXPORT(KERNEL, SeQuerySessionIdToken),
     EXPORT(KERNEL, RtlGetActiveConsoleId),
-    EXPORT(KERNEL, SeTokenIsAdmin),
-    EXPORT(KERNEL, SeCaptureSubjectContext),
-    EXPORT(KERNEL, SeLockSubjectContext),
-    EXPORT(KERNEL, SeUnlockSubjectContext),
-    EXPORT(KERNEL, SeReleaseSubjectContext),
     END_OF_EXPORTS,
 };

@@ -19,8 +19,6 @@ typedef struct {
     Sid groups[MOST_GROUPS];
     int group_count;
     ULONG session;
-    bool administrator;
-    ULONG process;
 } Token;
 
 typedef struct {

@@ -43,36 +43,15 @@ static SIZE_T NTAPI RtlCompareMemory(const void *one, const void *other, SIZE_T 
     return at;
 }
 
-static ULONG NTAPI DbgPrint(const char *format, ...) {
-    (void)format;
-    return 0;
-}
-
-static ULONG NTAPI DbgPrintEx(ULONG component, ULONG level, const char *format, ...) {
-    (void)component, (void)level, (void)format;
-    return 0;
-}
-
 static _Noreturn void NTAPI KeBugCheckEx(ULONG code, ULONG64 a, ULONG64 b, ULONG64 c, ULONG64 d) {
     FATAL("the driver stops the system: %#x (%#llx, %#llx, %#llx, %#llx), from %s", code, (unsigned long long)a, (unsigned long long)b, (unsigned long long)c, (unsigned long long)d,
           loader_where(__builtin_return_address(0)));
 }
 
-/* These come with every kernel; compilers call them by name. */
-static PVOID NTAPI nt_memcpy(PVOID to, const void *from, SIZE_T bytes) { return memmove(to, from, bytes); }
-static PVOID NTAPI nt_memset(PVOID to, int value, SIZE_T bytes) { return memset(to, value, bytes); }
-static int NTAPI nt_memcmp(const void *one, const void *other, SIZE_T bytes) { return memcmp(one, other, bytes); }
-
 const Export text_exports[] = {
     EXPORT(KERNEL, RtlInitUnicodeString),
     EXPORT(KERNEL, MmGetSystemRoutineAddress),
     EXPORT(KERNEL, RtlCompareMemory),
-    EXPORT(KERNEL, DbgPrint),
-    EXPORT(KERNEL, DbgPrintEx),
     EXPORT(KERNEL, KeBugCheckEx),
-    {KERNEL, "memcpy", (PVOID)(uintptr_t)nt_memcpy},
-    {KERNEL, "memmove", (PVOID)(uintptr_t)nt_memcpy},
-    {KERNEL, "memset", (PVOID)(uintptr_t)nt_memset},
-    {KERNEL, "memcmp", (PVOID)(uintptr_t)nt_memcmp},
     END_OF_EXPORTS,
 };
