@@ -8,9 +8,9 @@ mod arrival;
 mod aside;
 mod count;
 mod engine;
-mod footprint;
 mod graph;
 mod guard;
+mod heap;
 mod monotonic;
 pub mod rehearsal;
 mod sample;
@@ -20,8 +20,8 @@ pub use arrival::on_arrival;
 pub use engine::{
     Counting, Failure, GuardMode, Options, ServerFacts, VirtualMic, WhileMuted, give_mics_back,
 };
-pub use footprint::share_one_heap;
 pub use guard::checks::{LinkChecks, link_checks};
+pub use heap::share_one_heap;
 
 /// `node.name` of the virtual mic.
 pub const VIRTUAL_MIC: &str = sample::NODE_NAME;

@@ -1,7 +1,7 @@
 //! The Windows driver: a PortCls WaveRT miniport that publishes one capture device, TrueMute. It decides live or silent and counts every
 //! packet, with `truemute-core`'s gate and ledger, in the kernel, on the far side of the agent that could crash.
 //!
-//! [`kernel`] is what the system calls and what it is called by: loading and dispatch, the adapter with its two subdevices, the stream, the
+//! `kernel` is what the system calls and what it is called by: loading and dispatch, the adapter with its two subdevices, the stream, the
 //! control device. [`filters`] and [`properties`] is what PortCls reads of it. All of them change one [`device`] under one lock;
 //! [`capture`], [`clock`], [`mod@format`], [`requests`] and [`security`] are its parts, without unsafe code. [`abi`] has the
 //! system's layouts. It allocates nothing, has no floating point, and no way to panic: the release build does not link if one remains.

@@ -30,7 +30,6 @@ use super::{
     turn::{Engine, Parts},
 };
 use crate::{
-    footprint::let_go_of_start,
     graph::{model::Model, watch::Watch},
     guard::{Guard, Silence},
     monotonic::monotonic_ns,
@@ -123,7 +122,6 @@ pub(super) fn run(
             loop_.add_io(Descriptor(fd), IoFlags::IN, move |_| take_turn())
         })
         .collect();
-    let_go_of_start();
     let _ = ready.send(Ok(ServerFacts {
         realtime: path_facts,
         ..facts
