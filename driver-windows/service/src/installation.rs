@@ -1,5 +1,5 @@
 //! `truemute driver install | remove`: the device node, and the driver for it. What is done in which order, and what its failures mean
-//! to a person, is decided here, over [`DeviceManager`]; Windows' own is [`SetupApi`].
+//! to a person, is decided here, over [`DeviceManager`]; Windows' own is `SetupApi`.
 
 #[cfg(windows)]
 mod setup_api;

@@ -398,7 +398,7 @@ fn split(line: &str) -> Line {
     Line { key, fields }
 }
 
-/// Puts in what [Strings] says for `%name%`. Numbers stand for folders, and stay.
+/// Puts in what `[Strings]` says for `%name%`. Numbers stand for folders, and stay.
 fn expand(text: &str, strings: &BTreeMap<String, String>) -> Result<String> {
     let parts: Vec<&str> = text.split('%').collect();
     ensure!(
