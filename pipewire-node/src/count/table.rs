@@ -153,6 +153,7 @@ impl PeerTable {
         }
         for entry in &mut self.entries {
             entry.count(this.started_ns, this, delivered, books);
+            entry.fresh = false;
             entry.served = true;
         }
     }
@@ -195,7 +196,6 @@ impl Entry {
         } else if flagged {
             books.flag(&mut self.peer.account);
         }
-        self.fresh = false;
         self.finish_ns = now.finish_ns;
         self.xruns = now.xruns;
         self.late = in_flight;

@@ -310,6 +310,15 @@ fn counts_a_peer_that_comes_back_anew() {
 
 #[test]
 fn flags_the_first_pull_after_a_pause() {
+    first_pull_after_a_pause(|_| {});
+}
+
+#[test]
+fn flags_it_also_if_the_peer_was_seen_to_stand_still_meanwhile() {
+    first_pull_after_a_pause(|graph| graph.settle(0));
+}
+
+fn first_pull_after_a_pause(meanwhile: impl Fn(&mut Graph)) {
     let mut graph = Graph::new(1);
     for _ in 0..2 {
         graph.callback(true);
@@ -319,6 +328,7 @@ fn flags_the_first_pull_after_a_pause() {
     graph.pause();
     // What it completed before is no reason for doubt.
     assert_eq!(graph.live_and_flagged(0), (2, 0));
+    meanwhile(&mut graph);
     graph.cycle += 1;
     graph.pulls(0);
     for _ in 0..3 {
