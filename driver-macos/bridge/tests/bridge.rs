@@ -224,7 +224,9 @@ fn an_agent_gets_in_by_the_plug_ins_own_folder_where_all_known_names_are_taken()
     let places = std::iter::once(own).chain(paths(folder.path()));
     let connected = Client::connect_at(places, &[user], Box::new(Ear::default())).unwrap();
     assert!(!connected.welcome.gate.open);
-    assert_eq!(server.report().producers, 1);
+    until("a producer", || {
+        (server.report().producers == 1).then_some(())
+    });
     drop(connected);
     drop(server);
     let left = std::fs::read_dir(folder.path()).unwrap().count();
