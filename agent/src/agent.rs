@@ -212,6 +212,7 @@ impl Agent {
     /// The driver does not answer.
     pub fn unmute(&self) -> Result<Applied, Failure> {
         let began = Instant::now();
+        self.apps.ready()?;
         let before = self.driver.progress()?.live_pulls;
         let opened = self.driver.unmute()?;
         self.shared.route.open(opened);

@@ -74,6 +74,15 @@ impl Apps {
         }
     }
 
+    /// Fails unless the driver has just been told which clients are muted on their own: before all can be heard.
+    pub(crate) fn ready(&self) -> Result<(), Failure> {
+        let muted = lock(&self.muted);
+        if muted.is_empty() {
+            return Ok(());
+        }
+        judge(&self.shared, &*self.driver, &muted).map(drop)
+    }
+
     pub(crate) fn mute(&self, which: &str) -> Result<AppSwitched, Failure> {
         let began = Instant::now();
         let mut muted = lock(&self.muted);
