@@ -103,7 +103,7 @@ Fact "The catalogue: $($signed.Status)"
 Part '3. Installing: is there an endpoint?'
 Run "& '$program' driver install --inf '$driver\truemute.inf'"
 Start-Sleep -Seconds 3
-Run 'Get-PnpDevice -InstanceId ROOT\MEDIA\* | Format-List Status, Problem, FriendlyName, InstanceId'
+Run 'Get-PnpDevice -InstanceId ROOT\TRUEMUTE\* | Format-List Status, Problem, FriendlyName, InstanceId'
 Run 'pnputil /enum-drivers /class MEDIA'
 Run "Get-Content C:\Windows\INF\setupapi.dev.log -Tail 150"
 $listed = Get-PnpDevice -Class AudioEndpoint -PresentOnly -ErrorAction SilentlyContinue | Where-Object FriendlyName -like '*TrueMute*'
