@@ -54,6 +54,8 @@ pub(super) enum Message {
         locked: bool,
         reply: SyncSender<Result<Locked, ErrorObject>>,
     },
+    /// The machine is about to sleep, or awake again.
+    Sleep(bool, SyncSender<()>),
     /// The state, now.
     Status(SyncSender<Status>),
     /// A new listener.
@@ -190,6 +192,10 @@ impl Actor {
             Message::Lock { locked, reply } => {
                 let answer = self.lock(locked);
                 let _ = reply.send(answer);
+            }
+            Message::Sleep(asleep, reply) => {
+                self.sleep(asleep);
+                let _ = reply.send(());
             }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
@@ -495,6 +501,20 @@ impl Actor {
         if grant == self.grant && self.state.gate() == GateState::Live {
             tracing::warn!("the daemon could not renew its lease in time and mutes");
             let _ = self.mute(Origin::Lease, Instant::now());
+        }
+    }
+
+    /// Mutes before the machine sleeps: who opens it again may be somewhere else. And tells the service manager, which wakes
+    /// together with us and by its clock would take us for hung.
+    fn sleep(&mut self, asleep: bool) {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.bear_sleep(asleep);
+        }
+        if asleep
+            && self.state.gate() == GateState::Live
+            && let Err(error) = self.silence(Reason::Asleep)
+        {
+            tracing::warn!("the mute before sleep was not confirmed: {error}");
         }
     }
 

@@ -224,6 +224,11 @@ impl Handle {
         done.and_then(|done| kept.map(|()| done))
     }
 
+    /// Says that the machine is about to sleep, which mutes, or is awake again. Returns when all is ready for it.
+    pub fn sleep(&self, asleep: bool) -> Result<(), ErrorObject> {
+        self.ask(|reply| Message::Sleep(asleep, reply))
+    }
+
     /// The state now.
     pub fn status(&self) -> Result<Status, ErrorObject> {
         self.ask(Message::Status)

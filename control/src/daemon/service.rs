@@ -72,7 +72,12 @@ pub fn run(
         .map_err(ServiceError::System)?;
     let server = Server::start(socket, daemon.handle()).map_err(ServiceError::System)?;
     #[cfg(target_os = "linux")]
-    daemon.handle().show_bypasses(system::show_notice);
+    {
+        daemon.handle().show_bypasses(system::show_notice);
+        let handle = daemon.handle();
+        // A daemon that does not answer is muted by its lease.
+        system::watch_sleep(move |asleep| drop(handle.sleep(asleep)));
+    }
     system::tell_manager(Sign::Ready);
     tracing::info!("serving {}", options.socket.display());
     for warning in system::blind_spots() {

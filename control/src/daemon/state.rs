@@ -23,6 +23,8 @@ pub(super) enum Reason {
     Commanded(Origin),
     /// The audio thread did not confirm an unmute, so that it was taken back.
     NotConfirmed,
+    /// The machine goes to sleep.
+    Asleep,
     /// The daemon ends.
     Stopped,
 }

@@ -82,6 +82,7 @@ pub(super) fn reason_text(reason: Reason) -> String {
             Origin::Start => "start",
         },
         Reason::NotConfirmed => "not_confirmed",
+        Reason::Asleep => "sleep",
         Reason::Stopped => "stopped",
     }
     .into()

@@ -5,8 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::system::{self, Sign};
 
+/// How long the machine may take to fall asleep and to wake up, on a clock that stands still in between. The user's processes,
+/// service manager and daemon, are frozen for a part of that; which of them goes on first, nobody knows.
+const SLEEP: Duration = Duration::from_secs(60);
+
 /// The service manager's watchdog.
 pub struct Watchdog {
+    limit: Duration,
+    /// Since when the manager bears [`SLEEP`].
+    asleep: Option<Instant>,
     period: Duration,
     fed: Option<Instant>,
     hungry: bool,
@@ -20,6 +27,8 @@ impl Watchdog {
 
     fn with_limit(limit: Duration) -> Watchdog {
         Watchdog {
+            limit,
+            asleep: None,
             period: limit / 4,
             fed: None,
             hungry: false,
@@ -29,6 +38,13 @@ impl Watchdog {
     /// Time between two signs of life: a quarter of the manager's limit.
     pub(super) fn period(&self) -> Duration {
         self.period
+    }
+
+    /// From now on the manager bears that the machine sleeps; or no longer.
+    pub(super) fn bear_sleep(&mut self, asleep: bool) {
+        self.asleep = asleep.then(Instant::now);
+        let patience = if asleep { SLEEP } else { self.limit };
+        system::tell_manager(Sign::Patience(patience));
     }
 
     /// A sign of life, if one is due and the other threads give theirs.
@@ -44,6 +60,10 @@ impl Watchdog {
                 );
             }
             return;
+        }
+        // Nobody said that the machine is awake, and it has been for long.
+        if self.asleep.is_some_and(|since| since.elapsed() > SLEEP) {
+            self.bear_sleep(false);
         }
         self.hungry = false;
         self.fed = Some(Instant::now());

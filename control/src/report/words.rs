@@ -124,6 +124,7 @@ pub(crate) fn reason(reason: &str) -> String {
         "permission_denied" => "because the system refuses TrueMute the microphone".into(),
         "source_all_zero" => "because the microphone delivers only zeros".into(),
         "not_confirmed" => "because the audio thread did not confirm an unmute".into(),
+        "sleep" => "because the machine went to sleep".into(),
         "stopped" => "because the daemon ends".into(),
         "server_lost" => "because the audio server is gone".into(),
         "no_server" => "because there is no audio server yet".into(),

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::api::SocketError;
 use crate::system::own_folder;
@@ -20,6 +21,8 @@ pub(super) enum Told {
     Watchdog,
     /// It ends.
     Stopping,
+    /// It may be silent for this long from now on.
+    Patience(Duration),
 }
 
 /// The supervisor's end. Dropping it removes the socket.
@@ -87,9 +90,16 @@ pub(super) fn parse(message: &[u8]) -> Vec<Told> {
             b"READY=1" => Some(Told::Ready),
             b"WATCHDOG=1" => Some(Told::Watchdog),
             b"STOPPING=1" => Some(Told::Stopping),
-            _ => None,
+            _ => patience(line),
         })
         .collect()
+}
+
+fn patience(line: &[u8]) -> Option<Told> {
+    let microseconds = line.strip_prefix(b"WATCHDOG_USEC=")?;
+    let microseconds: u32 = str::from_utf8(microseconds).ok()?.parse().ok()?;
+    let patience = Duration::from_micros(microseconds.into());
+    Some(Told::Patience(patience))
 }
 
 /// For fuzzing: a message on the supervisor's socket, to which every process of the user can write.
@@ -106,8 +116,9 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        let message = b"STATUS=x\nREADY=1\nWATCHDOG=1\nREADY=0\n WATCHDOG=1\nSTOPPING=1";
-        let told = [Told::Ready, Told::Watchdog, Told::Stopping];
+        let message = b"STATUS=x\nREADY=1\nWATCHDOG=1\nREADY=0\n WATCHDOG=1\nSTOPPING=1\nWATCHDOG_USEC=1500\nWATCHDOG_USEC=-1";
+        let patience = Told::Patience(Duration::from_micros(1500));
+        let told = [Told::Ready, Told::Watchdog, Told::Stopping, patience];
         assert_eq!(parse(message), told);
         assert_eq!(parse(b""), []);
     }

@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) ready: bool,
     /// We, or somebody else, told it to end.
     pub(super) told_to_end: bool,
+    /// How long it may be silent.
+    limit: Duration,
     /// When it hangs unless it is heard of again; none once it is killed.
     deadline: Option<Instant>,
     /// What we wait for until then, and since when.
@@ -49,6 +51,7 @@ impl Run {
             begun: now,
             ready: false,
             told_to_end: false,
+            limit: WATCHDOG,
             deadline: Some(now + START),
             waiting: None,
             end: None,
@@ -60,14 +63,18 @@ impl Run {
     pub(super) fn heard(&mut self, told: Told, now: Instant) {
         match told {
             Told::Stopping => self.told_to_end(now),
-            Told::Ready | Told::Watchdog if self.told_to_end => {}
+            Told::Ready | Told::Watchdog | Told::Patience(_) if self.told_to_end => {}
             Told::Ready => {
                 self.ready = true;
-                self.deadline = Some(now + WATCHDOG);
+                self.deadline = Some(now + self.limit);
             }
-            Told::Watchdog if self.ready => self.deadline = Some(now + WATCHDOG),
+            Told::Patience(limit) if self.ready => {
+                self.limit = limit;
+                self.deadline = Some(now + limit);
+            }
+            Told::Watchdog if self.ready => self.deadline = Some(now + self.limit),
             // Not yet serving: the limit of the start holds.
-            Told::Watchdog => {}
+            Told::Watchdog | Told::Patience(_) => {}
         }
     }
 
@@ -92,7 +99,7 @@ impl Run {
             .waiting
             .map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
         if late > WATCHDOG / 4 {
-            self.deadline = Some(now + WATCHDOG);
+            self.deadline = Some(now + self.limit);
             return false;
         }
         self.deadline.take_if(|deadline| *deadline <= now).is_some()
@@ -177,6 +184,20 @@ mod tests {
         assert!(!run.is_hung(woken));
         assert_eq!(run.patience(woken), Some(WATCHDOG));
         assert!(run.is_hung(woken + WATCHDOG));
+    }
+
+    #[test]
+    fn it_may_ask_for_more_time() {
+        let start = Instant::now();
+        let mut run = ready(start);
+        run.heard(Told::Patience(WATCHDOG * 20), start);
+        assert_eq!(run.patience(start), Some(WATCHDOG * 20));
+        let later = start + WATCHDOG * 2;
+        run.heard(Told::Watchdog, later);
+        assert_eq!(run.patience(later), Some(WATCHDOG * 20));
+        run.heard(Told::Patience(WATCHDOG), later);
+        assert_eq!(run.patience(later), Some(WATCHDOG));
+        assert!(run.is_hung(later + WATCHDOG));
     }
 
     #[test]

@@ -38,4 +38,6 @@ pub(crate) enum Sign {
     Ending,
     /// Its threads answer.
     Alive,
+    /// From now on it may be silent for this long.
+    Patience(std::time::Duration),
 }

@@ -5,6 +5,8 @@
     reason = "each test file takes it in as a module of its own and uses a part of it"
 )]
 
+pub mod bus;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tempfile::TempDir;
-use truemute::api::{Client, OwnSocket, Server};
+use truemute::api::{Client, OwnSocket, Server, SocketError};
 use truemute::backend::{Backend, BackendError, BackendFactory, EventSink};
 use truemute::config::Settings;
 use truemute::daemon::{Daemon, GateChange, History, Memory, Remembered};
@@ -390,7 +392,11 @@ impl Rig {
         let connects = server.script().failing_starts == 0 && !server.script().starting;
         let file = dir.path().join("gate.json");
         let socket = dir.path().join("run/api.sock");
-        let own = OwnSocket::bind(&socket).unwrap();
+        // A child that another test of this process forks just now has the former daemon's lock until it runs its program.
+        let own = wait_for("the socket", || match OwnSocket::bind(&socket) {
+            Err(SocketError::Taken(_)) => None,
+            bound => Some(bound.unwrap()),
+        });
         let told = Arc::new(Told::default());
         let backends = Box::new(server.clone());
         let memory = Memory::at(file);

@@ -87,8 +87,8 @@ fn same_daemon(before: &str) -> Seen {
     Ok(word.to_owned())
 }
 
-/// Live before; after it live, or muted until somebody unmutes. systemd freezes the user's processes before the machine sleeps:
-/// if that takes longer than the gate's lease, nobody can renew it, and the gate is muted.
+/// Live before; after it muted until somebody unmutes: by the daemon, which logind tells before. (Live, if the daemon was not told
+/// in time, and systemd froze the user's processes for less than the gate's lease.)
 pub(crate) fn live_over() -> Seen {
     let apps = Apps::start()?;
     live(&apps)?;
@@ -107,15 +107,14 @@ pub(crate) fn live_over() -> Seen {
         }
         _ => {
             apps.silence()?;
-            if !matches!(status["reason"].as_str(), Some("lease" | "start")) {
+            if !matches!(status["reason"].as_str(), Some("sleep" | "lease" | "start")) {
                 return Err(Trouble::Failed(format!(
                     "muted, but not by sleep: {status}"
                 )));
             }
             // Sound that was on its way when the machine fell asleep may still come, none after a silence.
             apps.silent_at_last(asleep, monotonic_ns())?;
-            " (as it must be when the lease runs out while the user's processes are frozen)"
-                .to_owned()
+            " (as it must be)".to_owned()
         }
     };
     let took = monotonic_ns() - awake;

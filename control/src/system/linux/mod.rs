@@ -1,8 +1,9 @@
-//! Linux: procfs, systemd, polkit, notices on the desktop, and PipeWire's place in the session.
+//! Linux: procfs, systemd, logind, polkit, notices on the desktop, and PipeWire's place in the session.
 
 mod manager;
 mod notice;
 mod polkit;
+mod sleep;
 
 use std::fs;
 use std::io;
@@ -16,6 +17,7 @@ use super::unix::peer_of;
 pub(crate) use manager::{tell_manager, watchdog_limit};
 pub(crate) use notice::show_notice;
 pub(crate) use polkit::{NO_AUTHORITY, verdict};
+pub(crate) use sleep::watch_sleep;
 
 /// How people start the daemon.
 pub(crate) const START: &str = "systemctl --user start truemute";
