@@ -403,9 +403,21 @@ NTSTATUS handle_close(Handle *handle) {
     return status;
 }
 
+/* A request may not come to be: the I/O manager asks here before, in the thread and with the buffers of whoever asks. */
+static bool is_fast(const Handle *handle, ULONG code, const void *input, ULONG input_bytes, void *output, ULONG output_bytes, IO_STATUS_BLOCK *status) {
+    const FAST_IO_DISPATCH *table = handle->device->DriverObject->FastIoDispatch;
+    if (table == NULL || table->SizeOfFastIoDispatch <= offsetof(FAST_IO_DISPATCH, FastIoDeviceControl) || table->FastIoDeviceControl == NULL) return false;
+    return FROM_DRIVER(PASSIVE_LEVEL, table->FastIoDeviceControl(handle->file, true, (PVOID)(uintptr_t)input, input_bytes, output, output_bytes, code, status, handle->device));
+}
+
 NTSTATUS handle_control_unchecked(const Handle *handle, ULONG code, const void *input, ULONG input_bytes, void *output, ULONG output_bytes, ULONG *given) {
     ULONG room = input_bytes > output_bytes ? input_bytes : output_bytes;
     if (room > BUFFER_ROOM) FATAL("a request of %u bytes", room);
+    IO_STATUS_BLOCK fast = {0};
+    if (is_fast(handle, code, input, input_bytes, output, output_bytes, &fast)) {
+        *given = (ULONG)fast.Information;
+        return fast.Status;
+    }
     begin(IRP_MJ_DEVICE_CONTROL, 0, handle->device, handle->file);
     stack->Parameters.DeviceIoControl.IoControlCode = code;
     stack->Parameters.DeviceIoControl.InputBufferLength = input_bytes;

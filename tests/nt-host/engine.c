@@ -6,6 +6,7 @@
  *     filters                          what a peer reads of both filters (filters.c)
  *     pin [RATE CHANNELS BITS FLOAT]   NewStream in this format (48000 2 32 0)
  *     unpin                            gives the stream up
+ *     repin                            the same, and another processor opens the next one as soon as the driver lets it -> whether it could
  *     buffer BYTES PACKETS             with packets and an event, or without (0)
  *     free                             gives the buffer back
  *     state stop | acquire | pause | run
@@ -39,7 +40,8 @@ typedef struct {
     bool mapped;
 } Side;
 
-static Side side;
+/* The port's side of the stream that there is; of the next one, it is the other. */
+static Side sides[2], *side = &sides[0];
 static IMiniportWaveRTStream *stream;
 static IMiniportWaveRTStreamNotification *notification;
 static IMiniportWaveRTInputStream *input;
@@ -49,25 +51,28 @@ static ULONG buffer_bytes, packet_count;
 
 /* ---- the port's side of a stream ---- */
 
+static void check_side(const IPortWaveRTStream *self) { CHECK(self == &side->port, "the driver calls the port's side of another stream than the one that there is"); }
+
 static NTSTATUS NTAPI side_query(IPortWaveRTStream *self, const GUID *id, PVOID *found) {
     (void)id;
-    side.references++;
+    side->references++;
     *found = self;
     return STATUS_SUCCESS;
 }
-static ULONG NTAPI side_add(IPortWaveRTStream *self) { return (void)self, (ULONG)++side.references; }
-static ULONG NTAPI side_release(IPortWaveRTStream *self) { return (void)self, (ULONG)--side.references; }
+static ULONG NTAPI side_add(IPortWaveRTStream *self) { return (void)self, (ULONG)++side->references; }
+static ULONG NTAPI side_release(IPortWaveRTStream *self) { return (void)self, (ULONG)--side->references; }
 
 static MDL *NTAPI AllocatePagesForMdl(IPortWaveRTStream *self, ULONG64 high, SIZE_T bytes) {
-    (void)self, (void)high;
+    (void)high;
     AT_MOST(PASSIVE_LEVEL);
-    CHECK(side.pages == NULL, "pages are allocated while the stream has some");
+    check_side(self);
+    CHECK(side->pages == NULL, "pages are allocated while the stream has some");
     if (FAILS || bytes == 0 || bytes > 64u << 20) return NULL;
-    side.pages = pool_take(sizeof *side.pages, "a list of pages");
+    side->pages = pool_take(sizeof *side->pages, "a list of pages");
     /* To whole pages, as pages go. */
-    side.memory = pool_take((bytes + PAGE - 1) / PAGE * PAGE, "pages of a stream");
-    *side.pages = (MDL){.Size = sizeof(MDL), .StartVa = NULL, .ByteCount = (ULONG)bytes};
-    return side.pages;
+    side->memory = pool_take((bytes + PAGE - 1) / PAGE * PAGE, "pages of a stream");
+    *side->pages = (MDL){.Size = sizeof(MDL), .StartVa = NULL, .ByteCount = (ULONG)bytes};
+    return side->pages;
 }
 
 static MDL *NTAPI side_allocate_contiguous(IPortWaveRTStream *self, ULONG64 low, ULONG64 high, SIZE_T bytes) {
@@ -76,30 +81,30 @@ static MDL *NTAPI side_allocate_contiguous(IPortWaveRTStream *self, ULONG64 low,
 }
 
 static PVOID NTAPI MapAllocatedPages(IPortWaveRTStream *self, MDL *pages, int cache) {
-    (void)self;
     AT_MOST(PASSIVE_LEVEL);
+    check_side(self);
     if (FAILS) return NULL;
-    CHECK(pages == side.pages && pages != NULL && !side.mapped, "MapAllocatedPages of pages that are not the stream's, or twice");
+    CHECK(pages == side->pages && pages != NULL && !side->mapped, "MapAllocatedPages of pages that are not the stream's, or twice");
     CHECK(cache == CACHED, "MapAllocatedPages with caching %d: the audio engine maps the pages cached", cache);
-    side.mapped = true;
-    return side.memory;
+    side->mapped = true;
+    return side->memory;
 }
 
 static void NTAPI side_unmap(IPortWaveRTStream *self, PVOID base, MDL *pages) {
-    (void)self;
     AT_MOST(PASSIVE_LEVEL);
-    CHECK(side.mapped && base == side.memory && pages == side.pages, "UnmapAllocatedPages of what is not mapped");
-    side.mapped = false;
+    check_side(self);
+    CHECK(side->mapped && base == side->memory && pages == side->pages, "UnmapAllocatedPages of what is not mapped");
+    side->mapped = false;
 }
 
 static void NTAPI side_free(IPortWaveRTStream *self, MDL *pages) {
-    (void)self;
     AT_MOST(PASSIVE_LEVEL);
-    if (!CHECK(pages == side.pages && pages != NULL, "FreePagesFromMdl of pages that are not the stream's")) return;
-    CHECK(!side.mapped, "FreePagesFromMdl while the pages are mapped");
-    pool_give_back(side.memory, "pages of a stream");
-    pool_give_back(side.pages, "a list of pages");
-    side.pages = NULL, side.memory = NULL;
+    check_side(self);
+    if (!CHECK(pages == side->pages && pages != NULL, "FreePagesFromMdl of pages that are not the stream's")) return;
+    CHECK(!side->mapped, "FreePagesFromMdl while the pages are mapped");
+    pool_give_back(side->memory, "pages of a stream");
+    pool_give_back(side->pages, "a list of pages");
+    side->pages = NULL, side->memory = NULL;
 }
 
 static ULONG NTAPI side_count(IPortWaveRTStream *self, MDL *pages) { return (void)self, (pages->ByteCount + PAGE - 1) / PAGE; }
@@ -110,34 +115,44 @@ static const IPortWaveRTStreamTable side_table = {side_query, side_add, side_rel
 
 static void answer_status(NTSTATUS status) { printf("{\"status\":%u}\n", (ULONG)status); }
 
+/* NewStream, for this side of the port's. Gives the stream. */
+static NTSTATUS new_stream(Side *to, const KSDATAFORMAT_WAVEFORMATEXTENSIBLE *wanted, IMiniportWaveRTStream **opened) {
+    IMiniportWaveRT *miniport = (IMiniportWaveRT *)(void *)portcls_wave()->miniport;
+    /* In memory of its own, which is gone after the call. */
+    KSDATAFORMAT_WAVEFORMATEXTENSIBLE *format = pool_take(sizeof *format, "a format");
+    *format = *wanted;
+    *to = (Side){.port = {&side_table}, .references = 1};
+    *opened = NULL;
+    NTSTATUS status = FROM_DRIVER(PASSIVE_LEVEL, miniport->table->NewStream(miniport, opened, &to->port, filters_streaming_pin(), 1, &format->DataFormat));
+    pool_give_back(format, "a format");
+    CHECK(succeeded(status) == (*opened != NULL), "NewStream gives %#x, and %s stream", status, *opened != NULL ? "a" : "no");
+    return status;
+}
+
+/* This is the stream from now on. */
+static void take_stream(Side *to, IMiniportWaveRTStream *opened) {
+    const GUID notifies = IID_IMiniportWaveRTStreamNotification, reads = IID_IMiniportWaveRTInputStream;
+    PVOID found = NULL;
+    side = to, stream = opened;
+    CHECK(succeeded(FROM_DRIVER(PASSIVE_LEVEL, stream->table->QueryInterface(stream, &notifies, &found))), "the stream has no IMiniportWaveRTStreamNotification");
+    notification = found;
+    CHECK(succeeded(FROM_DRIVER(PASSIVE_LEVEL, stream->table->QueryInterface(stream, &reads, &found))), "the stream has no IMiniportWaveRTInputStream");
+    input = found;
+}
+
+static Side *next_side(void) { return side == &sides[0] ? &sides[1] : &sides[0]; }
+
 static void open_pin(const char *words) {
     unsigned rate = 48000, channels = 2, bits = 32, is_float = 0;
-    Port *wave = portcls_wave();
     sscanf(words, "%u %u %u %u", &rate, &channels, &bits, &is_float);
-    if (wave == NULL) {
+    if (portcls_wave() == NULL) {
         printf("{\"error\":\"there is no wave filter\"}\n");
         return;
     }
-    /* In memory of its own, which is gone after the call. */
-    KSDATAFORMAT_WAVEFORMATEXTENSIBLE *format = pool_take(sizeof *format, "a format");
-    *format = filters_format(rate, channels, bits, is_float != 0);
-    IMiniportWaveRT *miniport = (IMiniportWaveRT *)(void *)wave->miniport;
-    Side other = {.port = {&side_table}, .references = 1};
-    Side *to = stream == NULL ? &side : &other;
-    *to = other;
+    const KSDATAFORMAT_WAVEFORMATEXTENSIBLE format = filters_format(rate, channels, bits, is_float != 0);
     IMiniportWaveRTStream *opened = NULL;
-    NTSTATUS status = FROM_DRIVER(PASSIVE_LEVEL, miniport->table->NewStream(miniport, &opened, &to->port, filters_streaming_pin(), 1, &format->DataFormat));
-    pool_give_back(format, "a format");
-    if (succeeded(status)) {
-        CHECK(opened != NULL && stream == NULL, "NewStream succeeds and gives no stream, or a second one");
-        const GUID notifies = IID_IMiniportWaveRTStreamNotification, reads = IID_IMiniportWaveRTInputStream;
-        PVOID found = NULL;
-        stream = opened;
-        CHECK(succeeded(FROM_DRIVER(PASSIVE_LEVEL, stream->table->QueryInterface(stream, &notifies, &found))), "the stream has no IMiniportWaveRTStreamNotification");
-        notification = found;
-        CHECK(succeeded(FROM_DRIVER(PASSIVE_LEVEL, stream->table->QueryInterface(stream, &reads, &found))), "the stream has no IMiniportWaveRTInputStream");
-        input = found;
-    } else CHECK(opened == NULL, "NewStream fails with %#x and gives a stream", status);
+    NTSTATUS status = new_stream(next_side(), &format, &opened);
+    if (CHECK(!succeeded(status) || stream == NULL, "NewStream gives a second stream") && succeeded(status)) take_stream(next_side(), opened);
     answer_status(status);
 }
 
@@ -151,7 +166,7 @@ static void free_buffer(void) {
     if (buffer == NULL) return;
     if (packet_count > 0) INTO_DRIVER(PASSIVE_LEVEL, notification->table->FreeBufferWithNotification(notification, buffer, buffer_bytes));
     else INTO_DRIVER(PASSIVE_LEVEL, stream->table->FreeAudioBuffer(stream, buffer, buffer_bytes));
-    CHECK(side.pages == NULL, "the buffer's pages are still there after it was given back");
+    CHECK(side->pages == NULL, "the buffer's pages are still there after it was given back");
     buffer = NULL;
 }
 
@@ -160,9 +175,26 @@ static void close_pin(void) {
     INTO_DRIVER(PASSIVE_LEVEL, input->table->Release(input));
     INTO_DRIVER(PASSIVE_LEVEL, notification->table->Release(notification));
     INTO_DRIVER(PASSIVE_LEVEL, stream->table->Release(stream));
-    CHECK(side.references == 1, "the driver keeps %d references to the port's side of a stream", side.references - 1);
-    CHECK(side.pages == NULL, "leak: the pages of a stream");
+    CHECK(side->references == 1, "the driver keeps %d references to the port's side of a stream", side->references - 1);
+    CHECK(side->pages == NULL, "leak: the pages of a stream");
     stream = NULL, notification = NULL, input = NULL;
+}
+
+/* What another processor does meanwhile, at each moment at which it could. */
+static IMiniportWaveRTStream *reopened;
+
+static void open_meanwhile(void) {
+    const KSDATAFORMAT_WAVEFORMATEXTENSIBLE format = filters_format(48000, 2, 32, false);
+    if (reopened == NULL) new_stream(next_side(), &format, &reopened);
+}
+
+static void reopen_pin(void) {
+    reopened = NULL;
+    irql_after_locks(open_meanwhile);
+    close_pin();
+    irql_after_locks(NULL);
+    if (reopened != NULL) take_stream(next_side(), reopened);
+    printf("{\"reopened\":%s}\n", reopened != NULL ? "true" : "false");
 }
 
 static NTSTATUS take_buffer(ULONG bytes, ULONG packets) {
@@ -172,10 +204,10 @@ static NTSTATUS take_buffer(ULONG bytes, ULONG packets) {
     NTSTATUS status = packets > 0 ? FROM_DRIVER(PASSIVE_LEVEL, notification->table->AllocateBufferWithNotification(notification, packets, bytes, &pages, &actual, &offset, &cache))
                                   : FROM_DRIVER(PASSIVE_LEVEL, stream->table->AllocateAudioBuffer(stream, bytes, &pages, &actual, &offset, &cache));
     if (!succeeded(status)) return status;
-    CHECK(pages == side.pages && pages != NULL && offset == 0 && cache == CACHED && actual > 0 && actual <= bytes, "a buffer of %u bytes at %u with caching %d", actual, offset, cache);
+    CHECK(pages == side->pages && pages != NULL && offset == 0 && cache == CACHED && actual > 0 && actual <= bytes, "a buffer of %u bytes at %u with caching %d", actual, offset, cache);
     buffer = pages, buffer_bytes = actual, packet_count = packets;
     for (ULONG at = 0; at < actual; at++)
-        if (!CHECK(side.memory[at] == 0, "a new buffer is not all zeros, at byte %u", at)) break;
+        if (!CHECK(side->memory[at] == 0, "a new buffer is not all zeros, at byte %u", at)) break;
     if (packets == 0) return status;
     event = pool_take(sizeof *event, "an event");
     memset(event, 0, sizeof *event);
@@ -261,7 +293,7 @@ static NTSTATUS fetch(Heard *heard, bool *more) {
     CHECK(counter <= time_counter(), "a packet of the future");
     if (number != next_number) heard->gaps++;
     next_number = number + 1;
-    hear(heard, side.memory + number % packet_count * bytes, bytes / FRAME, counter);
+    hear(heard, side->memory + number % packet_count * bytes, bytes / FRAME, counter);
     heard->fetched++;
     *more = left == 1;
     return status;
@@ -314,7 +346,7 @@ static void answer_packet(void) {
 
 static void answer_look(void) {
     long filled = 0;
-    for (ULONG at = 0; at < buffer_bytes && side.memory != NULL; at++) filled += side.memory[at] != 0;
+    for (ULONG at = 0; at < buffer_bytes && side->memory != NULL; at++) filled += side->memory[at] != 0;
     printf("{\"bytes\":%u,\"filled\":%ld}\n", buffer_bytes, filled);
 }
 
@@ -327,6 +359,7 @@ bool engine_answer(const char *verb, const char *words) {
     else if (strcmp(verb, "hold") == 0) answer_play(words, false);
     else if (strcmp(verb, "look") == 0) answer_look();
     else if (strcmp(verb, "unpin") == 0) close_pin(), answer_status(STATUS_SUCCESS);
+    else if (strcmp(verb, "repin") == 0) reopen_pin();
     else if (strcmp(verb, "free") == 0) free_buffer(), answer_status(STATUS_SUCCESS);
     else if (stream == NULL) return false;
     else if (strcmp(verb, "buffer") == 0) {
@@ -343,8 +376,8 @@ bool engine_answer(const char *verb, const char *words) {
         NTSTATUS status = FROM_DRIVER(PASSIVE_LEVEL, stream->table->GetPosition(stream, &position));
         printf("{\"status\":%u,\"play\":%llu,\"write\":%llu}\n", (ULONG)status, (unsigned long long)position.PlayOffset, (unsigned long long)position.WriteOffset);
     } else if (strcmp(verb, "packet") == 0) answer_packet();
-    else if (strcmp(verb, "race") == 0) answer_race(input, side.memory, buffer_bytes, (int)strtol(words, NULL, 10));
-    else if (strcmp(verb, "time") == 0) answer_timing(input, side.memory, buffer_bytes, (int)strtol(words, NULL, 10));
+    else if (strcmp(verb, "race") == 0) answer_race(input, side->memory, buffer_bytes, (int)strtol(words, NULL, 10));
+    else if (strcmp(verb, "time") == 0) answer_timing(input, side->memory, buffer_bytes, (int)strtol(words, NULL, 10));
     else return false;
     return true;
 }

@@ -11,8 +11,11 @@ enum { MOST_HELD = 16 };
 static _Thread_local KIRQL level;
 static _Thread_local KSPIN_LOCK *held[MOST_HELD];
 static _Thread_local int held_count;
+static _Thread_local void (*after_locks)(void);
 
 KIRQL irql_now(void) { return level; }
+
+void irql_after_locks(void (*call)(void)) { after_locks = call; }
 
 void irql_at_most(KIRQL most, const char *function, PVOID caller) {
     if (level > most) CHECK(false, "%s at interrupt level %d, where it may be called up to %d (from %s)", function, level, most, loader_where(caller));
@@ -88,6 +91,11 @@ static void NTAPI KeReleaseSpinLock(KSPIN_LOCK *lock, KIRQL to) {
     CHECK(held_count == 0 || to >= DISPATCH_LEVEL, "KeReleaseSpinLock to level %d while another spin lock is held", to);
     CHECK(to <= level, "KeReleaseSpinLock raises the level from %d to %d", level, to);
     set_level(to);
+    void (*call)(void) = after_locks;
+    if (call == NULL) return;
+    after_locks = NULL;
+    call();
+    after_locks = call;
 }
 
 const Export irql_exports[] = {

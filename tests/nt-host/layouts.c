@@ -23,7 +23,8 @@ static void print_kernel(void) {
     FIELD(IO_STACK_LOCATION, Parameters.DeviceIoControl.OutputBufferLength), FIELD(IO_STACK_LOCATION, Parameters.DeviceIoControl.InputBufferLength);
     FIELD(IO_STACK_LOCATION, Parameters.DeviceIoControl.IoControlCode), FIELD(IO_STACK_LOCATION, Parameters.Create.Options), FIELD(IO_STACK_LOCATION, Parameters.Create.ShareAccess);
     FIELD(IO_STACK_LOCATION, DeviceObject), FIELD(IO_STACK_LOCATION, FileObject), FIELD(IO_STACK_LOCATION, CompletionRoutine), FIELD(IO_STACK_LOCATION, Context);
-    SIZE(DRIVER_OBJECT), FIELD(DRIVER_OBJECT, DeviceObject), FIELD(DRIVER_OBJECT, DriverStart), FIELD(DRIVER_OBJECT, DriverExtension), FIELD(DRIVER_OBJECT, DriverName);
+    SIZE(FAST_IO_DISPATCH), FIELD(FAST_IO_DISPATCH, FastIoDeviceControl);
+    SIZE(DRIVER_OBJECT), FIELD(DRIVER_OBJECT, FastIoDispatch), FIELD(DRIVER_OBJECT, DeviceObject), FIELD(DRIVER_OBJECT, DriverStart), FIELD(DRIVER_OBJECT, DriverExtension), FIELD(DRIVER_OBJECT, DriverName);
     FIELD(DRIVER_OBJECT, DriverInit), FIELD(DRIVER_OBJECT, DriverUnload), FIELD(DRIVER_OBJECT, MajorFunction);
     FIELD(DRIVER_EXTENSION, AddDevice);
     /* The device's size is wrong in mingw-w64's headers (an alignment is missing at the queue): what lies before it is compared. */

@@ -34,6 +34,8 @@ void irql_leave(Entered entered);
         irql_leave(entered_);                                 \
         answer_;                                              \
     })
+/* Called after each spin lock that is let go, when any other processor could take it; not while it runs. NULL for nobody. */
+void irql_after_locks(void (*call)(void));
 extern const Export irql_exports[];
 
 /* ---- what fails (failures.c) ---- */

@@ -243,6 +243,16 @@ enum {
     IRP_MN_SURPRISE_REMOVAL = 0x17,
 };
 
+typedef BOOLEAN NTAPI FAST_IO_DEVICE_CONTROL(FILE_OBJECT *file, BOOLEAN wait, PVOID input, ULONG input_bytes, PVOID output, ULONG output_bytes, ULONG code, IO_STATUS_BLOCK *status,
+                                             struct DEVICE_OBJECT *device);
+
+typedef struct {
+    ULONG SizeOfFastIoDispatch;
+    PVOID Before[9];
+    FAST_IO_DEVICE_CONTROL *FastIoDeviceControl;
+    PVOID After[17];
+} FAST_IO_DISPATCH;
+
 typedef struct DRIVER_OBJECT {
     SHORT Type, Size;
     struct DEVICE_OBJECT *DeviceObject;
@@ -252,7 +262,8 @@ typedef struct DRIVER_OBJECT {
     PVOID DriverSection;
     DRIVER_EXTENSION *DriverExtension;
     UNICODE_STRING DriverName;
-    PVOID HardwareDatabase, FastIoDispatch;
+    PVOID HardwareDatabase;
+    FAST_IO_DISPATCH *FastIoDispatch;
     DRIVER_INITIALIZE *DriverInit;
     PVOID DriverStartIo;
     DRIVER_UNLOAD *DriverUnload;

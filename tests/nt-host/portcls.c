@@ -207,6 +207,13 @@ static NTSTATUS NTAPI handle_request(DEVICE_OBJECT *device, IRP *irp) { return d
 
 static void NTAPI unload_nothing(DRIVER_OBJECT *driver) { (void)driver; }
 
+/* For audio devices, whose extension this would read. */
+static BOOLEAN NTAPI fast_control(FILE_OBJECT *file, BOOLEAN wait, PVOID input, ULONG input_bytes, PVOID output, ULONG output_bytes, ULONG code, IO_STATUS_BLOCK *status, DEVICE_OBJECT *device) {
+    (void)file, (void)wait, (void)input, (void)input_bytes, (void)output, (void)output_bytes, (void)status;
+    if (device != function) FATAL("the port class gets a fast call (%#x) for a device that is none of its own: it would take its extension for one", code);
+    return false;
+}
+
 static NTSTATUS NTAPI PcInitializeAdapterDriver(DRIVER_OBJECT *driver, UNICODE_STRING *registry, DRIVER_ADD_DEVICE *add_device) {
     AT_MOST(PASSIVE_LEVEL);
     CHECK(registry != NULL && add_device != NULL, "PcInitializeAdapterDriver without a path or AddDevice");
@@ -214,6 +221,8 @@ static NTSTATUS NTAPI PcInitializeAdapterDriver(DRIVER_OBJECT *driver, UNICODE_S
     for (unsigned at = 0; at < sizeof majors / sizeof majors[0]; at++) driver->MajorFunction[majors[at]] = handle_request;
     driver->DriverExtension->AddDevice = add_device;
     driver->DriverUnload = unload_nothing;
+    static FAST_IO_DISPATCH fast = {.SizeOfFastIoDispatch = sizeof fast, .FastIoDeviceControl = fast_control};
+    driver->FastIoDispatch = &fast;
     return STATUS_SUCCESS;
 }
 

@@ -14,7 +14,7 @@ enum {
     SE_DACL_PROTECTED = 0x1000,
     SE_SELF_RELATIVE = 0x8000,
     DACL_SECURITY_INFORMATION = 4,
-    CONSOLE_SESSION = 1,
+    FIRST_SESSION = 1,
     MOST_OBJECT_HANDLES = 16,
 };
 #define PROTECTED_DACL_SECURITY_INFORMATION 0x80000000u
@@ -63,8 +63,8 @@ typedef struct {
 
 static const Token tokens[] = {
     {"system", SYSTEM, {EVERYONE, AUTHENTICATED, ADMINISTRATORS}, 3, 0},
-    {"administrator", PERSON(500), {EVERYONE, AUTHENTICATED, ADMINISTRATORS, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 7, CONSOLE_SESSION},
-    {"console", PERSON(1001), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, CONSOLE_SESSION},
+    {"administrator", PERSON(500), {EVERYONE, AUTHENTICATED, ADMINISTRATORS, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 7, FIRST_SESSION},
+    {"console", PERSON(1001), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, FIRST_SESSION},
     /* Logged on there as well, and then somebody else's turn came. */
     {"away", PERSON(1003), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, CONSOLE_LOGON, LOCAL}, 6, 4},
     {"remote", PERSON(1002), {EVERYONE, AUTHENTICATED, USERS, INTERACTIVE, REMOTE_INTERACTIVE}, 5, 2},
@@ -73,6 +73,7 @@ static const Token tokens[] = {
 };
 
 static _Thread_local const Token *caller;
+static ULONG console_session = FIRST_SESSION;
 
 const Token *security_token(const char *name) {
     for (unsigned at = 0; at < sizeof tokens / sizeof tokens[0]; at++)
@@ -211,7 +212,9 @@ static NTSTATUS NTAPI IoGetRequestorSessionId(IRP *irp, ULONG *session) {
     return STATUS_SUCCESS;
 }
 
-static ULONG NTAPI RtlGetActiveConsoleId(void) { return CONSOLE_SESSION; }
+void security_set_console(ULONG session) { console_session = session; }
+
+static ULONG NTAPI RtlGetActiveConsoleId(void) { return console_session; }
 
 const Export security_exports[] = {
     EXPORT(KERNEL, ObOpenObjectByPointer),

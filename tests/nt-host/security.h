@@ -34,12 +34,14 @@ typedef struct {
     int count;
 } Descriptor;
 
-/* "system", "administrator", "console" (an ordinary user who sits there), "away" (one who did), "remote" (one who does not), "guest", "service"; NULL
+/* "system", "administrator", "console" (an ordinary user who sits there), "away" (one who did, in session 4), "remote" (one who does not), "guest", "service"; NULL
  * for anything else. */
 const Token *security_token(const char *name);
 /* Who calls from now on; gives who did before. */
 const Token *security_set_caller(const Token *token);
 bool security_allows(const Descriptor *descriptor, const Token *token, ULONG access);
+/* Whose turn it is at the console from now on: another session; 1 at first. */
+void security_set_console(ULONG session);
 /* What IoCreateDevice gives a device: the system and administrators everything, everybody reading and writing. */
 Descriptor security_default(void);
 

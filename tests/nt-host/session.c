@@ -6,6 +6,7 @@
  *     device requests                 a handle to a filter and what else comes to its device -> how many reached the port class
  *     unload                          -> whether the driver could go; it cannot while somebody has a handle
  *     open NAME WHO ACCESS            opens \\.\NAME as system, administrator, console, away, remote, guest or service, for r, w or rw -> handle
+ *     switch SESSION                  another session is at the console; it is 1 at first
  *     cleanup HANDLE | close HANDLE   the process has ended; nobody has a reference any more
  *     ioctl HANDLE CODE ROOM [HEX]    any request -> what it gave, in hex
  *     advance NS                      time goes on, and timers fire
@@ -142,7 +143,10 @@ static bool answer_order(const char *verb, const char *words) {
         is_unloaded = driver_unload();
         printf("{\"unloaded\":%s}\n", is_unloaded ? "true" : "false");
     } else if (strcmp(verb, "open") == 0) answer_open(words);
-    else if (strcmp(verb, "cleanup") == 0) answer_end(words, true);
+    else if (strcmp(verb, "switch") == 0) {
+        security_set_console((ULONG)strtoul(words, NULL, 10));
+        printf("{}\n");
+    } else if (strcmp(verb, "cleanup") == 0) answer_end(words, true);
     else if (strcmp(verb, "close") == 0) answer_end(words, false);
     else if (strcmp(verb, "ioctl") == 0) answer_ioctl(words);
     else if (strcmp(verb, "advance") == 0) {

@@ -29,11 +29,13 @@ static void NTAPI RtlInitUnicodeString(UNICODE_STRING *string, const WCHAR *sour
     string->Buffer = (WCHAR *)(uintptr_t)source;
 }
 
-/* What a driver may ask for at run time, because not every Windows has it. */
+/* What a driver may ask for at run time, because not every Windows has it. Unknown names are as wrong as unknown imports. */
 static PVOID NTAPI MmGetSystemRoutineAddress(const UNICODE_STRING *name) {
     char text[64];
     AT_MOST(PASSIVE_LEVEL);
-    return text_of(name, text, sizeof text) ? loader_find(KERNEL, text) : NULL;
+    PVOID found = text_of(name, text, sizeof text) ? loader_find(KERNEL, text) : NULL;
+    CHECK(found != NULL, "the driver asks for %s at run time, which this host does not know", text);
+    return found;
 }
 
 static SIZE_T NTAPI RtlCompareMemory(const void *one, const void *other, SIZE_T bytes) {

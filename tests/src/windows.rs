@@ -14,7 +14,7 @@ use truemute_agent::simulated::now_ns;
 use truemute_agent::system::SystemError;
 use truemute_miniport::capture::State;
 use truemute_miniport::clock::Clock;
-use truemute_miniport::device::{Device, Handle, Refused};
+use truemute_miniport::device::{Caller, Device, Handle, Refused};
 use truemute_miniport::requests::answer;
 use truemute_windows::control_device::{AskError, ControlDevice, Opens};
 use truemute_windows::sessions::{Session, Sessions};
@@ -35,6 +35,8 @@ pub struct Driver(Arc<Mutex<Inside>>);
 struct Inside {
     device: Box<Device>,
     last_handle: Handle,
+    /// Whether whoever asks is of a session that is not at the console.
+    away: bool,
 }
 
 impl Default for Driver {
@@ -52,6 +54,7 @@ impl Driver {
         Driver(Arc::new(Mutex::new(Inside {
             device,
             last_handle: 0,
+            away: false,
         })))
     }
 
@@ -59,10 +62,15 @@ impl Driver {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self) -> Handle {
+    fn open(&self) -> Option<Handle> {
         let mut inside = self.lock();
         inside.last_handle += 1;
-        inside.last_handle
+        (!inside.away).then_some(inside.last_handle)
+    }
+
+    /// Another user sits at the console from now on, and whoever asks does so from elsewhere; or they are back.
+    pub fn switch_users(&self, away: bool) {
+        self.lock().away = away;
     }
 
     fn close(&self, handle: Handle) {
@@ -79,16 +87,22 @@ impl Driver {
     ) -> Result<(), Refused> {
         let mut buffer = vec![0; input.len().max(output.len())];
         buffer[..input.len()].copy_from_slice(input);
-        let device = &mut self.lock().device;
+        let inside = &mut *self.lock();
         let (given, wanted) = (input.len(), output.len());
-        let written = answer(device, now_ns(), handle, code, &mut buffer, given, wanted)?;
+        let caller = Caller {
+            handle,
+            may_feed: !inside.away,
+        };
+        let device = &mut inside.device;
+        let written = answer(device, now_ns(), caller, code, &mut buffer, given, wanted)?;
         output.copy_from_slice(&buffer[..written]);
         Ok(())
     }
 
     /// What the driver counted.
     pub fn snapshot(&self) -> Snapshot {
-        self.lock().device.snapshot(now_ns())
+        // No handle has this number.
+        self.lock().device.snapshot(now_ns(), 0)
     }
 
     /// Any program mutes.
@@ -107,7 +121,7 @@ impl Driver {
             for stream in listener.incoming().map_while(Result::ok) {
                 let driver = driver.clone();
                 std::thread::spawn(move || {
-                    let handle = driver.open();
+                    let Some(handle) = driver.open() else { return };
                     // Whatever ends it: the handle is closed.
                     let _ = driver.converse(handle, stream);
                     driver.close(handle);
@@ -267,7 +281,7 @@ impl Opens for Driver {
     fn open(&self) -> Result<Box<dyn ControlDevice>, AskError> {
         Ok(Box::new(Here {
             driver: self.clone(),
-            handle: Driver::open(self),
+            handle: Driver::open(self).ok_or(AskError::Denied)?,
         }))
     }
 }
@@ -342,6 +356,7 @@ fn error(refused: u32) -> AskError {
         () if is(Refused::Busy) => AskError::Busy,
         () if is(Refused::Version) => AskError::Version,
         () if is(Refused::Closed) => AskError::Closed,
+        () if is(Refused::NotFeeder) => AskError::Denied,
         () => AskError::Other(refused.cast_signed()),
     }
 }

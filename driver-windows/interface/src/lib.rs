@@ -5,7 +5,9 @@
 //! The device is opened as [`PATH`], by the system, administrators and whoever sits at the console. Each request is a
 //! `DeviceIoControl` with buffers of exactly [`Request::input_bytes`] and [`Request::output_bytes`]; with any other length it fails
 //! and does nothing. Whoever may open the device may look and may mute. One handle at a time is the feeder
-//! ([`Request::Attach`]); it alone may feed, renew and unmute, and when it is closed, for whatever reason, the driver mutes.
+//! ([`Request::Attach`]); it alone may feed, renew and unmute, and when it is closed, for whatever reason, the driver mutes. So it
+//! does when a request comes by that handle from a session that is no longer at the console: the handle may look and mute, but
+//! it is not the feeder any more, and cannot become it again before the session is back.
 //!
 //! All times are nanoseconds of the performance counter: `ticks * 10^9 / frequency`, rounded down, of
 //! `QueryPerformanceCounter` in the agent and `KeQueryPerformanceCounter` in the driver, which are the same counter.
@@ -52,6 +54,9 @@ pub const REACH: u64 = 12_000;
 pub const LEASE_NS: u64 = 250_000_000;
 /// When the last feed is so long ago, the source counts as missing, whatever the ring still has. In nanoseconds.
 pub const STALE_NS: u64 = 50_000_000;
+
+/// What a snapshot says of the feeder ([`record::Snapshot`]) if that is who asks.
+pub const ATTACHED_HERE: u32 = 2;
 
 /// What the control device can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -140,7 +140,7 @@ record! {
         open: u32,
         /// Why the last delivery was silent (`SilentReason::code` of `truemute-core`); 0 if it was live, or if there was none.
         reason: u32,
-        /// 1 while a feeder is attached.
+        /// Who is the feeder: 0 nobody, 1 another handle, [`crate::ATTACHED_HERE`] the handle that asks.
         attached: u32,
         /// The pin's state: 0 stop, 1 acquire, 2 pause, 3 run (`KSSTATE` of ks.h). 0 while there is no stream.
         state: u32,

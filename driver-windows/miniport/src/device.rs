@@ -8,7 +8,7 @@ use truemute_core::gate::{Decision, Gate, Source};
 use truemute_core::ledger::{Ledger, Pull, SlotWriter};
 use truemute_core::local_ring::{Frame, LocalRing};
 use truemute_windows_interface::record::{self, Feed};
-use truemute_windows_interface::{LEASE_NS, REACH, STALE_NS, VERSION};
+use truemute_windows_interface::{ATTACHED_HERE, LEASE_NS, REACH, STALE_NS, VERSION};
 
 /// Frames of the feed ring: 341 ms. More than are in reach, so that nothing is overwritten that is still to be delivered.
 const RING: usize = 16_384;
@@ -19,6 +19,15 @@ const UNHURRIED_NS: u64 = 10_000_000;
 
 /// Who opened the control device: the address of its file object, which is nobody else's while it is open.
 pub type Handle = usize;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// By which handle.
+    pub handle: Handle,
+    /// Whether it may be the feeder now: it is the system's, or of the session at the console.
+    pub may_feed: bool,
+}
 
 /// Why the device does not do what it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +42,7 @@ pub enum Refused {
     Version,
     /// Another handle is the feeder.
     Busy,
-    /// Only the feeder may.
+    /// Only the feeder may, or only who may become it.
     NotFeeder,
     /// The gate is not open in the feed's epoch.
     Closed,
@@ -193,7 +202,7 @@ impl Device {
         Ok(())
     }
 
-    /// The handle is closed. If it was the feeder's, that is a mute.
+    /// The handle is closed, or not one that may feed any more. If it was the feeder's, that is a mute.
     pub fn detach(&mut self, handle: Handle) {
         if self.feeder == Some(handle) {
             self.feeder = None;
@@ -427,8 +436,8 @@ impl Device {
         Some(packet)
     }
 
-    /// Everything that was counted.
-    pub fn snapshot(&mut self, now_ns: u64) -> record::Snapshot {
+    /// Everything that was counted, and whether the handle is the feeder.
+    pub fn snapshot(&mut self, now_ns: u64, handle: Handle) -> record::Snapshot {
         self.advance(now_ns);
         let (epoch, open) = self.gate.state();
         let pulls = self.ledger.snapshot(0).ok();
@@ -441,7 +450,11 @@ impl Device {
             epoch: epoch.get(),
             open: u32::from(open),
             reason: counts.reason,
-            attached: u32::from(self.feeder.is_some()),
+            attached: match self.feeder {
+                None => 0,
+                Some(feeder) if feeder == handle => ATTACHED_HERE,
+                Some(_) => 1,
+            },
             state: stream.map_or(0, |stream| stream.state() as u32),
             streams: u32::from(stream.is_some()),
             buffer_frames: stream.map_or(0, |stream| {

@@ -1,7 +1,7 @@
-//! What the control device's requests do: bytes in, bytes out. Pure: who asks is a [`Handle`], and the system's part of it is in
+//! What the control device's requests do: bytes in, bytes out. Pure: who asks is a [`Caller`], and the system's part of it is in
 //! `kernel/control_device.rs`.
 
-use crate::device::{Device, Handle, Refused};
+use crate::device::{Caller, Device, Refused};
 use truemute_windows_interface::Request;
 use truemute_windows_interface::record::{self, split_feed};
 
@@ -9,16 +9,22 @@ use truemute_windows_interface::record::{self, split_feed};
 /// `input_bytes`, and the answer of `output_bytes` is written into its beginning. Says how many bytes were written.
 ///
 /// # Errors
-/// A wrong code, length or field, or a caller that may not: then nothing was done, and nothing written.
+/// A wrong code, length or field, or a caller that may not: then nothing was done, and nothing written. Only that the feeder
+/// is it no more if it may not be, which is a mute, holds for every request.
 pub fn answer(
     device: &mut Device,
     now_ns: u64,
-    handle: Handle,
+    caller: Caller,
     code: u32,
     buffer: &mut [u8],
     input_bytes: usize,
     output_bytes: usize,
 ) -> Result<usize, Refused> {
+    let Caller { handle, may_feed } = caller;
+    if !may_feed {
+        // Before anything else, also for a request that is none: whoever left the console must not keep the gate open.
+        device.detach(handle);
+    }
     let request = Request::of_code(code).ok_or(Refused::Unknown)?;
     if !device.is_present() {
         return Err(Refused::Gone);
@@ -43,6 +49,9 @@ pub fn answer(
             }
         }};
     }
+    if !may_feed && (request == Request::Attach || request.feeders_only()) {
+        return Err(Refused::NotFeeder);
+    }
     match request {
         Request::Version => write!(device.version()),
         Request::Attach => {
@@ -57,7 +66,7 @@ pub fn answer(
         Request::Mute => write!(device.mute(now_ns)),
         Request::Unmute => write!(device.unmute(now_ns, handle)?),
         Request::Clock => write!(device.anchor(now_ns)),
-        Request::Snapshot => write!(device.snapshot(now_ns)),
+        Request::Snapshot => write!(device.snapshot(now_ns, handle)),
     }
     Ok(output_bytes)
 }
@@ -65,13 +74,30 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Handle;
     use crate::device::stage::{AGENT, OTHER, PACKET, Stage, ZEROS, assert_silent, loud};
     use proptest::prelude::*;
-    use truemute_windows_interface::VERSION;
+    use truemute_windows_interface::{ATTACHED_HERE, VERSION};
+
+    /// Who sits at the console.
+    fn here(handle: Handle) -> Caller {
+        Caller {
+            handle,
+            may_feed: true,
+        }
+    }
+
+    /// Who has left it.
+    fn away(handle: Handle) -> Caller {
+        Caller {
+            handle,
+            may_feed: false,
+        }
+    }
 
     fn ask(
         stage: &mut Stage,
-        handle: Handle,
+        caller: Caller,
         request: Request,
         input: &[u8],
         output: usize,
@@ -81,7 +107,7 @@ mod tests {
         let bytes = answer(
             &mut stage.device,
             stage.now_ns,
-            handle,
+            caller,
             request.code(),
             &mut buffer,
             input.len(),
@@ -101,14 +127,14 @@ mod tests {
             let (input, output) = (vec![0; request.input_bytes()], request.output_bytes());
             for (input, output) in [(&[&input[..], &[0]].concat(), output), (&input, output + 1)] {
                 assert_eq!(
-                    ask(&mut stage, AGENT, request, input, output),
+                    ask(&mut stage, here(AGENT), request, input, output),
                     Err(Refused::Malformed),
                     "{request:?}"
                 );
             }
             if output > 0 {
                 assert_eq!(
-                    ask(&mut stage, AGENT, request, &input, output - 1),
+                    ask(&mut stage, here(AGENT), request, &input, output - 1),
                     Err(Refused::Malformed)
                 );
             }
@@ -127,7 +153,13 @@ mod tests {
                 input[24] = 1;
                 input.extend([0; 8]);
             }
-            let answer = ask(&mut stage, OTHER, request, &input, request.output_bytes());
+            let answer = ask(
+                &mut stage,
+                here(OTHER),
+                request,
+                &input,
+                request.output_bytes(),
+            );
             match request {
                 Request::Feed | Request::RenewLease | Request::Unmute => {
                     assert_eq!(answer, Err(Refused::NotFeeder))
@@ -144,28 +176,107 @@ mod tests {
     fn another_version_does_not_attach() {
         let mut stage = Stage::running(2);
         assert_eq!(
-            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION + 1), 0),
+            ask(
+                &mut stage,
+                here(AGENT),
+                Request::Attach,
+                &attach(VERSION + 1),
+                0
+            ),
             Err(Refused::Version)
         );
         assert_eq!(
-            ask(&mut stage, AGENT, Request::Unmute, &[], 24),
+            ask(&mut stage, here(AGENT), Request::Unmute, &[], 24),
             Err(Refused::NotFeeder)
         );
         assert_eq!(
-            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            ask(
+                &mut stage,
+                here(AGENT),
+                Request::Attach,
+                &attach(VERSION),
+                0
+            ),
             Ok(vec![])
         );
         assert_eq!(
-            ask(&mut stage, AGENT, Request::Attach, &attach(VERSION), 0),
+            ask(
+                &mut stage,
+                here(AGENT),
+                Request::Attach,
+                &attach(VERSION),
+                0
+            ),
             Ok(vec![]),
             "twice is once"
         );
         assert_eq!(
-            ask(&mut stage, AGENT, Request::Unmute, &[], 24)
+            ask(&mut stage, here(AGENT), Request::Unmute, &[], 24)
                 .unwrap()
                 .len(),
             24
         );
+    }
+
+    /// What a snapshot asked for by this handle says of the feeder.
+    fn attached(stage: &mut Stage, handle: Handle) -> u32 {
+        let bytes = Request::Snapshot.output_bytes();
+        let answer = ask(stage, here(handle), Request::Snapshot, &[], bytes).unwrap();
+        record::Snapshot::decode(&answer).unwrap().attached
+    }
+
+    #[test]
+    fn a_feeder_that_has_left_the_console_is_none_whatever_it_asks() {
+        for request in Request::ALL {
+            let (mut stage, _) = loud();
+            assert_eq!(attached(&mut stage, AGENT), ATTACHED_HERE);
+            assert_eq!(attached(&mut stage, OTHER), 1);
+            let mut input = vec![0; request.input_bytes()];
+            if request == Request::Attach {
+                input = attach(VERSION);
+            } else if request == Request::Feed {
+                input[24] = 1;
+                input.extend([0; 8]);
+            }
+            let room = request.output_bytes();
+            let answer = ask(&mut stage, away(AGENT), request, &input, room);
+            let speaks = request == Request::Attach || request.feeders_only();
+            assert_eq!(
+                answer.err(),
+                speaks.then_some(Refused::NotFeeder),
+                "{request:?}"
+            );
+            assert_silent(&mut stage);
+            assert_eq!(attached(&mut stage, AGENT), 0, "{request:?}");
+            // The next one at the console can be the feeder at once, and so can who comes back.
+            for next in [OTHER, AGENT] {
+                ask(&mut stage, here(next), Request::Attach, &attach(VERSION), 0).unwrap();
+                ask(&mut stage, here(next), Request::Unmute, &[], 24).unwrap();
+                assert_eq!(attached(&mut stage, next), ATTACHED_HERE);
+                stage.device.detach(next);
+            }
+        }
+        // Also by a request that is none.
+        let (mut stage, _) = loud();
+        let wrong = ask(&mut stage, away(AGENT), Request::Clock, &[0], 24);
+        assert_eq!(wrong, Err(Refused::Malformed));
+        assert_silent(&mut stage);
+    }
+
+    #[test]
+    fn who_is_not_at_the_console_does_not_disturb_the_feeder() {
+        let (mut stage, _) = loud();
+        ask(
+            &mut stage,
+            away(OTHER),
+            Request::Attach,
+            &attach(VERSION),
+            0,
+        )
+        .unwrap_err();
+        ask(&mut stage, away(OTHER), Request::Clock, &[], 24).unwrap();
+        assert_eq!(stage.snapshot().open, 1);
+        assert_eq!(attached(&mut stage, AGENT), ATTACHED_HERE);
     }
 
     proptest! {
@@ -190,7 +301,7 @@ mod tests {
                 if request == Request::Unmute && known {
                     continue;
                 }
-                let _ = answer(&mut stage.device, stage.now_ns, AGENT, code, &mut buffer, input, output);
+                let _ = answer(&mut stage.device, stage.now_ns, here(AGENT), code, &mut buffer, input, output);
                 stage.wait(wait_ns);
                 prop_assert_eq!(stage.buffer(), vec![ZEROS; 2 * PACKET]);
             }

@@ -14,7 +14,7 @@ use truemute_agent::system::{Role, System};
 use truemute_core::observed::Tally;
 use truemute_feeder::{Pacing, Timeline};
 use truemute_windows_interface::record::{self, Snapshot};
-use truemute_windows_interface::{Request, VERSION};
+use truemute_windows_interface::{ATTACHED_HERE, Request, VERSION};
 
 use crate::clients::Clients;
 use crate::control_device::{AskError, ControlDevice, Opens};
@@ -141,7 +141,7 @@ impl Looking {
                 "The driver was started again. The connection to it is made anew.",
             ));
         }
-        // The lease ran out, or another program muted: anybody may.
+        // The lease ran out, another program muted, which anybody may, or another user is at the console.
         let shut = opened > 0 && look.open == 0 && look.epoch > opened;
         let mine = || {
             let forgets =
@@ -151,6 +151,11 @@ impl Looking {
         };
         if shut && mine() {
             self.hears.notice(Notice::LeaseRanOut(look.epoch));
+        }
+        if look.attached != ATTACHED_HERE {
+            return Err(DriverError::new(
+                "The driver listens to the user at the console only, and that is somebody else now",
+            ));
         }
         let running = u32::from(look.state == RUN);
         if std::mem::replace(told, running) != running {

@@ -137,6 +137,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry) {
 #ifdef UNKNOWN_IMPORT
     sink = (ULONG)IoReportDetectedDevice(driver, 0, 0, 0, NULL, NULL, FALSE, NULL);
 #endif
+#ifdef UNKNOWN_NAME
+    sink = routine(L"IoReportDetectedDevice") != NULL;
+#endif
     allocate = (PVOID)routine(L"ExAllocatePool2");
     allocate_timer = (PVOID)routine(L"ExAllocateTimer");
     set_timer = (PVOID)routine(L"ExSetTimer");

@@ -91,6 +91,15 @@ fn what_the_host_does_not_know_cannot_be_imported() {
 }
 
 #[test]
+fn what_the_host_does_not_know_cannot_be_asked_for_by_name() {
+    let (_folder, driver) = nt_host::faulty(&["-DUNKNOWN_NAME"]);
+    let (content, said) = talk(&driver, "unload\nquit\n");
+    assert!(!content);
+    let expected = "asks for IoReportDetectedDevice at run time, which this host does not know";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
 fn who_may_open_a_device_is_decided_by_its_access_list() {
     let (_folder, driver) = nt_host::faulty(&[]);
     // What IoCreateDevice gives lets everybody in; a handle for reading cannot send what needs a right to write.

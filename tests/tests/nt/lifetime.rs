@@ -1,7 +1,7 @@
 //! From DriverEntry to unload, by every way that there is, and what a peer reads meanwhile.
 
 use crate::set::{
-    ACCESS_DENIED, COUNTER_HZ, INVALID_DEVICE_REQUEST, SHARING_VIOLATION, SUCCESS, Set,
+    ACCESS_DENIED, COUNTER_HZ, INVALID_DEVICE_REQUEST, PERIOD, SHARING_VIOLATION, SUCCESS, Set,
 };
 
 #[test]
@@ -138,6 +138,27 @@ fn there_is_one_stream_in_one_format() {
     set.finish();
 }
 
+/// Windows closes one on one processor while it opens the next one on another.
+#[test]
+fn a_stream_that_begins_while_the_last_one_ends_is_whole() {
+    let mut set = Set::running();
+    set.feed(1, true);
+    set.play(20);
+    for _ in 0..3 {
+        for state in ["pause", "acquire", "stop"] {
+            set.must(&format!("state {state}"));
+        }
+        set.must("free");
+        assert_eq!(set.order("repin")["reopened"], true);
+        set.must(&format!("buffer {} 2", 2 * PERIOD * 8));
+        set.must("state run");
+        assert!(set.play(20).live > 10);
+    }
+    set.end_stream();
+    set.must("close 0");
+    set.finish();
+}
+
 #[test]
 fn buffers_that_cannot_be_are_refused() {
     let mut set = Set::started(COUNTER_HZ);
@@ -212,6 +233,55 @@ fn who_sits_at_the_console_may_speak_and_nobody_else() {
     for handle in 0..3 {
         set.must(&format!("close {handle}"));
     }
+    set.finish();
+}
+
+/// Session 4 is that of the one who is away at first.
+#[test]
+fn a_switch_of_users_takes_the_feeder_away_from_whoever_left() {
+    let mut set = Set::running();
+    set.feed(1, true);
+    assert!(set.play(20).live > 10);
+    assert_eq!(set.must("snapshot 0")["attached"], 2);
+    set.order("switch 4");
+    assert_eq!(set.open("away", "rw"), Some(1));
+    assert_eq!(
+        set.must("snapshot 1")["attached"],
+        1,
+        "nothing has come yet"
+    );
+    // The next thing that comes from the session that has left, which feeds and renews as if nothing were.
+    set.play(1);
+    assert_eq!(set.filled(), 0);
+    assert_eq!(set.play(20).live_frames, 0);
+    for request in ["attach", "unmute", "renew"] {
+        assert_eq!(set.status(&format!("{request} 0")), ACCESS_DENIED);
+    }
+    // It may look, and is told, and may mute.
+    assert_eq!(set.must("snapshot 0")["attached"], 0);
+    set.must("mute 0");
+    assert_eq!(set.open("console", "r"), None);
+    // Whoever is there now is the feeder, and no request of the other one changes that.
+    set.order("feeder off");
+    set.must("attach 1");
+    set.must("feeder 1 2 1 960");
+    let heard = set.play(20);
+    assert!(heard.live > 10 && heard.tags == [2], "{heard:?}");
+    assert_eq!(set.status("renew 0"), ACCESS_DENIED);
+    assert_eq!(set.must("snapshot 0")["attached"], 1);
+    assert_eq!(set.play(20).silent_frames, 0);
+    // And back. Nobody is at the console for a moment, which is no session.
+    set.order(&format!("switch {}", u32::MAX));
+    set.play(1);
+    assert_eq!(set.filled(), 0);
+    set.order("switch 1");
+    set.order("feeder off");
+    set.must("attach 0");
+    set.feed(3, true);
+    assert_eq!(set.play(20).tags, [3]);
+    set.end_stream();
+    set.must("close 0");
+    set.must("close 1");
     set.finish();
 }
 

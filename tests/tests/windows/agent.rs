@@ -263,6 +263,34 @@ fn the_mic_is_captured_only_while_the_engine_runs() {
 }
 
 #[test]
+fn a_switch_of_users_is_a_mute_and_the_user_who_left_is_told() {
+    let rig = Rig::new(vec![Mic::new("mic")]);
+    let engine = rig.driver.engine();
+    rig.agent.unmute().unwrap();
+    rig.hears(&engine);
+    rig.driver.switch_users(true);
+    rig.is_told(&Event::LeaseRanOut);
+    let from = now_ns();
+    let told = |what: &str| {
+        let lost = |event: &Event| matches!(event, Event::ServerLost(why) if why.contains(what));
+        rig.events.lock().unwrap().iter().any(lost)
+    };
+    wait_for("the loss", || told("at the console").then_some(()));
+    rig.mic("released", MicState::Released);
+    assert!(rig.agent.unmute().is_err(), "it is not the feeder any more");
+    let again = || start(&rig.driver, &rig.system, &rig.sessions, &rig.events);
+    let why = again().err().unwrap().to_string();
+    assert!(why.contains("at the console"), "{why}");
+    // Whoever comes to the console can feed at once, although the other one's handle is still open.
+    rig.driver.switch_users(false);
+    let next = again().unwrap();
+    assert_eq!(rig.driver.snapshot().open, 0);
+    assert!(!engine.hears_since(from));
+    next.unmute().unwrap();
+    rig.hears(&engine);
+}
+
+#[test]
 fn there_is_one_feeder_and_its_end_is_silence() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let engine = rig.driver.engine();

@@ -203,9 +203,27 @@ fn the_daemon_switches_and_counts_and_its_death_is_silence() {
     wait_for("sound by the next one", || {
         engine.hears_since(third_ns).then_some(())
     });
+
+    // Another user comes to the console, and this one comes back.
+    driver.switch_users(true);
+    let status = stage.status("the loss", |status| !status.connected);
+    assert_eq!(status.gate, GateState::Muted);
+    assert!(status.warnings[0].contains("console"), "{status:?}");
+    driver.switch_users(false);
+    let status = stage.status("the driver again", |status| status.connected);
+    assert_eq!(
+        (status.gate, status.reason.as_str()),
+        (GateState::Muted, "lease"),
+        "who was away unmutes by a command only"
+    );
+    let fourth_ns = now_ns();
+    assert_eq!(stage.switch(Call::Unmute).gate, GateState::Live);
+    wait_for("sound for the user who is back", || {
+        engine.hears_since(fourth_ns).then_some(())
+    });
     let later: Vec<_> = pieces(&engine.stop())
         .into_iter()
-        .filter(|read| read.at_ns > third_ns)
+        .filter(|read| read.at_ns > fourth_ns)
         .collect();
-    check_ramp(&later, third_ns, Runs::One);
+    check_ramp(&later, fourth_ns, Runs::One);
 }

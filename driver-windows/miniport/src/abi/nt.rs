@@ -68,7 +68,8 @@ pub struct DriverObject {
     driver_extension: *mut c_void,
     driver_name: UnicodeString,
     hardware_database: *mut UnicodeString,
-    fast_io_dispatch: *mut c_void,
+    /// `FAST_IO_DISPATCH`: what the I/O manager tries before it sends a request, for every device of the driver. May be null.
+    pub fast_io_dispatch: *mut c_void,
     driver_init: *mut c_void,
     driver_start_io: *mut c_void,
     /// Called before the driver's image goes.
@@ -188,6 +189,7 @@ pub type Irql = u8;
 const _: () = {
     assert!(size_of::<UnicodeString>() == 16 && offset_of!(UnicodeString, buffer) == 8);
     assert!(offset_of!(DriverObject, driver_name) == 0x38);
+    assert!(offset_of!(DriverObject, fast_io_dispatch) == 0x50);
     assert!(offset_of!(DriverObject, driver_unload) == 0x68);
     assert!(offset_of!(DriverObject, major_function) == 0x70);
     assert!(size_of::<DriverObject>() == 0x150);

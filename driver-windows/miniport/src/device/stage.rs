@@ -92,7 +92,7 @@ impl Stage {
     }
 
     pub(crate) fn snapshot(&mut self) -> Snapshot {
-        self.device.snapshot(self.now_ns)
+        self.device.snapshot(self.now_ns, OTHER)
     }
 }
 

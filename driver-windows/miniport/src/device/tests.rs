@@ -197,7 +197,10 @@ fn sleep_and_removal_are_mutes() {
     let mute = answer(
         &mut stage.device,
         0,
-        AGENT,
+        Caller {
+            handle: AGENT,
+            may_feed: true,
+        },
         Request::Mute.code(),
         &mut buffer,
         0,

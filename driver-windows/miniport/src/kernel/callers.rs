@@ -1,7 +1,9 @@
-//! Who may open the control device, beyond its descriptor: of those who are logged on at the machine, the console's user. Decided when it
-//! is opened, in the thread of whoever opens it. PASSIVE_LEVEL.
+//! Who may speak to the control device, beyond its descriptor: of those who are logged on at the machine, the console's user. Decided
+//! when it is opened and at each request, for a handle outlives a switch of users. PASSIVE_LEVEL.
 //!
-//! Windows 10 exports both functions for it. Wine does not: there the descriptor decides alone.
+//! Windows 10 has both functions for it. Wine lacks the first, and of the second it has a name alone that ends whoever calls it: there the
+//! descriptor decides alone. To be silent where they are missing would be safer, but nothing could then be tried under Wine; on
+//! Windows the first day has to show that they are there.
 
 use crate::abi::nt::Irp;
 use crate::kernel::imports::find;
@@ -28,8 +30,9 @@ pub fn load() {
     }
 }
 
-/// Whether who sends this request may open the device: the system's own session 0, where services run, or the session at the console.
-pub fn may_open(irp: &mut Irp) -> bool {
+/// Whether who sends this request may open the device and feed: the system's own session 0, where services run, or the session at
+/// the console.
+pub fn may_speak(irp: &mut Irp) -> bool {
     let [console, requestor] = FUNCTIONS
         .each_ref()
         .map(|place| NonNull::new(place.load(Ordering::Acquire)));

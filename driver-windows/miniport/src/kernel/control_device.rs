@@ -9,7 +9,7 @@ use crate::abi::status::{
     INVALID_DEVICE_STATE, INVALID_PARAMETER, OBJECT_NAME_NOT_FOUND, REVISION_MISMATCH,
     SHARING_VIOLATION, SUCCESS, Status,
 };
-use crate::device::Refused;
+use crate::device::{Caller, Refused};
 use crate::kernel::imports::{
     IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink, IofCompleteRequest,
     ObOpenObjectByPointer, ZwClose, ZwSetSecurityObject,
@@ -157,12 +157,16 @@ fn open(irp: &mut Irp, location: &StackLocation) -> Status {
         // The device has nothing below it.
         Some(1..) => OBJECT_NAME_NOT_FOUND,
         None => INVALID_PARAMETER,
-        Some(0) if callers::may_open(irp) => SUCCESS,
+        Some(0) if callers::may_speak(irp) => SUCCESS,
         Some(0) => ACCESS_DENIED,
     }
 }
 
 fn control(irp: &mut Irp, location: &StackLocation) -> (Status, usize) {
+    let caller = Caller {
+        handle: location.file_object.addr(),
+        may_feed: callers::may_speak(irp),
+    };
     let (input, output) = (
         location.input_length.0 as usize,
         location.output_length.0 as usize,
@@ -173,7 +177,6 @@ fn control(irp: &mut Irp, location: &StackLocation) -> (Status, usize) {
         // SAFETY: our codes are `METHOD_BUFFERED`, for which the I/O manager makes a buffer as large as the larger one of both.
         unsafe { slice::from_raw_parts_mut(irp.system_buffer, input.max(output)) }
     };
-    let handle = location.file_object.addr();
     let code = location.code.0;
     // Other methods have no such buffer.
     let buffer = if code & 3 == 0 { buffer } else { &mut [] };
@@ -181,7 +184,7 @@ fn control(irp: &mut Irp, location: &StackLocation) -> (Status, usize) {
         requests::answer(
             &mut state.device,
             now_ns,
-            handle,
+            caller,
             code,
             buffer,
             input,

@@ -10,7 +10,7 @@ use crate::kernel::{adapter, callers, control_device, spin, timer};
 use crate::text::utf16;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 /// The dispatch table as PortCls has filled it.
 struct Table(UnsafeCell<[Option<Dispatch>; MAJOR_FUNCTIONS]>);
@@ -42,6 +42,9 @@ pub unsafe extern "system" fn DriverEntry(
         // SAFETY: nobody reads it yet.
         unsafe { *PORTCLS.0.get() = driver.major_function };
         driver.major_function = [Some(dispatch); MAJOR_FUNCTIONS];
+        // The I/O manager tries this table of PortCls' for the control device, too, which it would take for an audio device.
+        // Where there is none, a request comes.
+        driver.fast_io_dispatch = null_mut();
     }
     initialized
 }

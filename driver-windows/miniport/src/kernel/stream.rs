@@ -102,13 +102,14 @@ unsafe extern "system" fn release(_: *mut Object) -> u32 {
     if left == 0 {
         timer::cancel();
         timer::delete();
+        // Before the stream is closed, for from then on the next one may open and put its own there. PortCls frees the buffer
+        // before; if not, its pages go with its own side of the stream, which has not ended yet.
+        MAPPED.store(null_mut(), Ordering::Release);
+        PORT.store(null_mut(), Ordering::Release);
         spin::with(|state, _| {
             state.device.close_stream();
             state.events.clear();
         });
-        // PortCls frees the buffer before; if not, its pages go with its own side of the stream.
-        MAPPED.store(null_mut(), Ordering::Release);
-        PORT.store(null_mut(), Ordering::Release);
     }
     left
 }
