@@ -55,7 +55,7 @@ enum Task {
     },
     /// Install what is missing, build, and show the main job on a private audio server
     Demo,
-    /// Install what is missing and run every test that this machine can run
+    /// Install what is missing and run the usual tests, or the steps that are named
     Test {
         /// Only these steps
         steps: Vec<Step>,
