@@ -76,7 +76,7 @@ fn servers_that_end_and_come_back_change_nothing() {
                 clients = self::clients(&recorders);
             }
             if *version == Version::Installed && *ends == [Service::Wireplumber] {
-                // Started again alone, WirePlumber 0.4.13 links nothing to a mic that is not its own, with or without
+                // Started again alone, WirePlumber 0.4.13 links nothing any more, with or without
                 // TrueMute.
                 silent(&clients, *live);
                 continue;

@@ -41,6 +41,9 @@ mute has to silence it; a client that heard nothing is marked *deaf*, one that w
 Muted: the gate was muted when it happened, and nothing may be heard until the unmute at the end. Live: sound that the mic
 played after the fault may not be heard before somebody unmutes; where a row says `-`, going on to hear the mic is right.
 
+WirePlumber 0.4.13 (with 0.3.65), ended and started again alone, links nothing any more, also where TrueMute never ran
+([known issues](known-issues.md)): those rows are *deaf*, and show that silence holds.
+
 \"Clock jump\" is what a suspend and resume is to the graph: all programs of the server, the daemon, its supervisor and every app are
 stopped (SIGSTOP) together, the monotonic clock runs on, and all go on (SIGCONT). A real suspend is tried in the virtual machine.
 A step of the wall clock alone is not tried: nothing between the mic and the apps reads that clock.
