@@ -1,5 +1,6 @@
 //! What a read costs through the macOS plug-in: the real one, loaded by the host in C, fed over its bridge from here.
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use truemute_bridge::client::{Client, ClientError, Connected, Watcher};
 use truemute_bridge::message::Event;
+use truemute_core::ledger::Pull;
 use truemute_core::shared_ring::FRAMES;
+use truemute_hal::seats::Seats;
 use truemute_tests::c_host::Session;
 use truemute_tests::hal_host;
 
@@ -28,7 +31,10 @@ pub(crate) struct Row {
     pub(crate) read: Spread,
     pub(crate) memcpy: Spread,
     pub(crate) memset: Spread,
+    /// One look at a clock. A read takes two: the time, and whether the machine slept.
     pub(crate) clock: Spread,
+    /// Finding the client, its door and its counters, for one read.
+    pub(crate) counting: Spread,
     /// What a read takes more than `memcpy` (live) or `memset` (muted) in the same round.
     pub(crate) more: Spread,
 }
@@ -125,9 +131,38 @@ fn row(
         memcpy: spread(column(&answer, "memcpy")?)?,
         memset: spread(column(&answer, "memset")?)?,
         clock: spread(column(&answer, "clock")?)?,
+        counting: spread(counting(clients, live, rounds)?)?,
         read: spread(read)?,
     });
     Ok(true)
+}
+
+/// Nanoseconds that counting one read takes, in rounds: the plug-in's own code, in this process, without a host.
+fn counting(clients: u32, live: bool, rounds: usize) -> Result<Vec<f64>> {
+    const CALLS: u32 = 1000;
+    let seats = Seats::new();
+    for id in 1..=clients {
+        seats
+            .take(u64::from(id), id, false)
+            .ok_or("there is no seat for a client")?;
+    }
+    let round = |round: usize| {
+        let began = Instant::now();
+        for call in 0..CALLS {
+            let pull = Pull {
+                finish_ns: (round as u64 * u64::from(CALLS) + u64::from(call)) * 10_666_667,
+                frames: 512,
+                nanoseconds: 10_666_667,
+                live,
+                flagged: false,
+            };
+            black_box(&seats)
+                .begin(1 + call % clients)
+                .end(black_box(pull), Some(u64::from(call) * 512));
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    };
+    Ok((0..rounds).map(round).collect())
 }
 
 fn column(answer: &Value, name: &str) -> Result<Vec<f64>> {

@@ -92,6 +92,11 @@ pub(crate) fn judge(report: &Report) -> Vec<Target> {
         targets.push(at_most("a command of its own", own, 10.0, "10 ms"));
     }
     targets.extend(report.macos.iter().map(macos));
+    targets.extend(
+        [true, false]
+            .into_iter()
+            .filter_map(|live| growth(&report.macos, live)),
+    );
     targets.extend(report.windows.iter().flat_map(windows));
     targets
 }
@@ -122,6 +127,23 @@ fn windows(costs: &Costs) -> [Target; 2] {
             verdict: (costs.filled_after_mute == 0).into(),
         },
     ]
+}
+
+/// How much more the dearest read is than with one client. Flat is what stays within the noise of the rounds: their 99th percentile
+/// less their 10th, at one client.
+fn growth(rows: &[macos::Row], live: bool) -> Option<Target> {
+    let more = |row: &macos::Row| row.more.median;
+    let rows = || rows.iter().filter(|row| row.live == live);
+    let one = rows().find(|row| row.clients == 1)?;
+    let most = rows().map(more).max_by(f64::total_cmp)?;
+    let noise = one.more.p99 - one.more.p10;
+    let state = if live { "live" } else { "muted" };
+    Some(Target {
+        what: format!("read on macOS' interface, {state}, growth with clients"),
+        wanted: format!("none beyond the noise with one ({noise:.0} ns)"),
+        measured: format!("{:+.0} ns", most - more(one)),
+        verdict: (most - more(one) <= noise).into(),
+    })
 }
 
 fn macos(row: &macos::Row) -> Target {
