@@ -5,6 +5,7 @@ pub mod api;
 pub mod backend;
 pub mod cli;
 pub mod clock;
+pub mod combo;
 pub mod config;
 pub mod daemon;
 #[cfg(target_os = "linux")]

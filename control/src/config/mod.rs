@@ -13,6 +13,7 @@ pub use file::{ConfigError, Fault};
 pub use policy::{POLICY_PATH, Policy};
 pub use settings::Settings;
 
+use crate::combo;
 use crate::protocol::Origin;
 use crate::system;
 
@@ -175,9 +176,9 @@ fn checked_name<E: serde::de::Error>(text: String) -> Result<String, E> {
 }
 
 fn hotkey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let combo = String::deserialize(from)?;
-    crate::hotkey::check(&combo).map_err(serde::de::Error::custom)?;
-    Ok(Some(combo))
+    let keys = String::deserialize(from)?;
+    combo::parse(&keys).map_err(serde::de::Error::custom)?;
+    Ok(Some(keys))
 }
 
 fn channels<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {

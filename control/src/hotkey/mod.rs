@@ -1,15 +1,12 @@
 //! The global hotkey. It only reports presses; the daemon's actor decides what they do. The grabbing is done by the crate
 //! `global-hotkey`; what each window system needs besides is in [`keys`].
 
-mod combo;
 #[cfg(any(target_os = "macos", windows))]
 #[path = "event_loop.rs"]
 mod keys;
 #[cfg(target_os = "linux")]
 #[path = "x11.rs"]
 mod keys;
-#[cfg(fuzzing)]
-pub use combo::fuzz as fuzz_combo;
 
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter, Write as _};
@@ -19,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use global_hotkey::hotkey::HotKey;
 use global_hotkey::{GlobalHotKeyEvent, GlobalHotKeyManager, HotKeyState};
 
+use crate::combo::{self, Unusable};
 use crate::daemon::{Handle, Want};
 use crate::protocol::Origin;
 use crate::system;
@@ -35,15 +33,8 @@ pub struct Hotkey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HotkeyError {
     /// Not a combination of keys that could be a hotkey.
-    #[error(
-        "\"{combo}\" cannot be the hotkey: {why}. Use something like ctrl+alt+m, super+shift+F9 or Pause."
-    )]
-    Unusable {
-        /// What was configured.
-        combo: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// On Wayland only the compositor sees all keys.
     #[error(
         "A Wayland session lets no program have a global hotkey of its own. Bind a key to `truemute toggle` in the \
@@ -81,11 +72,6 @@ pub enum HotkeyError {
         system::RESTART
     )]
     Lost,
-}
-
-/// Whether `combo` could be a hotkey at all, on any display.
-pub fn check(combo: &str) -> Result<(), HotkeyError> {
-    combo::parse(combo).map(|_| ())
 }
 
 impl Hotkey {

@@ -1,5 +1,9 @@
-//! The clients of our sources on the main thread: who is linked, where their counts stand, and the final figures of those
-//! that left. Their pulls are counted in `count/`, on the real-time thread.
+//! The clients of our sources on the main thread: who came, who they are, and the final figures of those that left. Where each
+//! is counted is in [`counting`], what is shown of them in [`showing`]. Their pulls are counted in `count/`, on the real-time
+//! thread.
+
+mod counting;
+mod showing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +12,7 @@ use std::{
 
 use truemute_core::{
     ledger::{SlotSnapshot, SlotWriter},
-    observed::{Client, ClientState, CountedBy, Counts},
+    observed::{Client, ClientState, Counts},
 };
 
 use super::{
@@ -22,10 +26,8 @@ use crate::{
         Clients as Ledger,
         activation::ActivationRecord,
         books::{Account, TraceReceiver},
-        table::Peer,
     },
     graph::model::{Model, Node, NodeState},
-    monotonic::monotonic_ns,
     sample::Cycle,
     who::{Claims, Who, identify, system::System},
 };
@@ -124,142 +126,6 @@ impl Clients {
         }
     }
 
-    /// The counting side found a node's record: counts from now on, whoever it is.
-    pub(super) fn joined(
-        &mut self,
-        node: u32,
-        side: Side,
-        (record, joined_ns): (ActivationRecord, u64),
-        model: &Model,
-        tables: &Tables<'_>,
-    ) {
-        // The server gives a number again at once: what joins under it may be another client, also where the registry's view
-        // of both comes in one turn.
-        let serial = model.nodes.get(&node).and_then(Node::serial);
-        let is_another = |entry: &Entry| entry.left && (serial.is_none() || entry.serial != serial);
-        if self.by_node.get(&node).is_some_and(is_another) {
-            self.leave(node);
-        }
-        let entry = self.entry(node, serial);
-        let linked = Linked {
-            side,
-            record,
-            joined_ns,
-        };
-        if entry.side.is_some() {
-            entry.other = Some(linked);
-        } else {
-            self.count(node, linked, tables);
-        }
-    }
-
-    fn count(&mut self, node: u32, linked: Linked, tables: &Tables<'_>) {
-        let Some(entry) = self.by_node.get_mut(&node) else {
-            return;
-        };
-        let Linked {
-            side,
-            record,
-            joined_ns,
-        } = linked;
-        (entry.side, entry.left) = (Some(side), false);
-        let account = match std::mem::replace(&mut entry.place, Place::Nowhere) {
-            Place::Here(account) => account,
-            place => return entry.place = place,
-        };
-        if let Some(estimate) = &mut self.estimate {
-            match side {
-                Side::Mic => {
-                    entry.place = Place::Estimating;
-                    estimate.follow(node, account, joined_ns);
-                }
-                // The estimator knows the cycles of the virtual mic only.
-                Side::Aside => entry.place = Place::Here(account),
-            }
-            return;
-        }
-        let peer = Peer {
-            joined_ns,
-            node_id: node,
-            account,
-            record: record.clone(),
-        };
-        match tables.add(side, peer) {
-            Some(Ok(())) => entry.place = Place::Counting { _record: record },
-            Some(Err(full)) => {
-                tracing::warn!("{full}");
-                entry.place = Place::Here(full.0.account);
-            }
-            None => tracing::error!(
-                node,
-                "the audio thread does not answer: a client is not counted"
-            ),
-        }
-    }
-
-    /// A node was unlinked from a source of ours: its record is read once more and let go of.
-    pub(super) fn left(&mut self, node: u32, side: Side, tables: &Tables<'_>) {
-        let Some(entry) = self.by_node.get_mut(&node) else {
-            return;
-        };
-        if entry.side != Some(side) {
-            entry.other = entry.other.take().filter(|other| other.side != side);
-            return;
-        }
-        match (&entry.place, &mut self.estimate) {
-            (Place::Counting { .. }, _) => {
-                let peer = tables.remove(side, node);
-                entry.place = peer.map_or(Place::Nowhere, |peer| Place::Here(peer.account));
-            }
-            (Place::Estimating, Some(estimate)) => {
-                estimate.leave(node, monotonic_ns());
-                entry.place = Place::Leaving;
-            }
-            _ => {}
-        }
-        (entry.side, entry.left) = (None, true);
-        if let Some(other) = entry.other.take() {
-            self.count(node, other, tables);
-        } else if entry.client.is_none() {
-            self.leave(node);
-        }
-    }
-
-    /// Counts from the profiler from now on. What was read from records until now is thrown away: they were not what
-    /// we took them for, or nobody wants them.
-    pub(super) fn estimate(&mut self, estimate: Estimate, now_ns: u64, tables: &Tables<'_>) {
-        self.estimate = Some(estimate);
-        let counting = |(node, entry): (&u32, &Entry)| {
-            let side = entry.side?;
-            matches!(entry.place, Place::Counting { .. }).then_some((*node, side))
-        };
-        let nodes: Vec<_> = self.by_node.iter().filter_map(counting).collect();
-        for (node, side) in nodes {
-            let former = tables.remove(side, node);
-            let (Some(entry), Some(estimate)) = (self.by_node.get_mut(&node), &mut self.estimate)
-            else {
-                continue;
-            };
-            if let Some(writer) = former.and_then(|peer| peer.account.slot) {
-                self.ledger.release(writer);
-            }
-            let slot = self.ledger.claim(entry.id);
-            entry.slot = slot.as_ref().map(SlotWriter::slot);
-            entry.last = None;
-            let account = Account {
-                client: entry.id,
-                slot,
-            };
-            match side {
-                Side::Mic => {
-                    entry.place = Place::Estimating;
-                    estimate.follow(node, account, now_ns);
-                }
-                Side::Aside => entry.place = Place::Here(account),
-            }
-        }
-    }
-
     /// A message of the profiler.
     pub(crate) fn profile(&mut self, message: &[u8]) {
         if let Some(estimate) = &mut self.estimate {
@@ -270,18 +136,6 @@ impl Clients {
     /// The estimator's trace, if it counts.
     pub(crate) fn estimated_trace(&mut self) -> Option<&mut TraceReceiver> {
         self.estimate.as_mut().map(Estimate::trace)
-    }
-
-    /// A source of ours goes, which has no clients: lets go of whoever else was counted there (the graph's driver).
-    pub(super) fn leave_side(&mut self, side: Side, tables: &Tables<'_>) {
-        let counted = |(node, entry): (&u32, &Entry)| {
-            let there = entry.other.as_ref().is_some_and(|it| it.side == side);
-            (entry.side == Some(side) || there).then_some(*node)
-        };
-        let nodes: Vec<u32> = self.by_node.iter().filter_map(counted).collect();
-        for node in nodes {
-            self.left(node, side, tables);
-        }
     }
 
     /// The new real-time state is there: it tells the estimator, if that counts, of its cycles.
@@ -330,15 +184,6 @@ impl Clients {
     fn runs(&self, node: u32) -> bool {
         let client = |entry: &Entry| entry.client.as_ref().map(|it| it.state);
         self.by_node.get(&node).and_then(client) == Some(ClientState::Running)
-    }
-
-    /// A client has corked: whoever sees that sees all of its pulls.
-    fn settle_pulls(&self, node: u32, tables: &Tables<'_>) {
-        if let Some(entry) = self.by_node.get(&node)
-            && let (Place::Counting { .. }, Some(side)) = (&entry.place, entry.side)
-        {
-            tables.settle(side, node);
-        }
     }
 
     fn entry(&mut self, node: u32, serial: Option<u64>) -> &mut Entry {
@@ -468,7 +313,7 @@ impl Clients {
         if self.gone.len() >= GONE_AT_MOST {
             self.gone.remove(0);
         }
-        self.gone.push(observed(
+        self.gone.push(showing::observed(
             entry.id,
             &client,
             entry.last,
@@ -483,125 +328,9 @@ impl Clients {
         self.gone.retain(|client| !ids.contains(&client.id));
     }
 
-    fn present(&self) -> impl Iterator<Item = (u64, &ClientFacts)> {
-        self.by_node
-            .values()
-            .filter_map(|entry| Some((entry.id, entry.client.as_ref()?)))
-    }
-
-    fn leaving_clients(&self) -> impl Iterator<Item = u64> {
-        self.leaving
-            .values()
-            .filter(|entry| entry.client.is_some())
-            .map(|entry| entry.id)
-    }
-
-    /// From what a client with this slot of the ledger is counted.
-    fn counted_by(&self, slot: Option<usize>) -> CountedBy {
-        match (slot, &self.estimate) {
-            (None, _) => CountedBy::Unattributed,
-            (Some(_), Some(_)) => CountedBy::Profiler,
-            (Some(_), None) => CountedBy::ActivationRecord,
-        }
-    }
-
-    /// Whether this is the number of a client, connected or gone.
-    pub(crate) fn knows(&self, id: u64) -> bool {
-        self.present().any(|(known, _)| known == id)
-            || self.leaving_clients().any(|known| known == id)
-            || self.gone.iter().any(|gone| gone.id == id)
-    }
-
-    /// Whether any client is connected that is not on the silent source.
-    pub(crate) fn any_on_mic(&self) -> bool {
-        let entries = self.by_node.values();
-        let mut clients = entries.filter(|entry| entry.client.is_some());
-        clients.any(|entry| entry.side != Some(Side::Aside))
-    }
-
-    /// Whether any client of the virtual mic pulls.
-    pub(crate) fn any_running(&self) -> bool {
-        let pulls = |client: &ClientFacts| client.state == ClientState::Running;
-        self.by_node.values().any(|entry| {
-            entry.side != Some(Side::Aside) && entry.client.as_ref().is_some_and(pulls)
-        })
-    }
-
-    /// The nodes that are linked to this source of ours, the graph's driver included.
-    pub(super) fn on(&self, side: Side) -> impl Iterator<Item = u32> {
-        self.by_node.iter().filter_map(move |(node, entry)| {
-            let linked = |it: &Linked| it.side == side;
-            let there = entry.side == Some(side) || entry.other.as_ref().is_some_and(linked);
-            there.then_some(*node)
-        })
-    }
-
-    /// The clients that are connected: node, number, and who it is.
-    pub(super) fn connected(&self) -> impl Iterator<Item = (u32, u64, &Who)> {
-        self.by_node
-            .iter()
-            .filter_map(|(node, entry)| Some((*node, entry.id, &entry.client.as_ref()?.who)))
-    }
-
     /// Who says this of itself.
     pub(super) fn who_made(&self, claims: &Claims) -> Who {
         identify(claims, &self.world)
-    }
-
-    /// Who is there and in what state, to see whether something changed.
-    pub(crate) fn summary(&self) -> Vec<(u64, ClientState)> {
-        let leaving = self.leaving_clients().map(|id| (id, ClientState::Gone));
-        self.present()
-            .map(|(id, client)| (id, client.state))
-            .chain(leaving)
-            .collect()
-    }
-
-    /// All clients with their counts, those that left included. `muted` says which apps are muted on their own.
-    pub(crate) fn observe(&mut self, wall_ns: u64, muted: impl Fn(&Who) -> bool) -> Vec<Client> {
-        for entry in self.by_node.values_mut().chain(self.leaving.values_mut()) {
-            // A writer that was interrupted inside its slot leaves the last look standing.
-            if let Some(Ok(seen)) = entry.slot.map(|slot| self.ledger.snapshot(slot)) {
-                entry.last = Some(Look::from(&seen));
-            }
-        }
-        let entries = self.by_node.values().chain(self.leaving.values());
-        let there = entries.filter_map(|entry| {
-            let client = entry.client.as_ref()?;
-            let seen = observed(
-                entry.id,
-                client,
-                entry.last,
-                self.counted_by(entry.slot),
-                wall_ns,
-            );
-            Some(Client {
-                app_muted: muted(&client.who),
-                ..seen
-            })
-        });
-        there.chain(self.gone.iter().cloned()).collect()
-    }
-}
-
-fn observed(
-    id: u64,
-    client: &ClientFacts,
-    look: Option<Look>,
-    counted_by: CountedBy,
-    wall_ns: u64,
-) -> Client {
-    Client {
-        id,
-        who: client.who.clone(),
-        state: client.state,
-        app_muted: false,
-        counted_by,
-        counts: look.map(|seen| seen.counts).unwrap_or_default(),
-        first_seen_ns: client.first_seen_ns,
-        last_pull_ns: look
-            .and_then(|seen| seen.last_pull_ns)
-            .map(|at| wall_ns.saturating_sub(monotonic_ns().saturating_sub(at))),
     }
 }
 

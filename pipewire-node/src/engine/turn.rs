@@ -1,7 +1,10 @@
 //! One turn of the backend's thread: take what happened, bring links, clients and mute flag in line with it, answer the
-//! commands that have taken effect. Everything here is on the main-loop thread. What the engine shows of itself is in
-//! [`telling`], single pulls for the trace in [`single_pulls`].
+//! commands that have taken effect. Everything here is on the main-loop thread. What happened is taken in in [`hearing`]; what
+//! the engine shows of itself is in [`telling`], single pulls for the trace in [`single_pulls`], and from what pulls are
+//! counted in [`counter`].
 
+mod counter;
+mod hearing;
 mod single_pulls;
 mod telling;
 
@@ -11,11 +14,10 @@ use truemute_core::observed::Event;
 
 use self::{single_pulls::SinglePulls, telling::Shown};
 use super::{
-    Command, Counting, Failure, Options, WhileMuted,
+    Options, WhileMuted,
     clients::Clients,
     clock::{Timer, wall_ns},
     data_loop::DataLoop,
-    estimate::Estimate,
     following::{Facts as GraphFacts, follow},
     inbox::Note,
     keeper::{Around, Keeper},
@@ -26,7 +28,7 @@ use super::{
     switch::{Facts, Pending, Wanted},
 };
 use crate::{
-    count::{books::TraceReceiver, layout::Verdict, peers_feed::PeerChange},
+    count::{books::TraceReceiver, layout::Verdict},
     graph::{model::Model, watch::Watch},
     guard::{Guard, Now},
     monotonic::monotonic_ns,
@@ -143,153 +145,6 @@ impl Engine {
         self.tell_changes();
         self.arm();
         false
-    }
-
-    fn hear(&mut self, note: Note) -> bool {
-        match note {
-            Note::Command(command) => return self.obey(command),
-            Note::Stream { streaming, error } => {
-                self.streaming = streaming;
-                if let Some(error) = error {
-                    // Without its stream there is no virtual mic; the daemon starts again from the connection on.
-                    self.parts
-                        .plan
-                        .inbox
-                        .put(Note::Lost(format!("the stream failed: {error}")));
-                }
-            }
-            Note::DesktopMute(muted) => {
-                self.parts.path.tell_flag();
-                if muted {
-                    // Whoever mutes, mutes at once; the daemon is told and agrees.
-                    self.parts.plan.gate.mute();
-                } else {
-                    self.mirror_due_ns = Some(monotonic_ns().saturating_add(MIRROR_GRACE_NS));
-                }
-                (self.parts.events)(Event::DesktopMute(muted));
-            }
-            Note::Peer(side, change) => self.peer(side, change),
-            Note::Profile(message) => self.parts.clients.profile(&message),
-            Note::Lost(reason) => {
-                self.parts.plan.gate.mute();
-                self.lost = true;
-                (self.parts.events)(Event::ServerLost(reason));
-            }
-        }
-        false
-    }
-
-    fn obey(&mut self, command: Command) -> bool {
-        match command {
-            Command::Muted {
-                epoch,
-                asked_ns,
-                reply,
-            } => {
-                self.parts.path.show_muted(true);
-                self.pending.push(Pending {
-                    wanted: Wanted::Muted,
-                    epoch,
-                    asked_ns,
-                    reply,
-                });
-            }
-            Command::Unmute {
-                seen,
-                asked_ns,
-                reply,
-            } => {
-                // What came through the short way must not be undone by a command from before it.
-                if self.parts.plan.gate.state().0 != seen {
-                    let _ = reply.send(Err(Failure::Overtaken));
-                    return false;
-                }
-                self.parts.path.show_muted(false);
-                let epoch = self.parts.plan.gate.unmute(monotonic_ns());
-                let wanted = Wanted::Live {
-                    mic: self.following.is_some(),
-                };
-                self.pending.push(Pending {
-                    wanted,
-                    epoch,
-                    asked_ns,
-                    reply,
-                });
-            }
-            Command::Snapshot { reply } => {
-                let snapshot = self.snapshot();
-                let _ = reply.send(snapshot);
-            }
-            Command::SwitchApp {
-                which,
-                muted,
-                asked_ns,
-                reply,
-            } => self.with_keeper(|keeper, around| match muted {
-                true => keeper.mute(&which, asked_ns, reply, around),
-                false => keeper.unmute(&which, asked_ns, reply, around),
-            }),
-            Command::RestoreApps(apps) => {
-                self.keeper.restore(apps);
-                self.with_keeper(|keeper, around| keeper.guard(around));
-            }
-            Command::ForgetGone { clients, bypasses } => {
-                // Their last pulls are still in the queue, and belong to nobody afterwards.
-                self.hand_on_pulls();
-                self.parts.clients.forget_gone(&clients);
-                self.parts.guard.forget_gone(&bypasses);
-            }
-            Command::SetTracing(on) => {
-                self.parts.trace.switch(on);
-                if let Some(trace) = self.parts.clients.estimated_trace() {
-                    trace.switch(on);
-                }
-                self.keeper.set_tracing(on);
-                self.single_pulls.set_wanted(on);
-            }
-            Command::Answer { number, answered } => self.parts.data_loop.answer(number, answered),
-            Command::Stop => return true,
-        }
-        false
-    }
-
-    /// A peer of a source of ours came or went.
-    pub(super) fn peer(&mut self, side: Side, change: PeerChange) {
-        let Parts {
-            clients,
-            data_loop,
-            model,
-            ..
-        } = &mut self.parts;
-        let tables = Tables {
-            mic: data_loop,
-            aside: self.keeper.data_loop(),
-        };
-        match change {
-            PeerChange::Joined {
-                node_id,
-                record,
-                joined_ns,
-            } => {
-                let record = (record, joined_ns);
-                clients.joined(node_id, side, record, &model.borrow(), &tables);
-            }
-            PeerChange::Left { node_id } => {
-                clients.recognise(node_id, &model.borrow(), wall_ns());
-                clients.left(node_id, side, &tables);
-            }
-            // That of the silent source would tell no more: one server makes them all.
-            PeerChange::Own(record) if side == Side::Mic => {
-                drop(data_loop.run(|cycle| cycle.set_own_record(record)));
-            }
-            PeerChange::Own(_) => {}
-            PeerChange::Unreadable { node_id, error } => {
-                tracing::warn!(node_id, %error, "a client cannot be counted from its activation record");
-            }
-        }
-        if side == Side::Mic {
-            self.with_keeper(|keeper, around| keeper.guard(around));
-        }
     }
 
     fn with_keeper<T: Default>(
@@ -442,63 +297,6 @@ impl Engine {
             }
             Err(error) => parts.plan.inbox.put(Note::Lost(error)),
         }
-    }
-
-    /// Looks whether the real-time thread has judged the activation records, and counts from the profiler where they
-    /// cannot be counted from, or where the configuration says so.
-    fn choose_counter(&mut self) {
-        let wants_profiler = match (self.verdict, self.parts.options.counting) {
-            (Verdict::Open, Counting::Profiler) => true,
-            (Verdict::Open, Counting::Auto) if self.streaming => {
-                self.verdict = self
-                    .parts
-                    .data_loop
-                    .run(|cycle| cycle.verdict())
-                    .unwrap_or(Verdict::Open);
-                matches!(self.verdict, Verdict::Refused(_))
-            }
-            _ => false,
-        };
-        if wants_profiler {
-            let why = match self.verdict {
-                Verdict::Refused(misfit) => misfit.to_string(),
-                _ => "the configuration says so".to_owned(),
-            };
-            // Decided once: also a profiler that cannot be had is not asked for again.
-            self.verdict = Verdict::Trusted;
-            match self.estimate() {
-                Ok(()) => tracing::warn!("pulls are estimated from the server's profiler: {why}"),
-                Err(error) => tracing::error!("pulls cannot be counted: {why}, and {error}"),
-            }
-        }
-    }
-
-    fn estimate(&mut self) -> Result<(), String> {
-        let Parts {
-            clients,
-            data_loop,
-            watch,
-            model,
-            plan,
-            ..
-        } = &mut self.parts;
-        let profiler = model
-            .borrow()
-            .profiler
-            .ok_or("the server has no profiler")?;
-        let (estimate, cycles) =
-            Estimate::start(data_loop.context(), watch, profiler, plan.inbox.clone())
-                .map_err(|error| error.to_string())?;
-        data_loop.run(|cycle| cycle.tell_cycles(cycles));
-        let tables = Tables {
-            mic: data_loop,
-            aside: self.keeper.data_loop(),
-        };
-        clients.estimate(estimate, monotonic_ns(), &tables);
-        if let Some(trace) = clients.estimated_trace() {
-            trace.switch(self.single_pulls.are_wanted());
-        }
-        Ok(())
     }
 
     /// Answers the commands that have taken effect.

@@ -1,6 +1,9 @@
 //! Whose pulls are whose, and what becomes of those that are nobody's.
 
-use truemute_core::ledger::{Pull, Tally};
+use truemute_core::{
+    ledger::{Pull, Tally},
+    observed::CountedBy,
+};
 
 use super::*;
 

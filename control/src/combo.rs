@@ -1,15 +1,25 @@
-//! What combinations of keys are accepted, and why others are not.
+//! What combinations of keys can be the hotkey, and why others cannot. Who grabs them is [`crate::hotkey`].
 
 use std::str::FromStr as _;
 
 use global_hotkey::hotkey::{Code, HotKey, HotKeyParseError, Modifiers};
 
-use super::HotkeyError;
+/// Not a combination of keys that could be a hotkey.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{combo}\" cannot be the hotkey: {why}. Use something like ctrl+alt+m, super+shift+F9 or Pause."
+)]
+pub struct Unusable {
+    /// What was configured.
+    pub combo: String,
+    /// What is wrong with it.
+    pub why: String,
+}
 
 /// Reads `combo` (`ctrl+alt+m`, `super+F9`, `Pause`): any of `ctrl`, `alt`, `shift`, `super`, then one key. A key that
 /// types something needs `ctrl`, `alt` or `super` with it, because a global hotkey takes it away from all other programs.
-pub(super) fn parse(combo: &str) -> Result<HotKey, HotkeyError> {
-    let unusable = |why: String| HotkeyError::Unusable {
+pub(crate) fn parse(combo: &str) -> Result<HotKey, Unusable> {
+    let unusable = |why: String| Unusable {
         combo: combo.into(),
         why,
     };
