@@ -98,9 +98,10 @@ impl Keeper {
         });
         self.follow_default(&inputs);
         if !inputs.iter().any(|input| input.role == Role::VirtualMic) {
-            warnings.push(
-                "The driver answers, but the system does not list TrueMute Microphone: apps cannot select it. Restart the machine.".into(),
-            );
+            warnings.push(format!(
+                "The driver answers, but the system does not list {}: apps cannot select it. Restart the machine.",
+                self.shared.system.names().shown_as
+            ));
         }
         let wishes = &self.shared.options.wishes;
         let mic = choose(&inputs, wishes, self.last_default.as_deref()).cloned();

@@ -14,13 +14,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn make_default(system: &dyn System) -> Result<(), SystemError> {
     let inputs = system.inputs()?;
     let ours = inputs.iter().find(|input| input.role == Role::VirtualMic);
-    let absent = || SystemError::NoDevice("TrueMute Microphone".into());
+    let names = system.names();
+    let absent = || SystemError::NoDevice(names.shown_as.into());
     let ours = &ours.ok_or_else(absent)?.uid;
     system.set_default_input(ours)?;
     let began = Instant::now();
     while system.default_input()?.as_ref() != Some(ours) {
         if began.elapsed() > PATIENCE {
-            return Err(SystemError::NotDefault(system.names().sound_settings));
+            return Err(SystemError::NotDefault(
+                names.shown_as,
+                names.sound_settings,
+            ));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -37,7 +41,7 @@ mod tests {
         let system = Simulated::new(vec![Mic::new("mic")]);
         assert_eq!(
             make_default(&system),
-            Err(SystemError::NoDevice("TrueMute Microphone".into()))
+            Err(SystemError::NoDevice("the simulated virtual mic".into()))
         );
         system.plug(Mic::virtual_mic());
         assert_eq!(make_default(&system), Ok(()));

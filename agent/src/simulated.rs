@@ -110,6 +110,7 @@ impl Simulated {
                 microphone_settings: "its Microphone Settings",
                 sound_settings: "its Sound Settings",
                 virtual_mic: VIRTUAL_MIC,
+                shown_as: "the simulated virtual mic",
                 api: Api::Unknown,
             },
             mics,

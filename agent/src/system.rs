@@ -17,6 +17,8 @@ pub struct Names {
     pub sound_settings: &'static str,
     /// The virtual mic, as a snapshot names it.
     pub virtual_mic: &'static str,
+    /// What apps and the system's settings list the virtual mic as.
+    pub shown_as: &'static str,
     /// Through what apps record.
     pub api: Api,
 }
@@ -205,9 +207,9 @@ pub enum SystemError {
     /// Another process has the device for itself.
     #[error("The process {1} has {0:?} for itself. Close it.")]
     Taken(String, i32),
-    /// The system was asked to change the default, and did not.
-    #[error("The system keeps another default input. Choose TrueMute Microphone in {0}.")]
-    NotDefault(&'static str),
+    /// The system was asked to change the default, and did not: what to choose, and where.
+    #[error("The system keeps another default input. Choose {0} in {1}.")]
+    NotDefault(&'static str, &'static str),
     /// The audio system says no.
     #[error(
         "The audio system refused {what} (status {status}). If it goes on, restart the machine."

@@ -39,6 +39,13 @@ pub(crate) const OF_SYSTEM: [&str; 2] = ["coreaudio", truemute_macos::VIRTUAL_MI
 #[cfg(windows)]
 pub(crate) const OF_SYSTEM: [&str; 2] = ["wasapi", truemute_windows::VIRTUAL_MIC];
 
+/// What apps list the virtual mic as.
+pub(crate) const SHOWN_AS: &str = if cfg!(windows) {
+    "Microphone (TrueMute)"
+} else {
+    "TrueMute Microphone"
+};
+
 /// Makes the virtual mic this user's default input.
 ///
 /// # Errors

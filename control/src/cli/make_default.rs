@@ -5,5 +5,8 @@ use crate::backend;
 
 pub(super) fn run() -> Result<(), Failure> {
     backend::make_default().map_err(Failure::new)?;
-    output::text("TrueMute Microphone is chosen as the default input.\n")
+    output::text(&format!(
+        "{} is chosen as the default input.\n",
+        backend::SHOWN_AS
+    ))
 }

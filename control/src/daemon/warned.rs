@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::backend::SHOWN_AS;
 use truemute_core::observed::{Bypass, Snapshot};
 
 /// Apps that are warned of one by one. Names come from strangers, who could make up as many as they like.
@@ -35,7 +36,7 @@ fn warning(bypass: &Bypass) -> String {
         .pid
         .map_or(String::new(), |pid| format!(" (pid {pid})"));
     format!(
-        "{:?}{pid} gets the sound of {:?} past TrueMute, muted or not. Choose TrueMute Microphone in it, or list it in trusted_processors.",
+        "{:?}{pid} gets the sound of {:?} past TrueMute, muted or not. Choose {SHOWN_AS} in it, or list it in trusted_processors.",
         bypass.who.app, bypass.real_mic
     )
 }

@@ -87,7 +87,7 @@ pub fn install(options: Options, say: &mut dyn FnMut(&str)) -> Result<(), Instal
     }
     if driver() == Err(AskError::NotThere) {
         say(
-            "The driver is not there, so that there is no TrueMute Microphone: run `truemute driver install` as an administrator.",
+            "The driver is not there, so that there is no Microphone (TrueMute): run `truemute driver install` as an administrator.",
         );
     }
     Ok(())

@@ -24,5 +24,6 @@ pub const NAMES: Names = Names {
     microphone_settings: "System Settings, Privacy & Security, Microphone",
     sound_settings: "System Settings, Sound",
     virtual_mic: VIRTUAL_MIC,
+    shown_as: "TrueMute Microphone",
     api: Api::CoreAudio,
 };

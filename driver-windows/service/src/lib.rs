@@ -24,5 +24,6 @@ pub const NAMES: Names = Names {
     microphone_settings: "Settings, Privacy & security, Microphone (desktop apps)",
     sound_settings: "Settings, System, Sound, Input",
     virtual_mic: VIRTUAL_MIC,
+    shown_as: VIRTUAL_MIC,
     api: Api::Wasapi,
 };

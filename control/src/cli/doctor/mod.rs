@@ -20,6 +20,7 @@ use truemute_core::observed::MicState;
 
 use super::{Failure, output};
 use crate::api::SocketError;
+use crate::backend::SHOWN_AS;
 use crate::protocol::{SCHEMA, Status};
 use crate::report::{self, Finding, Page, Verdict};
 use crate::system;
@@ -127,7 +128,7 @@ fn of_status(status: &Status) -> Vec<Finding> {
                 "{} records from the real mic {} itself.",
                 bypass.who.app, bypass.real_mic
             ),
-            "Select TrueMute Microphone in it.",
+            &format!("Select {SHOWN_AS} in it."),
         )
     });
     let warnings = status.warnings.iter().map(|warning| {
