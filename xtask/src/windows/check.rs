@@ -34,7 +34,11 @@ pub(super) fn driver(
         ("the driver's entry", entry(&image, &map)),
         (
             "the driver imports what its table allows, and all of that",
-            allowed.check(&image.imports),
+            allowed.check_imports(&image),
+        ),
+        (
+            "the driver asks for what its table allows by name, and all of that",
+            allowed.check_names(&image),
         ),
         (
             "what the driver may write it may not execute",
@@ -248,8 +252,14 @@ fn system(image: &Image) -> Result<()> {
     Ok(())
 }
 
+/// A driver with nothing wrong, for tests.
+#[cfg(test)]
+pub(super) use tests::good;
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::windows::pe::{Import, Section};
 
@@ -260,8 +270,7 @@ mod tests {
         }
     }
 
-    /// A driver with nothing wrong.
-    fn good() -> Image {
+    pub(in crate::windows) fn good() -> Image {
         let read = pe::IMAGE_SCN_MEM_READ;
         Image {
             machine: pe::IMAGE_FILE_MACHINE_AMD64,
@@ -283,6 +292,7 @@ mod tests {
                 module: "ntoskrnl.exe".to_owned(),
                 name: "IoCreateDevice".to_owned(),
             }],
+            texts: BTreeSet::new(),
             exports: vec!["DriverEntry".to_owned()],
             foreign_tables: vec![],
         }

@@ -1,9 +1,11 @@
 //! What is in a program or driver for Windows (Microsoft's "PE Format"); read with the crate `object`.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use object::pe::{
     IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR, IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT,
-    IMAGE_DIRECTORY_ENTRY_TLS, ImageNtHeaders64,
+    IMAGE_DIRECTORY_ENTRY_TLS, IMAGE_SCN_CNT_INITIALIZED_DATA, ImageNtHeaders64,
 };
 use object::read::pe::{Import as Thunk, PeFile64};
 use object::{LittleEndian as LE, Object as _};
@@ -45,6 +47,8 @@ pub(super) struct Image {
     pub(super) sections: Vec<Section>,
     pub(super) imports: Vec<Import>,
     pub(super) exports: Vec<String>,
+    /// The texts in its data as Windows has them, in UTF-16 with a zero at the end; each once, and only ASCII.
+    pub(super) texts: BTreeSet<String>,
     /// Those of its tables that no driver has: thread-local storage, delayed imports, .NET.
     pub(super) foreign_tables: Vec<&'static str>,
 }
@@ -73,6 +77,12 @@ impl Image {
             }
         }
         let sections = file.section_table();
+        let mut texts = BTreeSet::new();
+        for section in sections.iter() {
+            if section.characteristics.get(LE) & IMAGE_SCN_CNT_INITIALIZED_DATA != 0 {
+                texts.extend(wide_texts(section.pe_data(bytes).unwrap_or_default()));
+            }
+        }
         let sections = sections.iter().map(|section| Section {
             name: text(section.raw_name()),
             flags: section.characteristics.get(LE),
@@ -101,6 +111,7 @@ impl Image {
             checksum: optional.check_sum.get(LE),
             sections: sections.collect(),
             imports,
+            texts,
             exports: exports.iter().map(|it| text(it.name())).collect(),
             foreign_tables: tables
                 .into_iter()
@@ -108,6 +119,26 @@ impl Image {
                 .collect(),
         })
     }
+}
+
+/// The texts in some data: what is shorter is taken for numbers.
+fn wide_texts(data: &[u8]) -> Vec<String> {
+    const SHORTEST: usize = 4;
+    let units = data
+        .as_chunks()
+        .0
+        .iter()
+        .map(|unit| u16::from_le_bytes(*unit));
+    let mut texts = Vec::new();
+    let mut text = String::new();
+    for unit in units {
+        match u8::try_from(unit) {
+            Ok(letter) if letter.is_ascii_graphic() => text.push(letter.into()),
+            Ok(0) if text.len() >= SHORTEST => texts.push(std::mem::take(&mut text)),
+            _ => text.clear(),
+        }
+    }
+    texts
 }
 
 /// The sum that the header of a driver must carry: of all 16-bit words with the carry taken in, the place of the sum itself left out,
@@ -127,4 +158,18 @@ pub(super) fn checksum(bytes: &[u8]) -> Result<u32> {
         (sum & 0xffff) + (sum >> 16)
     });
     Ok(sum + u32::try_from(bytes.len())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_what_ends_with_a_zero() {
+        let data: Vec<u8> = "\0IoOne\0abc\0\u{fffd}ZwTwo\0cut off"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(wide_texts(&data), ["IoOne", "ZwTwo"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! What the driver calls of the system, each with what the documentation says of it at learn.microsoft.com: the header, and the highest
-//! IRQL. All are exported from Windows 2000 or XP on. What newer functions there are is asked for by name ([`find`]).
+//! IRQL. All are exported from Windows 2000 or XP on. What newer functions there are is asked for by name ([`find`]). `imports.tsv`
+//! lists both, and nothing else can be called.
 
 use crate::abi::com::Event;
 use crate::abi::nt::{
