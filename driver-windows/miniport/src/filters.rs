@@ -10,7 +10,8 @@ use crate::abi::guid;
 use crate::abi::ks::{
     ATTRIBUTES, Attribute, AttributeList, AudioRange, AutomationTable, COMMUNICATION_NONE,
     COMMUNICATION_SINK, DataFormat, FILTER, FLOW_IN, FLOW_OUT, NoItems, PcConnection, PcFilter,
-    PcNode, PcPin, PinDescriptor, PropertyItem, TYPE_BASIC_SUPPORT, TYPE_GET, TYPE_SET,
+    PcNode, PcPin, PinDescriptor, PropertyHandler, PropertyItem, TYPE_BASIC_SUPPORT, TYPE_GET,
+    TYPE_SET,
 };
 use crate::properties::{jack, propose, proposed};
 use core::mem::size_of;
@@ -151,29 +152,49 @@ static WAVE_CONNECTIONS: [PcConnection; 2] = [
     },
 ];
 
-static WAVE_PROPERTIES: Table<[PropertyItem; 2]> = Table([
+const fn property(
+    set: *const guid::Guid,
+    id: u32,
+    verb: u32,
+    handler: PropertyHandler,
+) -> PropertyItem {
     PropertyItem {
-        set: &raw const guid::PROPSET_PIN,
-        id: PROPOSE_FORMAT,
-        flags: TYPE_SET | TYPE_BASIC_SUPPORT,
-        handler: Some(propose),
-    },
-    PropertyItem {
-        set: &raw const guid::PROPSET_PIN,
-        id: PROPOSED_FORMAT,
-        flags: TYPE_GET | TYPE_BASIC_SUPPORT,
-        handler: Some(proposed),
-    },
-]);
+        set,
+        id,
+        flags: verb | TYPE_BASIC_SUPPORT,
+        handler: Some(handler),
+    }
+}
 
-static WAVE_AUTOMATION: Table<AutomationTable> = Table(AutomationTable {
-    property_size: size_of::<PropertyItem>() as u32,
-    property_count: WAVE_PROPERTIES.0.len() as u32,
-    properties: (&raw const WAVE_PROPERTIES.0).cast(),
-    methods: NoItems::NONE,
-    events: NoItems::NONE,
-    reserved: 0,
-});
+/// What a filter can be asked and told: these properties, and nothing else.
+const fn automation<const N: usize>(
+    properties: &'static Table<[PropertyItem; N]>,
+) -> Table<AutomationTable> {
+    Table(AutomationTable {
+        property_size: size_of::<PropertyItem>() as u32,
+        property_count: N as u32,
+        properties: (&raw const properties.0).cast(),
+        methods: NoItems::NONE,
+        events: NoItems::NONE,
+        reserved: 0,
+    })
+}
+
+static WAVE_PROPERTIES: Table<[PropertyItem; 2]> = Table([
+    property(
+        &raw const guid::PROPSET_PIN,
+        PROPOSE_FORMAT,
+        TYPE_SET,
+        propose,
+    ),
+    property(
+        &raw const guid::PROPSET_PIN,
+        PROPOSED_FORMAT,
+        TYPE_GET,
+        proposed,
+    ),
+]);
+static WAVE_AUTOMATION: Table<AutomationTable> = automation(&WAVE_PROPERTIES);
 
 /// The wave filter.
 pub static WAVE: Table<PcFilter> = Table(PcFilter {
@@ -204,28 +225,20 @@ static TOPOLOGY_CONNECTIONS: [PcConnection; 1] = [PcConnection {
 }];
 
 static TOPOLOGY_PROPERTIES: Table<[PropertyItem; 2]> = Table([
-    PropertyItem {
-        set: &raw const guid::PROPSET_JACK,
-        id: JACK_DESCRIPTION,
-        flags: TYPE_GET | TYPE_BASIC_SUPPORT,
-        handler: Some(jack),
-    },
-    PropertyItem {
-        set: &raw const guid::PROPSET_JACK,
-        id: JACK_DESCRIPTION_2,
-        flags: TYPE_GET | TYPE_BASIC_SUPPORT,
-        handler: Some(jack),
-    },
+    property(
+        &raw const guid::PROPSET_JACK,
+        JACK_DESCRIPTION,
+        TYPE_GET,
+        jack,
+    ),
+    property(
+        &raw const guid::PROPSET_JACK,
+        JACK_DESCRIPTION_2,
+        TYPE_GET,
+        jack,
+    ),
 ]);
-
-static TOPOLOGY_AUTOMATION: Table<AutomationTable> = Table(AutomationTable {
-    property_size: size_of::<PropertyItem>() as u32,
-    property_count: TOPOLOGY_PROPERTIES.0.len() as u32,
-    properties: (&raw const TOPOLOGY_PROPERTIES.0).cast(),
-    methods: NoItems::NONE,
-    events: NoItems::NONE,
-    reserved: 0,
-});
+static TOPOLOGY_AUTOMATION: Table<AutomationTable> = automation(&TOPOLOGY_PROPERTIES);
 
 /// The topology filter.
 pub static TOPOLOGY: Table<PcFilter> = Table(PcFilter {

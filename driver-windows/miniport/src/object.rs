@@ -75,6 +75,39 @@ pub unsafe fn query(
     }
 }
 
+/// `IUnknown` of a module's one object: its references, and the three methods by the names that vtables want. `gone` is called after
+/// the last reference.
+#[cfg(any(target_os = "windows", clippy))]
+macro_rules! unknown {
+    ([$($id:expr => $interface:expr),+ $(,)?], $gone:expr) => {
+        static REFERENCES: $crate::object::References = $crate::object::References::new();
+
+        unsafe extern "system" fn query_interface(
+            _: *mut $crate::abi::com::Object,
+            wanted: *const $crate::abi::guid::Guid,
+            found: *mut *mut $crate::abi::com::Object,
+        ) -> $crate::abi::status::Status {
+            let interfaces = [$((&$id, $interface.pointer())),+];
+            // SAFETY: PortCls calls it.
+            unsafe { $crate::object::query(&REFERENCES, &interfaces, wanted, found) }
+        }
+
+        unsafe extern "system" fn add_ref(_: *mut $crate::abi::com::Object) -> u32 {
+            REFERENCES.add()
+        }
+
+        unsafe extern "system" fn release(_: *mut $crate::abi::com::Object) -> u32 {
+            let left = REFERENCES.release();
+            if left == 0 {
+                $gone();
+            }
+            left
+        }
+    };
+}
+#[cfg(any(target_os = "windows", clippy))]
+pub(crate) use unknown;
+
 /// Releases a reference to somebody else's object.
 ///
 /// # Safety

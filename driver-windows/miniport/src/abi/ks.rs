@@ -153,6 +153,9 @@ pub struct PcConnection {
 /// `PCFILTER_NODE`.
 pub const FILTER: u32 = u32::MAX;
 
+/// `PCPFNPROPERTY_HANDLER`.
+pub type PropertyHandler = unsafe extern "system" fn(*mut PropertyRequest) -> Status;
+
 /// `PCPROPERTY_ITEM`.
 #[derive(Debug)]
 #[repr(C)]
@@ -164,7 +167,7 @@ pub struct PropertyItem {
     /// `TYPE_*`: what can be done with it.
     pub flags: u32,
     /// Who does it.
-    pub handler: Option<unsafe extern "system" fn(*mut PropertyRequest) -> Status>,
+    pub handler: Option<PropertyHandler>,
 }
 
 /// `KSPROPERTY_TYPE_GET`.

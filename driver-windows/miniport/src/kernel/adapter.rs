@@ -12,12 +12,11 @@ use crate::kernel::imports::{
     PcRegisterSubdevice,
 };
 use crate::kernel::{control_device, spin, topology, wave};
-use crate::object::{self, Interface, References, query};
+use crate::object::{self, Interface, unknown};
 use crate::text::utf16;
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-static REFERENCES: References = References::new();
 static ADAPTER: Interface<Power> = Interface(&Power {
     query_interface,
     add_ref,
@@ -150,27 +149,13 @@ pub fn before_pnp(minor: u8) {
     }
 }
 
-unsafe extern "system" fn query_interface(
-    _: *mut Object,
-    wanted: *const Guid,
-    found: *mut *mut Object,
-) -> Status {
-    let adapter = ADAPTER.pointer();
-    let interfaces = [
-        (&guid::IID_UNKNOWN, adapter),
-        (&guid::IID_ADAPTER_POWER_MANAGEMENT, adapter),
-    ];
-    // SAFETY: PortCls calls it.
-    unsafe { query(&REFERENCES, &interfaces, wanted, found) }
-}
-
-unsafe extern "system" fn add_ref(_: *mut Object) -> u32 {
-    REFERENCES.add()
-}
-
-unsafe extern "system" fn release(_: *mut Object) -> u32 {
-    REFERENCES.release()
-}
+unknown!(
+    [
+        guid::IID_UNKNOWN => ADAPTER,
+        guid::IID_ADAPTER_POWER_MANAGEMENT => ADAPTER,
+    ],
+    || {}
+);
 
 /// PortCls pauses streams before the device sleeps, and lets them run after. Who unmuted before a sleep may be gone after it.
 unsafe extern "system" fn power_change_state(_: *mut Object, state: u32) {

@@ -2,7 +2,7 @@
 //! pages, events and the timer. PASSIVE_LEVEL, but for [`tick`], `GetPosition` and `SetState`, which may come at DISPATCH_LEVEL.
 
 use crate::abi::com::{CACHED, Event, InputStream, Mdl, Object, PortStreamObject, Stream};
-use crate::abi::guid::{self, Guid};
+use crate::abi::guid;
 use crate::abi::ks::{AudioPosition, DataFormat, HardwareLatency};
 use crate::abi::nt::LargeInteger;
 use crate::abi::status::{
@@ -11,14 +11,13 @@ use crate::abi::status::{
 };
 use crate::capture::State;
 use crate::kernel::{spin, timer};
-use crate::object::{Interface, References, query};
+use crate::object::{Interface, unknown};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 use core::slice;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use truemute_windows_interface::FRAME_BYTES;
 
-static REFERENCES: References = References::new();
 static STREAM: Interface<Stream> = Interface(&Stream {
     query_interface,
     add_ref,
@@ -76,42 +75,28 @@ pub fn tick() {
     }
 }
 
-unsafe extern "system" fn query_interface(
-    _: *mut Object,
-    wanted: *const Guid,
-    found: *mut *mut Object,
-) -> Status {
-    let stream = STREAM.pointer();
-    let interfaces = [
-        (&guid::IID_UNKNOWN, stream),
-        (&guid::IID_MINIPORT_WAVE_RT_STREAM, stream),
-        (&guid::IID_MINIPORT_WAVE_RT_STREAM_NOTIFICATION, stream),
-        (&guid::IID_MINIPORT_WAVE_RT_INPUT_STREAM, INPUT.pointer()),
-    ];
-    // SAFETY: PortCls calls it.
-    unsafe { query(&REFERENCES, &interfaces, wanted, found) }
-}
+unknown!(
+    [
+        guid::IID_UNKNOWN => STREAM,
+        guid::IID_MINIPORT_WAVE_RT_STREAM => STREAM,
+        guid::IID_MINIPORT_WAVE_RT_STREAM_NOTIFICATION => STREAM,
+        guid::IID_MINIPORT_WAVE_RT_INPUT_STREAM => INPUT,
+    ],
+    close
+);
 
-unsafe extern "system" fn add_ref(_: *mut Object) -> u32 {
-    REFERENCES.add()
-}
-
-/// After the last one the stream is gone: no timer fires, no callback is under way, and nothing is written into its buffer.
-unsafe extern "system" fn release(_: *mut Object) -> u32 {
-    let left = REFERENCES.release();
-    if left == 0 {
-        timer::cancel();
-        timer::delete();
-        // Before the stream is closed, for from then on the next one may open and put its own there. PortCls frees the buffer
-        // before; if not, its pages go with its own side of the stream, which has not ended yet.
-        MAPPED.store(null_mut(), Ordering::Release);
-        PORT.store(null_mut(), Ordering::Release);
-        spin::with(|state, _| {
-            state.device.close_stream();
-            state.events.clear();
-        });
-    }
-    left
+/// After this the stream is gone: no timer fires, no callback is under way, and nothing is written into its buffer.
+fn close() {
+    timer::cancel();
+    timer::delete();
+    // Before the stream is closed, for from then on the next one may open and put its own there. PortCls frees the buffer
+    // before; if not, its pages go with its own side of the stream, which has not ended yet.
+    MAPPED.store(null_mut(), Ordering::Release);
+    PORT.store(null_mut(), Ordering::Release);
+    spin::with(|state, _| {
+        state.device.close_stream();
+        state.events.clear();
+    });
 }
 
 /// There is one format, and a stream begins with it.

@@ -10,12 +10,12 @@ use crate::abi::status::{
 };
 use crate::filters::{self, WAVE_BRIDGE, WAVE_HOST};
 use crate::format::{self, FORMAT, Mode};
+use crate::kernel::miniport::{self, init};
 use crate::kernel::{spin, stream, timer};
-use crate::object::{Interface, References, query};
+use crate::object::{Interface, unknown};
 use core::mem::size_of;
 use core::slice;
 
-static REFERENCES: References = References::new();
 static MINIPORT: Interface<Wave> = Interface(&Wave {
     query_interface,
     add_ref,
@@ -39,49 +39,22 @@ pub fn miniport() -> *mut Object {
     MINIPORT.pointer()
 }
 
-unsafe extern "system" fn query_interface(
-    _: *mut Object,
-    wanted: *const Guid,
-    found: *mut *mut Object,
-) -> Status {
-    let miniport = MINIPORT.pointer();
-    let interfaces = [
-        (&guid::IID_UNKNOWN, miniport),
-        (&guid::IID_MINIPORT, miniport),
-        (&guid::IID_MINIPORT_WAVE_RT, miniport),
-        (
-            &guid::IID_MINIPORT_AUDIO_SIGNAL_PROCESSING,
-            SIGNAL_PROCESSING.pointer(),
-        ),
-    ];
-    // SAFETY: PortCls calls it.
-    unsafe { query(&REFERENCES, &interfaces, wanted, found) }
-}
-
-unsafe extern "system" fn add_ref(_: *mut Object) -> u32 {
-    REFERENCES.add()
-}
-
-unsafe extern "system" fn release(_: *mut Object) -> u32 {
-    REFERENCES.release()
-}
+unknown!(
+    [
+        guid::IID_UNKNOWN => MINIPORT,
+        guid::IID_MINIPORT => MINIPORT,
+        guid::IID_MINIPORT_WAVE_RT => MINIPORT,
+        guid::IID_MINIPORT_AUDIO_SIGNAL_PROCESSING => SIGNAL_PROCESSING,
+    ],
+    || {}
+);
 
 unsafe extern "system" fn get_description(
     _: *mut Object,
     description: *mut *const PcFilter,
 ) -> Status {
-    // SAFETY: PortCls says where it wants it.
-    unsafe { description.write(&raw const filters::WAVE.0) };
-    SUCCESS
-}
-
-unsafe extern "system" fn init(
-    _: *mut Object,
-    _adapter: *mut Object,
-    _resources: *mut Object,
-    _port: *mut Object,
-) -> Status {
-    SUCCESS
+    // SAFETY: PortCls calls it.
+    unsafe { miniport::describe(&filters::WAVE, description) }
 }
 
 /// The bytes of a format or of a range, as it says of its own size.
