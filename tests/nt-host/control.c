@@ -6,7 +6,7 @@
  *     feeder H TAG RENEWS AHEAD                       unmutes, and from now on every period feeds what it captured in it (and renews
  *                                                     its lease if RENEWS), so that frames lie AHEAD frames ahead of the clock
  *     feeder off                                      stops that
- *     random H SEED COUNT                             so many random requests on the handle -> how many succeeded */
+ *     random H OTHER SEED COUNT                       so many random requests on both handles, while users come and go -> how many succeeded */
 #include "control.h"
 
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "../c-host/check.h"
 #include "../c-host/rows.h"
 #include "machine.h"
+#include "security.h"
 
 enum { VERSION, ATTACH, FEED, RENEW, MUTE, UNMUTE, CLOCK, SNAPSHOT, REQUESTS };
 enum { MOST_FRAMES = 4800, INTERFACE_VERSION = 1 };
@@ -222,19 +223,24 @@ static bool ask_something(const Handle *handle, ULONG64 *random) {
     NTSTATUS status = dice % 32 < 16 ? handle_control(handle, code, input, input_bytes, output, output_bytes, &given)
                                      : handle_control_unchecked(handle, code, input, input_bytes, output, output_bytes, &given);
     if (dice % 64 == 0) time_advance(next_random(random) % 20000000);
+    /* Those who ask leave the console now and then, and soon come back. */
+    if (dice % 1024 == 7) security_set_console(4);
+    if (dice % 64 == 8) security_set_console(1);
     return succeeded(status);
 }
 
 static void answer_random(const Handle *handle, const char *words) {
-    unsigned at;
+    char other[16];
     unsigned long long seed, count;
-    if (sscanf(words, "%u %llu %llu", &at, &seed, &count) != 3) {
-        printf("{\"error\":\"random H SEED COUNT\"}\n");
+    const Handle *handles[2] = {handle};
+    if (sscanf(words, "%*u %15s %llu %llu", other, &seed, &count) != 3 || (handles[1] = session_handle(other)) == NULL) {
+        printf("{\"error\":\"random H OTHER SEED COUNT\"}\n");
         return;
     }
     ULONG64 random = seed * 2 + 1;
     long succeeded_count = 0;
-    for (unsigned long long time = 0; time < count; time++) succeeded_count += ask_something(handle, &random);
+    for (unsigned long long time = 0; time < count; time++) succeeded_count += ask_something(handles[next_random(&random) % 2], &random);
+    security_set_console(1);
     printf("{\"succeeded\":%ld}\n", succeeded_count);
 }
 

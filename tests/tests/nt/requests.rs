@@ -78,10 +78,11 @@ fn feeds_out_of_reach_or_of_another_epoch_are_refused() {
 fn a_million_random_requests_do_no_harm() {
     let mut set = Set::running();
     assert_eq!(set.open("console", "r"), Some(1));
+    assert_eq!(set.open("console", "rw"), Some(2));
     let mut succeeded = 0;
     for seed in 1..=10 {
-        for handle in [0, 1] {
-            let said = set.order(&format!("random {handle} {seed} 50000"));
+        for other in [1, 2] {
+            let said = set.order(&format!("random 0 {other} {seed} 50000"));
             succeeded += said["succeeded"].as_u64().expect("a count");
         }
     }
@@ -90,12 +91,15 @@ fn a_million_random_requests_do_no_harm() {
     set.must("mute 1");
     assert_eq!(set.filled(), 0);
     assert_eq!(set.play(10).live_frames, 0);
+    for handle in [1, 2] {
+        set.must(&format!("close {handle}"));
+    }
+    set.must("attach 0");
     set.feed(1, true);
     let heard = set.play(20);
     assert!(heard.live >= 17 && heard.tags == [1], "{heard:?}");
     set.end_stream();
     set.must("close 0");
-    set.must("close 1");
     set.finish();
 }
 
