@@ -1,20 +1,25 @@
 //! The lock, through the API and a daemon with a scripted backend: nothing unmutes, nor does a restart; the administrator's has
-//! no end. And a real polkitd on a bus of its own, which is asked who may unlock.
+//! no end. And a real polkitd on a bus of its own, which is asked who may unlock, and asks for a password on a terminal.
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use support::bus::{Running, address, start, system_bus};
-use support::{Rig, Scripted, observed, wait_for};
+use support::{Rig, Scripted, daemon_command, observed, wait_for};
+use tempfile::TempDir;
 use truemute::api::ClientError;
 use truemute::config::{Config, Policy, Settings};
 use truemute::daemon::Want;
 use truemute::lock::{Verdict, verdict};
-use truemute::protocol::{Call, ErrorCode, GateState, OfClient, Origin};
+use truemute::protocol::{Call, ErrorCode, GateState, OfClient, Origin, Status};
 use truemute_core::observed::{ClientState, Event};
 
 fn code(result: Result<impl std::fmt::Debug, ClientError>) -> ErrorCode {
@@ -146,26 +151,43 @@ fn nobody_ends_the_administrators_lock() {
 
 const POLKITD: [&str; 2] = ["/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd"];
 
-/// A system bus of its own with Debian's polkitd on it, which sees our action and `rules` in place of the machine's.
-fn authority(dir: &Path, polkitd: &str) -> [Running; 2] {
-    let bus = system_bus(dir);
+/// Root may do everything, so the one who asks is somebody else.
+const NOBODY: u32 = 65_534;
+
+/// A program that sees our action and `rules` in place of the machine's, the users' passwords as in `dir`, and the bus of `dir`
+/// also where polkit's helper for passwords looks, which trusts no environment.
+fn confined(dir: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c"]);
+    command.args(["-m", "sh", "-ec"]);
     command.arg(format!(
-        "mount --bind {0}/actions /usr/share/polkit-1/actions && mount --bind {0}/rules /etc/polkit-1/rules.d && exec {polkitd}",
+        "mount --bind {0}/actions /usr/share/polkit-1/actions
+         mount --bind {0}/rules /etc/polkit-1/rules.d
+         mount --bind {0}/shadow /etc/shadow
+         mount -t tmpfs none /run/dbus
+         ln -s {0}/bus /run/dbus/system_bus_socket
+         exec \"$@\"",
         dir.display()
     ));
+    command.arg("sh");
     command.env("DBUS_SYSTEM_BUS_ADDRESS", address(dir));
+    command
+}
+
+/// A system bus of its own with Debian's polkitd on it.
+fn authority(dir: &Path, polkitd: &str) -> [Running; 2] {
+    let bus = system_bus(dir);
+    let mut command = confined(dir);
+    command.arg(polkitd);
     [start(command), bus]
 }
 
-#[test]
-fn the_authority_is_a_real_polkit_and_never_made_up() {
+/// What [`authority`] needs, in a directory that everybody can read, where nobody's password is "secret"; with the path of polkitd.
+/// Nothing if it cannot be had here.
+fn authoritys_files() -> Option<(TempDir, &'static str)> {
     let polkitd = POLKITD.into_iter().find(|path| Path::new(path).exists());
-    let root = rustix::process::geteuid().is_root();
-    let (Some(polkitd), true) = (polkitd, root) else {
+    let Some(polkitd) = polkitd.filter(|_| rustix::process::geteuid().is_root()) else {
         println!("SKIPPED: it takes root and polkitd");
-        return;
+        return None;
     };
     let dir = tempfile::tempdir().unwrap();
     let world = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -173,12 +195,35 @@ fn the_authority_is_a_real_polkit_and_never_made_up() {
     for name in ["actions", "rules"] {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
+    // openssl passwd -6
+    let password = "$6$truemute$MalUrhxVy9Yz1brU3gNce54wBIwcknSpA3tYHWQ8G1ZqBXR1KbRFgRnvprvzerbz1V5gQbzrUemTlrwLJkBD7/";
+    let shadow = format!("root:*:20000:0:99999:7:::\nnobody:{password}:20000:0:99999:7:::\n");
+    fs::write(dir.path().join("shadow"), shadow).unwrap();
+    Some((dir, polkitd))
+}
+
+fn add_action(dir: &Path) {
+    let action = include_str!("../packaging/polkit/org.truemute.policy");
+    fs::write(dir.join("actions/org.truemute.policy"), action).unwrap();
+}
+
+/// A rule in the place of the policy's own, which asks nobody outside of a session in use.
+fn rule(dir: &Path, result: &str) {
+    let rule = format!(
+        "polkit.addRule(function(action) {{ if (action.id == 'org.truemute.unlock') return polkit.Result.{result}; }});"
+    );
+    fs::write(dir.join("rules/50-test.rules"), rule).unwrap();
+}
+
+#[test]
+fn the_authority_is_a_real_polkit_and_never_made_up() {
+    let Some((dir, polkitd)) = authoritys_files() else {
+        return;
+    };
     // SAFETY: this test's process has no other thread that reads the environment: nextest gives each test one of its own.
     unsafe {
         std::env::set_var("DBUS_SYSTEM_BUS_ADDRESS", address(dir.path()));
     }
-    // Root may do everything: the one who asks is somebody else.
-    const NOBODY: u32 = 65_534;
     let mut sleep = Command::new("sleep");
     sleep.arg("120").uid(NOBODY).gid(NOBODY);
     let asking = start(sleep);
@@ -190,8 +235,7 @@ fn the_authority_is_a_real_polkit_and_never_made_up() {
         Verdict::Nobody(why) => why.contains("not registered").then_some(()),
         other => panic!("{other:?}"),
     });
-    let action = include_str!("../packaging/polkit/org.truemute.policy");
-    fs::write(dir.path().join("actions/org.truemute.policy"), action).unwrap();
+    add_action(dir.path());
     wait_for(
         "the action, which nobody outside of the session in use may do",
         || (ask() == Verdict::Denied).then_some(()),
@@ -201,13 +245,103 @@ fn the_authority_is_a_real_polkit_and_never_made_up() {
         ("NO", Verdict::Denied),
         ("AUTH_SELF", Verdict::Denied),
     ] {
-        let rule = format!(
-            "polkit.addRule(function(action) {{ if (action.id == 'org.truemute.unlock') return polkit.Result.{result}; }});"
-        );
-        fs::write(dir.path().join("rules/50-test.rules"), rule).unwrap();
+        rule(dir.path(), result);
         wait_for(result, || (ask() == expected).then_some(()));
     }
     // A process that is not there, and one of another user.
     assert_eq!(verdict(u32::MAX, NOBODY, false), Verdict::Denied);
     assert_ne!(verdict(asking.0.id(), 1, false), Verdict::Granted);
+}
+
+/// Nobody's desktop asks: polkit's program for terminals does, which `truemute unlock` starts.
+#[test]
+fn on_a_terminal_the_password_is_typed() {
+    let Some((dir, polkitd)) = authoritys_files() else {
+        return;
+    };
+    add_action(dir.path());
+    rule(dir.path(), "AUTH_SELF");
+    let _authority = authority(dir.path(), polkitd);
+    let home = dir.path().join("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    // A copy: where this program lies, not everybody may look.
+    fs::copy(env!("CARGO_BIN_EXE_truemute"), dir.path().join("truemute")).unwrap();
+    let as_nobody = |words: &[&str]| {
+        let mut command = confined(dir.path());
+        let like = daemon_command(&home);
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let ids = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        command.arg("setpriv").args(ids);
+        command.args(words).env("PATH", path_with(dir.path()));
+        command
+    };
+    let _daemon = start(as_nobody(&["truemute", "daemon"]));
+    let asks = |words: &[&str]| as_nobody(words).output().unwrap();
+    wait_for("the lock", || {
+        let locked = asks(&["truemute", "lock"]);
+        locked.status.success().then_some(())
+    });
+    // Nobody there to be asked.
+    assert_eq!(asks(&["truemute", "unlock"]).status.code(), Some(1));
+    for (password, code) in [("wrong", 1), ("secret", 0)] {
+        let command = as_nobody(&["setsid", "--ctty", "truemute", "unlock"]);
+        let (status, said) = Terminal::run(command, &format!("{password}\n"));
+        assert_eq!(status.code(), Some(code), "{said}");
+        let status = asks(&["truemute", "status", "--json"]);
+        let status: Status = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(status.locked, code != 0, "{said}");
+    }
+}
+
+fn path_with(dir: &Path) -> String {
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display())
+}
+
+/// A terminal of a test's own.
+struct Terminal;
+
+impl Terminal {
+    /// Runs a program on it, which is asked for a password and gets `typed`; with what it showed.
+    fn run(mut command: Command, typed: &str) -> (ExitStatus, String) {
+        let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&screen).unwrap();
+        unlockpt(&screen).unwrap();
+        let name = ptsname(&screen, Vec::new()).unwrap();
+        let side = || {
+            let mut options = File::options();
+            options.read(true).write(true);
+            options.open(Path::new(name.to_str().unwrap())).unwrap()
+        };
+        command.stdin(side()).stdout(side()).stderr(side());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut screen = File::from(screen);
+        let reader = screen.try_clone().unwrap();
+        let shown = Arc::new(Mutex::new(String::new()));
+        let reading = std::thread::spawn({
+            let shown = shown.clone();
+            move || {
+                // It ends with an error when the other side is closed.
+                for byte in reader.bytes().map_while(Result::ok) {
+                    shown.lock().unwrap().push(byte.into());
+                }
+            }
+        });
+        wait_for("the question", || {
+            let asked = shown.lock().unwrap().contains("Password:");
+            let ended = child.try_wait().unwrap().is_some();
+            (asked || ended).then_some(())
+        });
+        screen.write_all(typed.as_bytes()).unwrap();
+        let status = wait_for("the end", || child.try_wait().unwrap());
+        reading.join().unwrap();
+        let shown = shown.lock().unwrap().clone();
+        (status, shown)
+    }
 }

@@ -209,7 +209,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Supervise { config } => supervise::run(config, socket().map_err(unserved)?),
         Command::Status(format) => queries::status(&socket()?, format),
         Command::Lock(format) => queries::lock(&socket()?, true, format),
-        Command::Unlock(format) => queries::lock(&socket()?, false, format),
+        Command::Unlock(format) => {
+            #[cfg(target_os = "linux")]
+            let _asks = crate::system::TerminalAgent::start();
+            queries::lock(&socket()?, false, format)
+        }
         Command::Mute(args) => match args.client {
             Some(client) => queries::switch_app(&socket()?, client, true, args.format),
             None => queries::switch(&socket()?, Want::Mute, args.format),

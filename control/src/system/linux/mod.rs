@@ -4,6 +4,7 @@ mod manager;
 mod notice;
 mod polkit;
 mod sleep;
+mod terminal_agent;
 
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ pub(crate) use manager::{tell_manager, watchdog_limit};
 pub(crate) use notice::show_notice;
 pub(crate) use polkit::{NO_AUTHORITY, verdict};
 pub(crate) use sleep::watch_sleep;
+pub(crate) use terminal_agent::TerminalAgent;
 
 /// How people start the daemon.
 pub(crate) const START: &str = "systemctl --user start truemute";
