@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -328,7 +328,7 @@ impl Terminal {
             let shown = shown.clone();
             move || {
                 // It ends with an error when the other side is closed.
-                for byte in reader.bytes().map_while(Result::ok) {
+                for byte in BufReader::new(reader).bytes().map_while(Result::ok) {
                     shown.lock().unwrap().push(byte.into());
                 }
             }

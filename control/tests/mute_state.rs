@@ -134,6 +134,15 @@ fn the_desktop_flag_unmutes_if_configured_but_not_as_an_echo() {
 }
 
 #[test]
+fn who_keeps_a_handle_does_not_keep_the_backend() {
+    let mut rig = Rig::start();
+    let _handle = rig.daemon().handle();
+    rig.stop();
+    let script = rig.server.script();
+    assert_eq!((script.starts, script.ends), (1, 1));
+}
+
+#[test]
 fn an_unmute_that_is_not_confirmed_is_taken_back() {
     let rig = Rig::start();
     let mut client = rig.client();

@@ -35,17 +35,7 @@ impl Effects {
     /// # Panics
     /// If they do not come.
     pub fn start_on(server: &PrivateServer, target: &str) -> Self {
-        let configs = Path::new(&server.env()["XDG_CONFIG_HOME"]).join("pipewire");
-        fs::create_dir_all(&configs).expect("a directory can be made");
-        fs::write(configs.join(CONFIG), configuration(target)).expect("a file can be written");
-        let log = server.directory().join("effects.log");
-        let output = File::create(&log).expect("a log can be made");
-        let mut command = server.own_command("pipewire");
-        command.args(["-c", CONFIG]).stderr(output);
-        let mut effects = Self {
-            program: Program::start(command).expect("pipewire can be started"),
-            log,
-        };
+        let mut effects = Self::begin(server, Path::new("pipewire"), target);
         for source in Self::SOURCES {
             let came = server.wait_for_source(source, LIMIT);
             let came = came.expect("the server answers");
@@ -59,13 +49,31 @@ impl Effects {
         effects
     }
 
+    /// Starts both effects on the source `target`, from `pipewire` or a copy of it, and does not wait for them.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn begin(server: &PrivateServer, program: &Path, target: &str) -> Self {
+        let configs = Path::new(&server.env()["XDG_CONFIG_HOME"]).join("pipewire");
+        fs::create_dir_all(&configs).expect("a directory can be made");
+        fs::write(configs.join(CONFIG), configuration(target)).expect("a file can be written");
+        let log = server.directory().join("effects.log");
+        let output = File::create(&log).expect("a log can be made");
+        let mut command = server.own_command(program);
+        command.args(["-c", CONFIG]).stderr(output);
+        Self {
+            program: Program::start(command).expect("pipewire can be started"),
+            log,
+        }
+    }
+
     /// What the process wrote.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
-/// For `pipewire -c`. (Arguments: PipeWire's pages on its modules echo-cancel and filter-chain.)
+/// For `pipewire -c`. What the canceller does beside cancelling is off: it would take a simulated mic's ramp for noise. (Arguments: PipeWire's pages on its modules echo-cancel and filter-chain.)
 fn configuration(target: &str) -> String {
     let [echo, filter] = Effects::SOURCES;
     format!(
@@ -81,6 +89,7 @@ context.modules = [
     {{ name = libpipewire-module-echo-cancel
       args = {{
         library.name = aec/libspa-aec-webrtc
+        aec.args = {{ webrtc.gain_control = false webrtc.high_pass_filter = false webrtc.noise_suppression = false }}
         capture.props = {{ node.name = echo-cancelled.capture target.object = {target} }}
         source.props = {{ node.name = {echo} }}
         sink.props = {{ node.name = echo-cancelled.sink }}

@@ -82,20 +82,18 @@ fn config(guard: Guard) -> &'static str {
 }
 
 /// All that an installation with the guard gives to the server, whose daemon and mics run from copies in its directory (`bin`;
-/// trusted are also a pw-link, a pw-record and a pw-loopback there, if a test puts them): path relative to XDG_CONFIG_HOME, and text.
+/// trusted are also a pw-link, a pw-record, a pw-loopback and a pipewire there, if a test puts them): path relative to XDG_CONFIG_HOME, and text.
 pub fn dropins() -> Vec<(String, String)> {
-    let [link, record, loopback] = ["pw-link", "pw-record", "pw-loopback"].map(Path::new);
-    let executables = [
-        program::executable(),
-        &mic_program(),
-        link,
-        record,
-        loopback,
-    ]
-    .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
+    let others = ["pw-link", "pw-record", "pw-loopback", "pipewire"].map(Path::new);
+    let mic = mic_program();
+    let ours = [program::executable(), &mic];
+    let executables = ours
+        .into_iter()
+        .chain(others)
+        .map(|path| Path::new("@DIRECTORY@/bin").join(path.file_name().unwrap_or_default()));
     let trusted = Trusted {
         units: Vec::new(),
-        executables: executables.into(),
+        executables: executables.collect(),
     };
     let parts = parts::of_server(Some(Wireplumber::V0_5)).into_iter();
     let parts = parts.map(|part| (part.base, part.path, part.text.to_owned()));

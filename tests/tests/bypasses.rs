@@ -318,23 +318,23 @@ fn effects_on_the_mic_are_reported_unless_trusted_and_who_reads_them_always() {
             return;
         };
         let effects = Effects::start_on(&stage.server, stage.mic.name());
-        let source = "filtered";
-        let behind = stage.record(source, 1, Format::F32);
-        assert!(behind.wait_for_pulls(10, LIMIT), "{}", effects.log());
-        let indirect = there(&stage, |it| it.who.stream == behind.name());
-        assert_eq!(indirect.through, ["filtered.capture", source]);
-        let itself = |status: &Status| {
-            status
-                .bypasses
-                .iter()
-                .any(|it| it.who.stream == "filtered.capture")
-        };
-        if *trusted {
-            assert!(!itself(&status(&stage)));
-        } else {
-            wait_for(&stage.daemon, LIMIT, itself).unwrap();
+        for source in Effects::SOURCES {
+            let captures = format!("{source}.capture");
+            let behind = stage.record(source, 1, Format::F32);
+            assert!(behind.wait_for_pulls(10, LIMIT), "{}", effects.log());
+            let indirect = there(&stage, |it| it.who.stream == behind.name());
+            assert_eq!(indirect.through, [&*captures, source]);
+            let itself = |status: &Status| {
+                let mut bypasses = status.bypasses.iter();
+                bypasses.any(|it| it.who.stream == captures)
+            };
+            if *trusted {
+                assert!(!itself(&status(&stage)));
+            } else {
+                wait_for(&stage.daemon, LIMIT, itself).unwrap();
+            }
         }
-        drop((behind, effects));
+        drop(effects);
     });
 }
 

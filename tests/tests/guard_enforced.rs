@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use truemute::install::parts::SILENT_TWIN;
+use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{Format, PrivateServer, Program, Service};
 
-use truemute_tests::attempts::{ATTEMPTS, Attempt, Ground, Heard, of_a_snap, trusted_source};
+use truemute_tests::attempts::{
+    ATTEMPTS, Attempt, Ground, Heard, another_trusted_source, of_a_snap, trusted_source,
+};
+use truemute_tests::effects::Effects;
 use truemute_tests::guarded::{self, Guard, Guarded, PluggedMic, dropins};
 use truemute_tests::listening::{Kind, Listener};
 use truemute_tests::meddler::Meddler;
@@ -80,16 +84,23 @@ fn who_claims_to_be_a_snap_app_is_shown_no_source() {
         };
         let (_running, source) = trusted_source(&ground(&stage, PATIENCE)).unwrap();
         let pw_link = trusted_pw_link(&stage.server);
-        let there = || pw_link(&["-o"]).1.contains(source);
+        let there = || pw_link(&["-o"]).1.contains(&*source);
         assert!(wait_until(LIMIT, there), "{}", stage.logs());
         let snap = Meddler::claiming(&stage.server, &of_a_snap());
         // What a client is shown is decided anew with each that comes.
         for _ in 0..3 {
             let another = Meddler::claiming(&stage.server, &of_a_snap());
-            snap.look_until(PATIENCE / 3, |it| it.node(source).is_some());
-            let seen = [&snap, &another].map(|it| it.node(source).is_some());
+            snap.look_until(PATIENCE / 3, |it| it.node(&source).is_some());
+            let seen = [&snap, &another].map(|it| it.node(&source).is_some());
             assert_eq!(seen, [*guard == Guard::Absent; 2], "{}", stage.logs());
         }
+        // Of the class that a sound card's has, and plugged in when the clients are there.
+        let (_later, later) = another_trusted_source(&ground(&stage, PATIENCE), "later").unwrap();
+        let there = || pw_link(&["-o"]).1.contains(&*later);
+        assert!(wait_until(LIMIT, there), "{}", stage.logs());
+        snap.look_until(PATIENCE, |it| it.node(&later).is_some());
+        let seen = snap.node(&later).is_some();
+        assert_eq!(seen, *guard == Guard::Absent, "{}", stage.logs());
     });
 }
 
@@ -357,12 +368,89 @@ fn what_belongs_to_nobody_is_kept_off_the_mic_and_cut_off_it() {
     }
 }
 
+/// Where the echo canceller plays to.
+const SPEAKERS: &str = "context.objects = [ { factory = adapter args = {
+    factory.name = support.null-audio-sink node.name = speakers media.class = Audio/Sink object.linger = true
+} } ]
+";
+
+/// PipeWire's own echo canceller and filter, in a process that the configuration trusts, hear the mic; what they make of it is
+/// hidden as the mic is, and TrueMute gates it.
+#[test]
+fn a_trusted_echo_canceller_hears_the_mic_and_only_the_gate_hears_it() {
+    let cells = Effects::SOURCES
+        .map(|source| [Guard::Absent, Guard::Enforced].map(|guard| (source, guard)));
+    each(&cells.concat(), |(source, guard)| {
+        let Some(mut options) = guarded::options(Version::Debian13, *guard) else {
+            return;
+        };
+        let file = "pipewire/pipewire.conf.d/70-speakers.conf";
+        let text = SPEAKERS.to_owned();
+        options.dropins.push((file.to_owned(), text));
+        let server = PrivateServer::start(options).unwrap();
+        let mic = PluggedMic::plug(&server, "real-mic", 2000);
+        let daemon = program::start(&server, &format!("real_mic = \"{source}\"\n"));
+        let pw_link = trusted_pw_link(&server);
+        let pipewire = trusted_copy(&server, "pipewire");
+        let effects = Effects::begin(&server, &pipewire, &mic.name);
+        let logs = || format!("{}\n{}\n{}", effects.log(), daemon.log(), server.log());
+        let into = format!("{source}.capture");
+        let linked = || {
+            let links = pw_link(&["-l"]).1;
+            links.contains("|-> ") && links.contains(&into)
+        };
+        assert!(
+            wait_until(LIMIT, linked),
+            "{}\n{}",
+            pw_link(&["-l"]).1,
+            logs()
+        );
+
+        // The canceller does nothing until somebody plays through it.
+        let mut plays = server.command("sh");
+        plays.args(["-c", "exec pacat --device=echo-cancelled.sink < /dev/zero"]);
+        let _plays = Program::start(plays).unwrap();
+        let recorders = Recorders::start(&server, Connections::Own).unwrap();
+        let spy = recorders
+            .add(keeping("spy", Some((*source).to_owned())))
+            .unwrap();
+        let client = recorders
+            .add(keeping("client", Some(VIRTUAL_MIC.to_owned())))
+            .unwrap();
+        if *guard == Guard::Absent {
+            assert!(wait_until(LIMIT, || sound(&spy) > 0), "{}", logs());
+        } else {
+            assert!(spy.wait_for_pulls(300, LIMIT), "{}", logs());
+            let meddler = Meddler::connect(&server);
+            assert!(meddler.node(source).is_none(), "{}", logs());
+            assert_eq!(sound(&spy), 0, "{}", logs());
+        }
+        assert_eq!(sound(&client), 0, "{}", logs());
+        let hears = || {
+            let _ = daemon.unmute();
+            wait_until(LIMIT / 10, || sound(&client) > 0)
+        };
+        assert!(
+            (0..10).any(|_| hears()),
+            "{:?}\n{}",
+            daemon.status(),
+            logs()
+        );
+    });
+}
+
+/// A copy of the program where the guard trusts it.
+fn trusted_copy(server: &PrivateServer, name: &str) -> PathBuf {
+    let program = server.directory().join("bin").join(name);
+    let mut copy = server.own_command("cp");
+    copy.arg(format!("/usr/bin/{name}")).arg(&program);
+    assert!(copy.status().unwrap().success());
+    program
+}
+
 /// Runs a pw-link that is trusted, so that it sees the mic and may link it; gives whether it succeeded, and what it said.
 fn trusted_pw_link(server: &PrivateServer) -> impl Fn(&[&str]) -> (bool, String) {
-    let pw_link = server.directory().join("bin/pw-link");
-    let mut copy = server.own_command("cp");
-    copy.arg("/usr/bin/pw-link").arg(&pw_link);
-    assert!(copy.status().unwrap().success());
+    let pw_link = trusted_copy(server, "pw-link");
     move |arguments| {
         let output = server.own_command(&pw_link).args(arguments).output();
         let output = output.unwrap();

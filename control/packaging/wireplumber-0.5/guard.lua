@@ -266,7 +266,8 @@ if PermissionManager then
   end), Interest { type = "client" })
   for class, property in pairs { ["Audio/Source"] = "pipewire.snap.audio.record", ["Audio/Sink"] = "pipewire.snap.audio.playback" } do
     snap_manager:add_interest_match (show (function (client, node)
-      return not hidden [id_of (node)] and client.properties:get_boolean (property)
+      -- A source may be asked about before it is hidden.
+      return (not is_source (node) or is_ours (node)) and not hidden [id_of (node)] and client.properties:get_boolean (property)
     end), Interest { type = "node", Constraint { "media.class", "=", class } })
   end
 

@@ -169,6 +169,8 @@ impl Daemon {
         }
         self.handle.observer.look();
         self.handle.observer.end();
+        // The backend ends now, and undoes what it did to the server, whoever still has a handle.
+        self.handle.shortcut.lead_to(None);
         for thread in self.threads {
             let _ = thread.join();
         }

@@ -89,8 +89,9 @@ impl Observer {
         self.taken.notify_all();
     }
 
-    /// Ends the thread.
+    /// Ends the thread, and looks at nothing any more.
     pub(super) fn end(&self) {
+        lock(&self.source).take();
         lock(&self.wake).ended = true;
         self.woken.notify_all();
         self.taken.notify_all();

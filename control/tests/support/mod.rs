@@ -57,6 +57,8 @@ pub struct Script {
     /// Starts that fail before one succeeds.
     pub failing_starts: u32,
     pub starts: u64,
+    /// Backends that have ended.
+    pub ends: u64,
     /// A start waits until it is not so.
     pub starting: bool,
     /// A look lasts for so many renewals of the lease, if they come.
@@ -126,6 +128,12 @@ impl BackendFactory for Scripted {
 struct ScriptedBackend {
     server: Scripted,
     instance: u64,
+}
+
+impl Drop for ScriptedBackend {
+    fn drop(&mut self) {
+        self.server.script().ends += 1;
+    }
 }
 
 impl Backend for ScriptedBackend {

@@ -6,7 +6,7 @@ mod programs;
 
 use std::time::Duration;
 
-pub use programs::{of_a_snap, trusted_source};
+pub use programs::{another_trusted_source, of_a_snap, trusted_source};
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::{Recorder, wait_until};

@@ -125,14 +125,25 @@ pub(super) fn trusted_processor(ground: &Ground<'_>) -> Result<Heard, String> {
 ///
 /// # Errors
 /// Why it cannot be had.
-pub fn trusted_source(ground: &Ground<'_>) -> Result<(Program, &'static str), String> {
+pub fn trusted_source(ground: &Ground<'_>) -> Result<(Program, String), String> {
+    another_trusted_source(ground, "trusted-source")
+}
+
+/// The same, called `name`.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn another_trusted_source(
+    ground: &Ground<'_>,
+    name: &str,
+) -> Result<(Program, String), String> {
     let from = format!(
-        "{{ node.name = trusted-source-in, target.object = {} }}",
+        "{{ node.name = {name}-in, target.object = {} }}",
         ground.mic
     );
-    let to = "{ node.name = trusted-source, media.class = Audio/Source }";
-    let running = start_trusted(ground, "pw-loopback", &["-i", &from, "-o", to])?;
-    Ok((running, "trusted-source"))
+    let to = format!("{{ node.name = {name}, media.class = Audio/Source }}");
+    let running = start_trusted(ground, "pw-loopback", &["-i", &from, "-o", &to])?;
+    Ok((running, name.to_owned()))
 }
 
 /// What a Snap app says of itself that may do everything. Any client can say it, and WirePlumber 0.5.15 and later show it all
@@ -148,7 +159,7 @@ pub fn of_a_snap() -> [(String, String); 3] {
 
 pub(super) fn as_snap(ground: &Ground<'_>) -> Result<Heard, String> {
     let (_running, source) = trusted_source(ground)?;
-    native::hears_node_claiming(ground, source, &of_a_snap())
+    native::hears_node_claiming(ground, &source, &of_a_snap())
 }
 
 pub(super) fn pw_link(ground: &Ground<'_>) -> Result<Heard, String> {

@@ -28,6 +28,26 @@ impl Trusted {
             executables: paths.chain(ours).collect(),
         }
     }
+
+    /// The one of the executables that is `bridge` too, under whatever name: pipewire-pulse is a link to PipeWire, and records
+    /// for every app that speaks PulseAudio.
+    pub(super) fn serves_everybody(&self, bridge: &Path) -> Option<&Path> {
+        let real = bridge.canonicalize();
+        let names = [Some(bridge), real.as_deref().ok()];
+        let is_bridge = |path: &&PathBuf| match path.to_string_lossy().strip_suffix('*') {
+            Some(start) => names
+                .iter()
+                .flatten()
+                .any(|name| name.to_string_lossy().starts_with(start)),
+            None => path
+                .canonicalize()
+                .is_ok_and(|path| real.as_ref().is_ok_and(|real| path == *real)),
+        };
+        self.executables
+            .iter()
+            .find(is_bridge)
+            .map(PathBuf::as_path)
+    }
 }
 
 /// The files. PipeWire, its sockets and WirePlumber have to be started again after they were written, changed or removed.
@@ -90,6 +110,35 @@ mod tests {
         let [_, _, wireplumber, _] = files(&trusted);
         let lines = "  trusted.units = [\"truemute.service\"]\n  trusted.executables = [\"/opt/a \\\"b\\\"/c*\"]\n";
         assert!(wireplumber.text.contains(lines), "{}", wireplumber.text);
+    }
+
+    #[test]
+    fn who_serves_everybody_is_found_under_each_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let [server, bridge, other] =
+            ["pipewire", "pipewire-pulse", "other"].map(|name| dir.path().join(name));
+        for file in [&server, &other] {
+            std::fs::write(file, "").unwrap();
+        }
+        std::os::unix::fs::symlink(&server, &bridge).unwrap();
+        let found = |path: &Path| {
+            let trusted = Trusted {
+                executables: vec![other.clone(), path.to_owned()],
+                ..Trusted::default()
+            };
+            trusted.serves_everybody(&bridge).map(Path::to_owned)
+        };
+        for path in [
+            &server,
+            &bridge,
+            &dir.path().join("pipe*"),
+            &dir.path().join("*"),
+        ] {
+            assert_eq!(found(path).as_ref(), Some(path));
+        }
+        for path in [&other, &dir.path().join("o*"), &dir.path().join("missing")] {
+            assert_eq!(found(path), None);
+        }
     }
 
     #[test]

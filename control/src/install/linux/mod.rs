@@ -57,6 +57,11 @@ pub enum InstallError {
     /// The configuration says what to install.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Trusting it by its path would trust every app that speaks PulseAudio.
+    #[error(
+        "{} is also pipewire-pulse, which records for every app that speaks PulseAudio, so the guard cannot trust it. Take it out of trusted_processors; run an echo canceller or filter from PipeWire's own configuration (pipewire.conf.d), which is trusted.", .0.display()
+    )]
+    ServesEverybody(PathBuf),
     /// Others' files lie where ours belong.
     #[error("Not ours, and in the way: {}. Move it away, then run this again.", .0.display())]
     Foreign(PathBuf),
@@ -215,7 +220,7 @@ pub(crate) fn inspect() -> Result<Installed, InstallError> {
 /// The files that this machine needs.
 ///
 /// # Errors
-/// The configuration or the policy cannot be read: they say whether the guard enforces.
+/// The configuration or the policy cannot be read: they say whether the guard enforces. Or it would let everybody through.
 fn wanted(executable: &Path, systemd: bool) -> Result<Vec<File>, InstallError> {
     let config = Config::read_default()?;
     let policy = Policy::read(POLICY_PATH.as_ref(), 0)?;
@@ -225,6 +230,12 @@ fn wanted(executable: &Path, systemd: bool) -> Result<Vec<File>, InstallError> {
     files.extend(parts::of_server(wireplumber));
     if config.guard == Guard::Enforce && wireplumber == Some(Wireplumber::V0_5) {
         let trusted = Trusted::configured(&config, executable, systemd);
+        let bridge = truemute_pipewire::rehearsal::find_program("pipewire-pulse");
+        if let Some(path) =
+            bridge.and_then(|bridge| trusted.serves_everybody(&bridge).map(Path::to_owned))
+        {
+            return Err(InstallError::ServesEverybody(path));
+        }
         files.extend(guard::files(&trusted));
     }
     Ok(files)
