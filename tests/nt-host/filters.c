@@ -152,11 +152,11 @@ typedef struct {
 _Static_assert(sizeof(Instance) == 56, "KSP_PIN without KSPROPERTY, KSMULTIPLE_ITEM and KSATTRIBUTE_AUDIOSIGNALPROCESSING_MODE");
 
 /* Asks a filter's own handler, with a value of exactly so many bytes that nothing lies behind. */
-static NTSTATUS ask(Port *port, const PCPROPERTY_ITEM *item, ULONG verb, ULONG pin, const void *given, ULONG bytes, UCHAR *value, ULONG *length) {
+static NTSTATUS ask_for(Port *port, const PCPROPERTY_ITEM *item, ULONG verb, ULONG pin, GUID mode, const void *given, ULONG bytes, UCHAR *value, ULONG *length) {
     bool has_mode = guid_is(item->Set, KSPROPSETID_Pin) && item->Id == KSPROPERTY_PIN_PROPOSEDATAFORMAT2;
     const ULONG instance_bytes = has_mode ? sizeof(Instance) : 8;
     UCHAR *instance = pool_take(instance_bytes, "an instance"), *memory = bytes > 0 ? pool_take(bytes, "a value") : NULL;
-    const Instance whole = {pin, 0, {48, 1}, {40, 0, KSATTRIBUTEID_AUDIOSIGNALPROCESSING_MODE}, AUDIO_SIGNALPROCESSINGMODE_RAW};
+    const Instance whole = {pin, 0, {48, 1}, {40, 0, KSATTRIBUTEID_AUDIOSIGNALPROCESSING_MODE}, mode};
     memcpy(instance, &whole, instance_bytes);
     if (given != NULL && bytes > 0) memcpy(memory, given, bytes);
     PCPROPERTY_REQUEST *request = pool_take(sizeof *request, "a property request");
@@ -169,6 +169,10 @@ static NTSTATUS ask(Port *port, const PCPROPERTY_ITEM *item, ULONG verb, ULONG p
     if (memory != NULL) pool_give_back(memory, "a value");
     pool_give_back(instance, "an instance");
     return status;
+}
+
+static NTSTATUS ask(Port *port, const PCPROPERTY_ITEM *item, ULONG verb, ULONG pin, const void *given, ULONG bytes, UCHAR *value, ULONG *length) {
+    return ask_for(port, item, verb, pin, AUDIO_SIGNALPROCESSINGMODE_RAW, given, bytes, value, length);
 }
 
 static const PCPROPERTY_ITEM *item_of(const PCFILTER_DESCRIPTOR *filter, GUID set, ULONG id) {
@@ -231,6 +235,25 @@ static void check_proposals(Port *wave, const PCFILTER_DESCRIPTOR *filter) {
     ULONG length = 0;
     for (ULONG bytes = 0; item != NULL && bytes < sizeof format; bytes++)
         CHECK(!succeeded(ask(wave, item, KSPROPERTY_TYPE_SET, filters_streaming_pin(), &format, bytes, NULL, &length)), "%u bytes of a format are taken for one", bytes);
+}
+
+/* What the pin proposes, by the property that Windows 8.1 and later ask: the one format with the mode behind it, for the raw mode alone. */
+static void check_proposed(Port *wave, const PCFILTER_DESCRIPTOR *filter) {
+    const PCPROPERTY_ITEM *item = item_of(filter, KSPROPSETID_Pin, KSPROPERTY_PIN_PROPOSEDATAFORMAT2);
+    if (!CHECK(item != NULL, "the wave filter has no PROPOSEDATAFORMAT2")) return;
+    const GUID others[] = {AUDIO_SIGNALPROCESSINGMODE_DEFAULT, AUDIO_SIGNALPROCESSINGMODE_COMMUNICATIONS};
+    KSDATAFORMAT_WAVEFORMATEXTENSIBLE expected = filters_format(48000, 2, 32, false);
+    expected.DataFormat.Flags = KSDATAFORMAT_ATTRIBUTES;
+    UCHAR value[ROOM];
+    ULONG length = 0;
+    NTSTATUS status = ask(wave, item, KSPROPERTY_TYPE_GET, filters_streaming_pin(), NULL, sizeof expected + 48, value, &length);
+    CHECK(status == STATUS_SUCCESS && length == sizeof expected + 48 && memcmp(value, &expected, sizeof expected) == 0, "what is proposed is another format, or %#x and %u bytes", status, length);
+    const Instance mode = {.list = {48, 1}, .attribute = {40, 0, KSATTRIBUTEID_AUDIOSIGNALPROCESSING_MODE}, .mode = AUDIO_SIGNALPROCESSINGMODE_RAW};
+    CHECK(memcmp(value + sizeof expected, &mode.list, 48) == 0, "what is proposed is not for the mode that was asked for");
+    for (unsigned at = 0; at < sizeof others / sizeof others[0]; at++) {
+        status = ask_for(wave, item, KSPROPERTY_TYPE_GET, filters_streaming_pin(), others[at], NULL, sizeof expected + 48, NULL, &length);
+        CHECK(!succeeded(status), "a format is proposed for a mode that the pin has not (%u)", at);
+    }
 }
 
 /* ---- intersection ---- */
@@ -298,11 +321,11 @@ void print_filters(void) {
         check_descriptor("topology", topology_filter);
         check_way(wave_filter, topology_filter);
         check_proposals(wave, wave_filter);
+        check_proposed(wave, wave_filter);
         check_intersection(wave, wave_filter);
         modes = check_modes(wave);
         read = check_properties("topology", topology, topology_filter, 0) + check_properties("wave", wave, wave_filter, filters_streaming_pin());
         CHECK(item_of(topology_filter, KSPROPSETID_Jack, KSPROPERTY_JACK_DESCRIPTION) != NULL, "the topology filter describes no jack");
-        CHECK(item_of(wave_filter, KSPROPSETID_Pin, KSPROPERTY_PIN_PROPOSEDATAFORMAT2) != NULL, "the wave filter has no PROPOSEDATAFORMAT2");
     }
     printf("{\"subdevices\":[");
     for (int at = 0; at < count; at++) printf("%s\"%s\"", at > 0 ? "," : "", subdevices[at].name);

@@ -29,11 +29,22 @@ static void NTAPI RtlInitUnicodeString(UNICODE_STRING *string, const WCHAR *sour
     string->Buffer = (WCHAR *)(uintptr_t)source;
 }
 
+enum { MOST_LACKS = 8 };
+static const char *lacks[MOST_LACKS];
+static int lack_count;
+
+void text_lack(const char *name) {
+    if (lack_count == MOST_LACKS) FATAL("%d names are lacking", MOST_LACKS);
+    lacks[lack_count++] = name;
+}
+
 /* What a driver may ask for at run time, because not every Windows has it. Unknown names are as wrong as unknown imports. */
 static PVOID NTAPI MmGetSystemRoutineAddress(const UNICODE_STRING *name) {
     char text[64];
     AT_MOST(PASSIVE_LEVEL);
     PVOID found = text_of(name, text, sizeof text) ? loader_find(KERNEL, text) : NULL;
+    for (int at = 0; at < lack_count; at++)
+        if (strcmp(lacks[at], text) == 0) return NULL;
     CHECK(found != NULL, "the driver asks for %s at run time, which this host does not know", text);
     return found;
 }

@@ -1,7 +1,8 @@
 //! From DriverEntry to unload, by every way that there is, and what a peer reads meanwhile.
 
 use crate::set::{
-    ACCESS_DENIED, COUNTER_HZ, INVALID_DEVICE_REQUEST, PERIOD, SHARING_VIOLATION, SUCCESS, Set,
+    ACCESS_DENIED, COUNTER_HZ, INVALID_DEVICE_REQUEST, PERIOD, PROCEDURE_NOT_FOUND,
+    SHARING_VIOLATION, SUCCESS, Set,
 };
 
 #[test]
@@ -282,6 +283,50 @@ fn a_switch_of_users_takes_the_feeder_away_from_whoever_left() {
     set.end_stream();
     set.must("close 0");
     set.must("close 1");
+    set.finish();
+}
+
+#[test]
+fn where_sessions_cannot_be_told_nobody_may_speak() {
+    for missing in ["RtlGetActiveConsoleId", "IoGetRequestorSessionId"] {
+        let mut set = Set::started_without(&[missing]);
+        for who in ["console", "administrator", "system"] {
+            assert_eq!(set.open(who, "r"), None, "{missing} {who}");
+        }
+        set.run_stream();
+        assert_eq!(set.play(20).silent, 20);
+        set.end_stream();
+        set.finish();
+    }
+}
+
+/// As under Wine: the driver loads, and what can be asked for without a stream works.
+#[test]
+fn without_timers_there_is_no_stream_and_the_access_list_decides_alone() {
+    for missing in [
+        "ExAllocateTimer",
+        "ExSetTimer",
+        "ExCancelTimer",
+        "ExDeleteTimer",
+    ] {
+        let mut set = Set::started_without(&[missing, "RtlGetActiveConsoleId"]);
+        assert_eq!(set.open("remote", "rw"), None);
+        assert_eq!(set.open("console", "rw"), Some(0));
+        set.must("attach 0");
+        set.must("unmute 0");
+        assert_eq!(set.status("pin"), PROCEDURE_NOT_FOUND, "{missing}");
+        assert_eq!(set.must("snapshot 0")["refused"], 1);
+        set.must("close 0");
+        set.finish();
+    }
+}
+
+#[test]
+fn without_the_time_of_day_an_instance_has_another_number() {
+    let mut set = Set::started_without(&["KeQuerySystemTimePrecise"]);
+    assert_eq!(set.open("console", "r"), Some(0));
+    assert_ne!(set.must("version 0")["instance"], 0);
+    set.must("close 0");
     set.finish();
 }
 

@@ -111,6 +111,9 @@ fn the_driver_keeps_a_fixed_amount_of_memory() {
     let held = set.order("memory");
     set.play(1000);
     assert_eq!(set.order("memory"), held);
+    // As docs/windows.md says: 176 KiB, besides the stream's buffer and its timer, which are the system's.
+    let of = |what: &str| held[what].as_u64().expect("a count");
+    assert_eq!((of("image") >> 10, of("bytes")), (176, 0), "{held}");
     set.end_stream();
     set.must("close 0");
     set.finish();

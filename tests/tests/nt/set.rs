@@ -10,6 +10,7 @@ pub(crate) const INVALID_PARAMETER: u32 = 0xC000_000D;
 pub(crate) const INVALID_DEVICE_REQUEST: u32 = 0xC000_0010;
 pub(crate) const ACCESS_DENIED: u32 = 0xC000_0022;
 pub(crate) const SHARING_VIOLATION: u32 = 0xC000_0043;
+pub(crate) const PROCEDURE_NOT_FOUND: u32 = 0xC000_007A;
 
 /// Frames of the audio engine's period, 10 ms, and its nanoseconds.
 pub(crate) const PERIOD: u64 = 480;
@@ -25,17 +26,29 @@ pub(crate) struct Set {
 impl Set {
     /// Loaded, and nothing else.
     pub(crate) fn loaded(counter_hz: u64) -> Self {
-        let (host, ready) = nt_host::session(&nt_host::driver(), counter_hz);
+        Self::lacking(&[], counter_hz)
+    }
+
+    fn lacking(functions: &[&str], counter_hz: u64) -> Self {
+        let (host, ready) = nt_host::session(&nt_host::driver(), counter_hz, functions);
         assert_eq!(ready["status"], SUCCESS, "DriverEntry");
         Self { host }
     }
 
+    /// As [`Set::started`], on a system that has not all that the driver asks for by name.
+    pub(crate) fn started_without(functions: &[&str]) -> Self {
+        Self::lacking(functions, COUNTER_HZ).start()
+    }
+
     /// With a device that plug and play has started.
     pub(crate) fn started(counter_hz: u64) -> Self {
-        let mut set = Self::loaded(counter_hz);
-        set.must("device add");
-        set.must("device start");
-        set
+        Self::loaded(counter_hz).start()
+    }
+
+    fn start(mut self) -> Self {
+        self.must("device add");
+        self.must("device start");
+        self
     }
 
     /// With a handle that is the feeder, number 0, and a stream of two packets of a period that runs.

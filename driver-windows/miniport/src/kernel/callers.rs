@@ -1,12 +1,12 @@
 //! Who may speak to the control device, beyond its descriptor: of those who are logged on at the machine, the console's user. Decided
 //! when it is opened and at each request, for a handle outlives a switch of users. PASSIVE_LEVEL.
 //!
-//! Windows 10 has both functions for it. Wine lacks the first, and of the second it has a name alone that ends whoever calls it: there the
-//! descriptor decides alone. To be silent where they are missing would be safer, but nothing could then be tried under Wine; on
-//! Windows the first day has to show that they are there.
+//! Windows 10 has both functions for it; where one is missing, nobody may. Only where there can be no sound at all, because the timers of
+//! the stream are missing as well, the descriptor decides alone: that is Wine.
 
 use crate::abi::nt::Irp;
 use crate::kernel::imports::find;
+use crate::kernel::timer;
 use crate::text::utf16;
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -37,7 +37,7 @@ pub fn may_speak(irp: &mut Irp) -> bool {
         .each_ref()
         .map(|place| NonNull::new(place.load(Ordering::Acquire)));
     let (Some(console), Some(requestor)) = (console, requestor) else {
-        return true;
+        return !timer::is_there();
     };
     // SAFETY: they are the kernel's functions of these names, with these signatures.
     let (console, requestor) = unsafe {

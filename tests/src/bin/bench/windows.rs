@@ -42,7 +42,7 @@ pub(crate) fn has_driver() -> bool {
 pub(crate) fn measure(quick: bool) -> Result<Costs> {
     let rounds = if quick { 20 } else { 300 };
     crate::progress("periods of the Windows driver");
-    let (mut host, _) = nt_host::session(&nt_host::driver(), COUNTER_HZ);
+    let (mut host, _) = nt_host::session(&nt_host::driver(), COUNTER_HZ, &[]);
     for order in [
         "device add",
         "device start",
