@@ -96,6 +96,11 @@ impl Plugin {
         )
     }
 
+    /// How many clients it tells an agent of: those that are there, and those that left and are not known to be on record.
+    pub fn tells_of(&self) -> usize {
+        self.device.clients().everybody(None).clients.len()
+    }
+
     fn start_reading(
         &self,
         pid: u32,

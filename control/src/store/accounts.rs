@@ -239,7 +239,7 @@ struct Known {
     connected: ConnectedNs,
 }
 
-/// What earlier runs have written of clients and instances that may still be running.
+/// What is on record, by earlier runs or before the backend was lost, of clients and instances that may be told of again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resume {
     pub(super) counts: HashMap<Key, Counts>,
@@ -287,6 +287,11 @@ impl Accounts {
         };
         if !self.instances.contains(&snapshot.instance) {
             self.instances.push(snapshot.instance);
+            // No other instance comes back any more.
+            self.resume
+                .counts
+                .retain(|key, _| key.instance == snapshot.instance);
+            self.resume.counts.shrink_to_fit();
         }
         self.pass_time(now);
         let mut gone = Vec::new();
@@ -321,6 +326,9 @@ impl Accounts {
     /// The backend is gone, and its clients with it.
     pub(super) fn server_lost(&mut self, now: Stamp) {
         self.pass_time(now);
+        // An instance that outlives the connection tells of the same clients again.
+        let counted = self.known.iter().map(|(key, known)| (*key, known.counted));
+        self.resume.counts.extend(counted);
         self.forget(now.wall_ns, |_| false);
         self.pending.urgent |= self.bypasses.lost(&mut self.pending.bypasses, |_| false);
         self.segments.clear();

@@ -194,12 +194,13 @@ fn write_unattributed(
     Ok(())
 }
 
-/// What earlier runs wrote of clients that had not gone: a backend that outlives the daemon goes on counting them.
+/// What earlier runs wrote of clients: a backend that outlives the daemon goes on counting them, and tells of those that left until
+/// somebody confirms that he has them on record, which who died right after writing it down never did.
 pub(super) fn resume(connection: &Connection) -> rusqlite::Result<Resume> {
     let mut resume = Resume::default();
     let mut clients = connection.prepare(
         "SELECT instance, client, live_pulls, live_frames, live_ns, muted_pulls, muted_frames, muted_ns, xruns, lost
-         FROM clients WHERE state <> 'gone' ORDER BY last_seen_ns DESC LIMIT 4096",
+         FROM clients ORDER BY state = 'gone', last_seen_ns DESC LIMIT 4096",
     )?;
     let mut rows = clients.query([])?;
     while let Some(row) = rows.next()? {

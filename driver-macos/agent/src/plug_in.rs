@@ -146,7 +146,7 @@ impl Driver for Connection {
             position: it.position,
             frames: it.frames,
             live: it.live,
-            flagged: false,
+            flagged: it.flagged,
         };
         let mut pulls: Vec<Pull> = told.pulls.iter().map(pull).collect();
         // Each client's are in order already.

@@ -7,7 +7,7 @@ use truemute_core::ledger::Tally;
 use truemute_core::observed::Counts;
 
 /// Version of these messages and of the ring. Both sides must have the same: they are installed together.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes of the largest message that the agent may send: [`MOST_RECORDED`] or [`MOST_ASIDE`] numbers.
 pub const LARGEST_FROM_AGENT: usize = 4096;
@@ -313,6 +313,8 @@ pub struct Pulled {
     pub frames: u32,
     /// Whether it got sound.
     pub live: bool,
+    /// Whether it does not begin where the client's last one ended, so that the client may have missed frames.
+    pub flagged: bool,
 }
 
 /// What the plug-in tells on its own.

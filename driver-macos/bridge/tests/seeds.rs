@@ -75,6 +75,7 @@ fn from_plugin() -> BTreeMap<&'static str, FromPlugin> {
         position: 3_904_512,
         frames: 512,
         live: true,
+        flagged: false,
     };
     BTreeMap::from([
         (

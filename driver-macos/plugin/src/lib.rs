@@ -16,6 +16,7 @@ mod bundle;
 pub mod cf;
 pub mod clients;
 pub mod clock;
+mod departed;
 pub mod device;
 pub mod diag;
 mod door;

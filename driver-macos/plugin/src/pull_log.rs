@@ -31,6 +31,8 @@ pub struct Logged {
     pub frames: u32,
     /// Whether it got sound.
     pub live: bool,
+    /// Whether it does not follow on the one before.
+    pub flagged: bool,
 }
 
 impl Logged {
@@ -41,6 +43,7 @@ impl Logged {
             position: position.unwrap_or(0),
             frames: pull.frames,
             live: pull.live,
+            flagged: pull.flagged,
         }
     }
 }
@@ -132,6 +135,7 @@ mod tests {
             position: 0,
             frames: 1,
             live: false,
+            flagged: false,
         }
     }
 

@@ -11,7 +11,7 @@
     )
 )]
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::door::{Door, Visit};
 use crate::pull_log::{Logged, Logging, PullLogs};
 use crate::remembered::Remembered;
@@ -43,6 +43,8 @@ pub struct Seats {
 #[derive(Debug)]
 struct Seat {
     door: Door,
+    /// Its client started IO, and has not read since.
+    anew: AtomicBool,
     ledger: Ledger<1>,
     /// Host and header promise one IO thread for each client; the flag holds even if there are two.
     writer: TryCell<Option<Writer>>,
@@ -55,6 +57,18 @@ struct Seat {
 struct Writer {
     slot: SlotWriter,
     log: Logging,
+    /// Where the client's last read ended; nothing if nobody knows.
+    end: Option<u64>,
+}
+
+impl Writer {
+    /// Whether a read begins where the one before ended, as far as there is one. Where it does not, the client was not given what
+    /// is in between, or was given it in a read that was counted for nobody.
+    fn follows(&mut self, position: Option<u64>, frames: u32, anew: bool) -> bool {
+        let before = self.end.take().filter(|_| !anew);
+        self.end = position.map(|position| position.saturating_add(u64::from(frames)));
+        position.is_some() && before.is_none_or(|end| Some(end) == position)
+    }
 }
 
 /// A read of one client, from before its buffer is filled until it is counted.
@@ -98,6 +112,7 @@ impl Seats {
     pub fn new() -> Self {
         let seat = |_| Seat {
             door: Door::new(),
+            anew: AtomicBool::new(false),
             ledger: Ledger::new(0),
             writer: TryCell::new(None),
             seen: Remembered::new(None),
@@ -152,6 +167,7 @@ impl Seats {
                 Some(Writer {
                     slot,
                     log: log.take()?,
+                    end: None,
                 })
             });
         });
@@ -159,6 +175,13 @@ impl Seats {
         seat.seen.set(seat.ledger.snapshot(0).ok());
         its_key.store(key(arrival, id), Ordering::Release);
         Some(at)
+    }
+
+    /// The client of a seat that is taken starts IO: its next read need not follow on its last one. Control thread.
+    pub fn begins_anew(&self, at: usize) {
+        if let Some((_, seat)) = self.at(at) {
+            seat.anew.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes a seat back, with the final counts of its client: no read is counted there for it any more. Control thread, one
@@ -225,7 +248,8 @@ impl Reading<'_> {
     }
 
     /// Counts it. Real-time safe, and never waits: a read of an unknown client, and one that comes while another thread
-    /// counts for the same client, are unattributed. `position` is its first frame on the device's time line, if it had one.
+    /// counts for the same client, are unattributed. `position` is its first frame on the device's time line, if it had one; a read
+    /// that does not begin where the client's last one ended is flagged.
     pub fn end(self, pull: Pull, position: Option<u64>) {
         if !self.try_record(pull, position) {
             self.seats.nobody.record_unattributed(pull);
@@ -241,6 +265,12 @@ impl Reading<'_> {
             // Again, for the client may have left, and another come, since the seat was found.
             match writer {
                 Some(writer) if key.load(Ordering::Relaxed) == *seen => {
+                    let anew = seat.anew.load(Ordering::Relaxed);
+                    if anew {
+                        seat.anew.store(false, Ordering::Relaxed);
+                    }
+                    let flagged = !writer.follows(position, pull.frames, anew);
+                    let pull = Pull { flagged, ..pull };
                     seat.ledger.record(&mut writer.slot, pull);
                     self.seats
                         .logs

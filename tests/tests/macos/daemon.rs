@@ -9,7 +9,7 @@ use truemute::api::Client;
 use truemute::backend::AgentFactory;
 use truemute::daemon::service;
 use truemute::protocol::{Answer, By, Call, GateState, StatsParams, Status, Switched};
-use truemute::store;
+use truemute::store::{self, Reader, Window};
 use truemute_agent::simulated::{Mic, Simulated, now_ns};
 use truemute_core::observed::{ClientState, MicState};
 use truemute_macos::PlugIn;
@@ -214,6 +214,44 @@ fn the_daemon_switches_and_counts_and_its_death_is_silence() {
         reads.len() as u64
     );
     assert!(stats.clients.iter().all(|client| client.exact), "{stats:?}");
+}
+
+/// What the history says of all time: pulls, and whether every client has left. From the file, so that the daemon does not hear of
+/// the question.
+fn on_the_disk(stage: &Stage) -> Option<(u64, bool)> {
+    let history = Reader::open(&stage.folder.path().join("history.sqlite")).ok()?;
+    let (records, _) = history.sums(&Window::default()).ok()?;
+    let pulls =
+        |it: &store::ClientRecord| it.client.counts.live.pulls + it.client.counts.muted.pulls;
+    let gone = records
+        .iter()
+        .all(|it| it.client.state == ClientState::Gone);
+    Some((records.iter().map(pulls).sum(), gone && !records.is_empty()))
+}
+
+#[test]
+fn a_daemon_that_is_killed_before_the_driver_hears_what_is_on_record_counts_nothing_twice() {
+    let mut stage = Stage::new();
+    let plugin = Plugin::start(stage.folder.path());
+    stage.status("the driver", |status| status.connected);
+    let reader = plugin.read(480);
+    stage.status("the client", |status| status.clients == 1);
+    let reads = reader.stop().len() as u64;
+    wait_for("the final counts on the disk", || {
+        on_the_disk(&stage).filter(|(_, gone)| *gone)
+    });
+    stage.daemon = None;
+    assert_eq!(on_the_disk(&stage), Some((reads, true)));
+    assert_eq!(plugin.tells_of(), 1, "the driver was not told so");
+    stage.start_daemon();
+    stage.status("the next daemon", |status| status.connected);
+    // It has the client on record, and then says so: with the look after that.
+    wait_for("the driver to hear of it", || {
+        stage.call(Call::Stats(StatsParams { since: None }));
+        (plugin.tells_of() == 0).then_some(())
+    });
+    stage.daemon = None;
+    assert_eq!(on_the_disk(&stage), Some((reads, true)));
 }
 
 #[test]

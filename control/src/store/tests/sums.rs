@@ -415,3 +415,37 @@ fn a_window_before_everything_holds_it_and_one_after_it_does_not() {
     assert_eq!(clients("-009998-01-01T00:00:00Z"), 1);
     assert_eq!(clients("9998-01-01T00:00:00Z"), 0);
 }
+
+/// A client of a driver that outlives both the daemon and the connection to it.
+fn told_again(pulls: u64, state: ClientState) -> Arc<Snapshot> {
+    let mut app = client(1, "app");
+    (app.counts.live, app.state) = (tally(pulls), state);
+    Arc::new(snapshot(1, Stamp::now().wall_ns, &[app]))
+}
+
+#[test]
+fn what_a_driver_tells_again_of_a_client_that_left_is_counted_once() {
+    let (_directory, path) = place();
+    let recorder = start(&path);
+    recorder.record(&told_again(5, ClientState::Gone));
+    recorder.close();
+    // The daemon died before the driver heard that all of it is on record.
+    let recorder = start(&path);
+    recorder.record(&told_again(5, ClientState::Gone));
+    recorder.close();
+    assert_eq!(stored_pulls(&path), (5, 0));
+}
+
+#[test]
+fn what_a_driver_tells_again_after_its_connection_was_lost_is_counted_once() {
+    let (_directory, path) = place();
+    let recorder = start(&path);
+    recorder.record(&told_again(5, ClientState::Running));
+    recorder.server_lost();
+    recorder.record(&told_again(7, ClientState::Running));
+    recorder.record(&told_again(8, ClientState::Gone));
+    recorder.server_lost();
+    recorder.record(&told_again(8, ClientState::Gone));
+    recorder.close();
+    assert_eq!(stored_pulls(&path), (8, 0));
+}
