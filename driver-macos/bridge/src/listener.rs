@@ -3,7 +3,7 @@
 
 use crate::client::connect_to;
 use crate::place::{OWN, own_folder, own_socket, paths};
-use rustix::fs::{Mode, chmod, lstat, mkdir, unlink};
+use rustix::fs::{FileType, Mode, RawMode, chmod, lstat, mkdir, unlink};
 use rustix::io::Errno;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -60,12 +60,26 @@ fn identity(path: &Path) -> Result<(u64, u64), Errno> {
     Ok((stat.st_dev as u64, stat.st_ino as u64))
 }
 
+/// Whether it is a folder, not a link to one, and this user's. In a folder with the sticky bit nobody else can put something in the
+/// place of one that is.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the types of these fields differ between the systems"
+)]
+fn is_own_folder(path: &Path) -> Result<bool, Errno> {
+    let stat = lstat(path)?;
+    let is_folder = FileType::from_raw_mode(stat.st_mode as RawMode) == FileType::Directory;
+    Ok(is_folder && stat.st_uid == rustix::process::geteuid().as_raw())
+}
+
 impl Own {
     /// Everybody may look up a name in it, and only this user may make or remove one.
     fn make(&mut self) -> Result<(), Errno> {
         match mkdir(&self.folder, Mode::RWXU) {
             Ok(()) => self.made = true,
-            Err(Errno::EXIST) if self.made => {}
+            // The name is known by now: once it was removed, anybody may have put something in its place, say a link to a folder
+            // that only this user can change.
+            Err(Errno::EXIST) if self.made && is_own_folder(&self.folder)? => {}
             Err(error) => return Err(error),
         }
         chmod(&self.folder, Mode::from_raw_mode(0o711))
@@ -267,6 +281,47 @@ mod tests {
         assert!(connect_to(&own_socket(&own)).is_ok());
         drop(listener);
         assert!(!own.exists());
+    }
+
+    #[test]
+    fn what_somebody_put_in_the_place_of_its_folder_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listener = Listener::in_own_folder(folder.path(), 7);
+        assert!(listener.listen());
+        let own = own_folder(folder.path(), 7);
+        let precious = folder.path().join("precious");
+        mkdir(&precious, Mode::RWXU).unwrap();
+        let rights = || lstat(&precious).unwrap().st_mode & 0o7777;
+        let exists = (own.clone(), Errno::EXIST.raw_os_error());
+        std::fs::remove_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink(&precious, &own).unwrap();
+        listener.looked = None;
+        assert!(listener.listen());
+        assert_eq!((listener.path(), rights()), (None, 0o700));
+        assert_eq!(listener.failed(), std::slice::from_ref(&exists));
+        assert!(!own_socket(&precious).exists());
+        unlink(&own).unwrap();
+        std::fs::write(&own, "").unwrap();
+        listener.looked = None;
+        assert!(listener.listen());
+        assert_eq!((listener.path(), listener.failed()), (None, &[exists][..]));
+        // Only root can make a folder another user's.
+        if rustix::process::geteuid().is_root() {
+            unlink(&own).unwrap();
+            mkdir(&own, Mode::RWXU).unwrap();
+            std::os::unix::fs::chown(&own, Some(65534), None).unwrap();
+            listener.looked = None;
+            assert!(listener.listen());
+            assert_eq!(listener.path(), None);
+            assert_eq!(lstat(&own).unwrap().st_mode & 0o7777, 0o700);
+            std::fs::remove_dir(&own).unwrap();
+        } else {
+            unlink(&own).unwrap();
+        }
+        // Gone again: its own comes back.
+        listener.looked = None;
+        assert!(listener.listen());
+        assert_eq!(listener.path(), Some(&*own_socket(&own)));
     }
 
     #[test]

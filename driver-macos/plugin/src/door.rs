@@ -50,13 +50,15 @@ impl Door {
         fence(Ordering::SeqCst);
         Visit {
             door: self,
-            silent: self.silent.load(Ordering::Relaxed),
+            // Acquire: who is let in by one client's setting also sees that the client before it left.
+            silent: self.silent.load(Ordering::Acquire),
         }
     }
 
     /// Reads that begin from now on are silent, or not. Control thread.
     pub(crate) fn set_silent(&self, silent: bool) {
-        self.silent.store(silent, Ordering::Relaxed);
+        // Release: whoever sees it sees what came before, such as that another client left.
+        self.silent.store(silent, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 

@@ -115,3 +115,28 @@ fn a_client_that_is_muted_on_its_own_gets_no_sound_once_that_is_settled() {
         reader.join().expect("it does not panic");
     });
 }
+
+/// A read that found a muted client's seat is silent, though its place went to one that is heard.
+#[test]
+fn whoever_comes_to_a_muted_clients_seat_makes_its_last_read_not_heard() {
+    model(|| {
+        let seats = Arc::new(Seats::new());
+        // So that only a read of the second client may be heard.
+        seats.set_strangers_silent(true);
+        let seat = seats.take(1, 7, true).expect("it is free");
+        let reader = thread::spawn({
+            let seats = seats.clone();
+            move || {
+                let reading = seats.begin(7);
+                let silent = reading.is_silent();
+                reading.end(PULL, None);
+                silent
+            }
+        });
+        seats.give_up(seat);
+        let seat = seats.take(2, 7, false).expect("it is free again");
+        let silent = reader.join().expect("it does not panic");
+        let second = seats.counts(seat).expect("it is taken").live.pulls;
+        assert!(silent || second == 1, "the muted client heard");
+    });
+}
