@@ -120,9 +120,17 @@ impl Apps {
         if apps.is_empty() {
             return Err(Failure::NotMuted(which.to_owned()));
         }
-        let (clients, _) = judge(&self.shared, &*self.driver, &stay)?;
-        *muted = stay;
-        Ok(switched(apps, &clients, true, began))
+        match judge(&self.shared, &*self.driver, &stay) {
+            Ok((clients, _)) => {
+                *muted = stay;
+                Ok(switched(apps, &clients, true, began))
+            }
+            Err(error) => {
+                // The driver may have done it all the same, and then does not keep to what is said here.
+                self.shared.errand(Errand::Judge);
+                Err(error)
+            }
+        }
     }
 
     fn look(&self) -> Result<Look, Failure> {
@@ -291,6 +299,9 @@ mod tests {
         clients: Mutex<Vec<Client>>,
         asides: Mutex<Vec<(Vec<u64>, Option<u64>)>>,
         fails: AtomicBool,
+        /// Once: what it is told is done, and the answer lost.
+        fails_late: AtomicBool,
+        opened: AtomicBool,
         hears: Mutex<Option<Arc<dyn Hears>>>,
     }
 
@@ -318,6 +329,14 @@ mod tests {
             let hears = lock(&self.0.hears).clone();
             if let Some(hears) = hears {
                 hears.notice(Notice::Arrived);
+            }
+        }
+
+        fn wait_for(&self, aside: (Vec<u64>, Option<u64>)) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self.last().as_ref() != Some(&aside) {
+                assert!(Instant::now() < deadline, "{:?}", self.last());
+                std::thread::sleep(Duration::from_millis(2));
             }
         }
 
@@ -357,7 +376,11 @@ mod tests {
         }
 
         fn unmute(&self) -> Result<Opened, DriverError> {
-            Err(DriverError::new("Not asked here."))
+            self.0.opened.store(true, Ordering::Relaxed);
+            Ok(Opened {
+                epoch: 1,
+                opened_ns: 1,
+            })
         }
 
         fn renew_lease(&self) -> Result<(), DriverError> {
@@ -365,7 +388,10 @@ mod tests {
         }
 
         fn progress(&self) -> Result<Progress, DriverError> {
-            Err(DriverError::new("Not asked here."))
+            Ok(Progress {
+                at_ns: 1,
+                live_pulls: 0,
+            })
         }
 
         fn look(&self, system: &dyn System, now: When) -> Result<Look, DriverError> {
@@ -386,6 +412,9 @@ mod tests {
                 return Err(DriverError::new("It fails. Mend it."));
             }
             lock(&self.0.asides).push((clients.to_vec(), judged));
+            if self.0.fails_late.swap(false, Ordering::Relaxed) {
+                return Err(DriverError::new("Its answer is lost. Ask again."));
+            }
             Ok(true)
         }
 
@@ -420,11 +449,7 @@ mod tests {
         assert_eq!(driver.last(), Some((vec![3], Some(7))));
         // Who comes is judged without being asked about.
         driver.comes(9, "Talk");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while driver.last() != Some((vec![3, 9], Some(9))) {
-            assert!(Instant::now() < deadline, "{:?}", driver.last());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        driver.wait_for((vec![3, 9], Some(9)));
         assert_eq!(agent.unmute_app("9").unwrap().clients, [3, 9]);
         assert_eq!(
             driver.last(),
@@ -448,5 +473,36 @@ mod tests {
         let look = agent.snapshot().unwrap();
         assert_eq!(look.muted_apps.len(), 1, "it is still silent");
         assert!(look.clients[0].app_muted);
+    }
+
+    #[test]
+    fn an_unmute_of_all_waits_until_the_driver_knows_which_apps_stay_muted() {
+        let driver = Told::default();
+        driver.comes(3, "Talk");
+        let agent = start(&driver);
+        driver.0.fails.store(true, Ordering::Relaxed);
+        agent.restore_muted_apps(&[MutedApp {
+            app: "Talk".into(),
+            executable: None,
+        }]);
+        assert!(agent.unmute().is_err(), "Talk would be heard");
+        assert!(!driver.0.opened.load(Ordering::Relaxed));
+        assert_eq!(driver.last(), None);
+        driver.0.fails.store(false, Ordering::Relaxed);
+        agent.unmute().unwrap();
+        assert_eq!(driver.last(), Some((vec![3], Some(3))));
+        assert!(driver.0.opened.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn an_unmute_of_one_app_whose_answer_is_lost_is_taken_back() {
+        let driver = Told::default();
+        driver.comes(3, "Talk");
+        let agent = start(&driver);
+        agent.mute_app("Talk").unwrap();
+        driver.0.fails_late.store(true, Ordering::Relaxed);
+        assert!(agent.unmute_app("Talk").is_err());
+        driver.wait_for((vec![3], Some(3)));
+        assert_eq!(agent.snapshot().unwrap().muted_apps.len(), 1);
     }
 }
