@@ -13,6 +13,8 @@ const OLDEST_RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 /// How much effort the compiler makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grade {
+    /// Not even linked: whether it compiles. It takes what is built of Rust's library for [`Grade::Quick`].
+    Checked,
     /// Only to be looked at.
     Quick,
     /// To be used.
@@ -73,13 +75,18 @@ impl Rust {
         folder.join("release").join(name)
     }
 
-    /// `cargo rustc` for a job; arguments for cargo can follow, and after `--` such for the compiler of the last crate.
+    /// `cargo rustc` for a job, or `cargo check`; arguments for cargo can follow, and for `rustc`, after `--`, such for the compiler of
+    /// the last crate.
     pub(crate) fn cargo(&self, workspace: &Workspace, job: &Job<'_>) -> Command {
         let upper = job.target.replace('-', "_").to_uppercase();
+        let verb = match job.grade {
+            Grade::Checked => "check",
+            Grade::Quick | Grade::Release => "rustc",
+        };
         let mut command = Command::new(&self.cargo);
         command
             .current_dir(&workspace.root)
-            .args(["rustc", "--release", "--locked", "--target", job.target])
+            .args([verb, "--release", "--locked", "--target", job.target])
             .arg(format!("-Zbuild-std={}", job.library))
             .args(job.what.split_whitespace())
             .env("CARGO_TARGET_DIR", Self::folder(workspace))
@@ -98,7 +105,7 @@ impl Rust {
             // What a debugger needs nobody gets, and it would name our folders.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
         match job.grade {
-            Grade::Quick => {
+            Grade::Checked | Grade::Quick => {
                 command
                     .args(["--config", "profile.release.package.\"*\".opt-level=0"])
                     .args(["--config", "profile.release.package.truemute.opt-level=0"])

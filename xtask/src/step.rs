@@ -48,8 +48,10 @@ pub(crate) enum Step {
     Asan,
     /// All of them so; only when asked for
     AsanAll,
-    /// The bundles for macOS: built here, and read as they would be shipped; only when asked for
+    /// The driver for macOS: built here, and read as it would be shipped; and whether the program compiles
     Macos,
+    /// Both bundles for macOS, linked, read and signed; only when asked for
+    MacosProgram,
     /// The driver for Windows and its INF: built here, and read as they would be shipped
     Windows,
     /// The program for Windows, likewise; only when asked for
@@ -81,7 +83,7 @@ impl Step {
     pub(crate) fn is_usual(self) -> bool {
         !matches!(
             self,
-            Self::AsanAll | Self::E2eForky | Self::Macos | Self::WindowsProgram | Self::Wine
+            Self::AsanAll | Self::E2eForky | Self::MacosProgram | Self::WindowsProgram | Self::Wine
         )
     }
 
@@ -98,7 +100,7 @@ impl Step {
         match self {
             Self::Fmt | Self::Deny => &[],
             Self::Clippy | Self::Docs | Self::Loom => &[Part::Build],
-            Self::Macos => &[Part::Cross, Part::Macos],
+            Self::Macos | Self::MacosProgram => &[Part::Cross, Part::Macos],
             Self::Windows => &[Part::Cross],
             Self::WindowsProgram => &[Part::Cross, Part::Windows],
             Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
@@ -135,6 +137,7 @@ impl Step {
             Self::Asan => asan::check(run, false),
             Self::AsanAll => asan::check(run, true),
             Self::Macos => macos::test(run),
+            Self::MacosProgram => macos::test_program(run),
             Self::Windows => windows::test(run),
             Self::WindowsProgram => windows::test_program(run),
             Self::Wine => windows::wine(run),

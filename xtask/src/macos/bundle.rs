@@ -46,48 +46,48 @@ pub(super) struct Bundles {
 impl Bundles {
     /// Builds plug-in and program for `arches`, and puts the bundles together, unsigned.
     pub(super) fn assemble(run: &mut Run<'_>, build: &Build<'_>, arches: &[Arch]) -> Result<Self> {
-        let folder = build.folder().join("bundles");
-        let (driver, application) = (
-            Bundle {
-                path: folder.join("TrueMute.driver"),
-                arches: arches.to_vec(),
-            },
-            Bundle {
-                path: folder.join("TrueMute.app"),
-                arches: arches.to_vec(),
-            },
-        );
-        for bundle in [&driver, &application] {
-            if bundle.path.exists() {
-                fs::remove_dir_all(&bundle.path)?;
-            }
-            fs::create_dir_all(bundle.path.join("Contents/MacOS"))?;
-        }
-        let [plug_in_plist, program_plist] = plists(run.workspace);
-        fs::copy(plug_in_plist, driver.plist_path())?;
-        fs::copy(&program_plist, application.plist_path())?;
-        let plug_ins = arches.iter().map(|arch| build.plug_in(run, *arch));
-        let plug_ins: Vec<PathBuf> = plug_ins.collect::<Result<_>>()?;
-        build.universal(&plug_ins, &driver.program()?)?;
-        let programs = arches
-            .iter()
-            .map(|arch| build.program(run, *arch, &program_plist));
-        let programs: Vec<PathBuf> = programs.collect::<Result<_>>()?;
-        build.universal(&programs, &application.program()?)?;
         Ok(Self {
-            driver,
-            application,
+            driver: driver(run, build, arches)?,
+            application: application(run, build, arches)?,
         })
     }
 }
 
-/// The property lists of the plug-in and of the application.
-fn plists(workspace: &Workspace) -> [PathBuf; 2] {
-    [
-        "driver-macos/plugin/bundle/Info.plist",
-        "driver-macos/packaging/Info.plist",
-    ]
-    .map(|path| workspace.root.join(path))
+/// Builds the plug-in for `arches`, and puts its bundle together, unsigned.
+pub(super) fn driver(run: &mut Run<'_>, build: &Build<'_>, arches: &[Arch]) -> Result<Bundle> {
+    let plist = run
+        .workspace
+        .root
+        .join("driver-macos/plugin/bundle/Info.plist");
+    let bundle = empty(build, "TrueMute.driver", &plist, arches)?;
+    let plug_ins = arches.iter().map(|arch| build.plug_in(run, *arch));
+    let plug_ins: Vec<PathBuf> = plug_ins.collect::<Result<_>>()?;
+    build.universal(&plug_ins, &bundle.program()?)?;
+    Ok(bundle)
+}
+
+/// The same of the program.
+fn application(run: &mut Run<'_>, build: &Build<'_>, arches: &[Arch]) -> Result<Bundle> {
+    let plist = run.workspace.root.join("driver-macos/packaging/Info.plist");
+    let bundle = empty(build, "TrueMute.app", &plist, arches)?;
+    let programs = arches.iter().map(|arch| build.program(run, *arch, &plist));
+    let programs: Vec<PathBuf> = programs.collect::<Result<_>>()?;
+    build.universal(&programs, &bundle.program()?)?;
+    Ok(bundle)
+}
+
+/// A bundle that has its property list only.
+fn empty(build: &Build<'_>, name: &str, plist: &Path, arches: &[Arch]) -> Result<Bundle> {
+    let bundle = Bundle {
+        path: build.folder().join("bundles").join(name),
+        arches: arches.to_vec(),
+    };
+    if bundle.path.exists() {
+        fs::remove_dir_all(&bundle.path)?;
+    }
+    fs::create_dir_all(bundle.path.join("Contents/MacOS"))?;
+    fs::copy(plist, bundle.plist_path())?;
+    Ok(bundle)
 }
 
 /// What the application asks the system for.

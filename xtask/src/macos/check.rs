@@ -20,12 +20,15 @@ const CORE_FOUNDATION: &str =
 
 /// Both bundles, but for their signatures.
 pub(super) fn all(bundles: &Bundles, workspace: &Workspace) -> Result<Vec<Finding>> {
-    let (driver, application) = (&bundles.driver, &bundles.application);
-    let (driver_bytes, program_bytes) = (
-        fs::read(driver.program()?)?,
-        fs::read(application.program()?)?,
-    );
-    let (plug_in, program) = (slices(&driver_bytes)?, slices(&program_bytes)?);
+    let mut findings = driver(&bundles.driver, workspace)?;
+    findings.extend(application(&bundles.application, workspace)?);
+    Ok(findings)
+}
+
+/// The driver.
+pub(super) fn driver(driver: &Bundle, workspace: &Workspace) -> Result<Vec<Finding>> {
+    let bytes = fs::read(driver.program()?)?;
+    let plug_in = slices(&bytes)?;
     let factory = factory(&driver.plist()?);
     Ok(vec![
         ("the driver's processors", arches(&plug_in, driver)),
@@ -38,7 +41,24 @@ pub(super) fn all(bundles: &Bundles, workspace: &Workspace) -> Result<Vec<Findin
             "the driver imports from CoreFoundation and libSystem only",
             plug_in_imports(&plug_in),
         ),
-        // So that the check above is known to refuse something.
+        (
+            "the oldest system of the driver",
+            oldest_system(&plug_in, driver),
+        ),
+        ("the driver's version", version(driver)),
+        (
+            "no path of this machine in the driver",
+            files(&driver.path).and_then(|files| no_paths(&files, workspace)),
+        ),
+    ])
+}
+
+/// The application.
+fn application(application: &Bundle, workspace: &Workspace) -> Result<Vec<Finding>> {
+    let bytes = fs::read(application.program()?)?;
+    let program = slices(&bytes)?;
+    Ok(vec![
+        // So that the driver's check of the same name is known to refuse something real.
         (
             "the program, which calls Core Audio, would be refused as a driver",
             match plug_in_imports(&program) {
@@ -46,11 +66,6 @@ pub(super) fn all(bundles: &Bundles, workspace: &Workspace) -> Result<Vec<Findin
                 Err(_) => Ok(()),
             },
         ),
-        (
-            "the oldest system of the driver",
-            oldest_system(&plug_in, driver),
-        ),
-        ("the driver's version", version(driver)),
         ("the program's processors", arches(&program, application)),
         (
             "the program can be executed anywhere in memory",
@@ -78,10 +93,8 @@ pub(super) fn all(bundles: &Bundles, workspace: &Workspace) -> Result<Vec<Findin
             application_plist(application, &program),
         ),
         (
-            "no path of this machine in the bundles",
-            files(&driver.path)
-                .and_then(|of_driver| Ok([of_driver, files(&application.path)?].concat()))
-                .and_then(|files| no_paths(&files, workspace)),
+            "no path of this machine in the application",
+            files(&application.path).and_then(|files| no_paths(&files, workspace)),
         ),
     ])
 }
