@@ -1,6 +1,7 @@
 //! Who has been warned of: each app that gets the real mic's sound past TrueMute is worth one warning, however often it comes.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::backend::SHOWN_AS;
 use truemute_core::observed::{Bypass, Snapshot};
@@ -8,16 +9,18 @@ use truemute_core::observed::{Bypass, Snapshot};
 /// Apps that are warned of one by one. Names come from strangers, who could make up as many as they like.
 const APPS_AT_MOST: usize = 16;
 
-/// The apps that were warned of since the daemon started.
+/// The apps that were warned of since the daemon started: by name and by executable, so that nobody goes unnoticed by taking the
+/// name of another program.
 #[derive(Debug, Default)]
-pub(super) struct Warned(BTreeSet<String>);
+pub(super) struct Warned(BTreeSet<(String, Option<PathBuf>)>);
 
 impl Warned {
     /// The warnings that a look gives reason to, as sentences.
     pub(super) fn news(&mut self, look: &Snapshot) -> Vec<String> {
         let mut news = Vec::new();
         for bypass in &look.bypasses {
-            if self.0.len() > APPS_AT_MOST || !self.0.insert(bypass.who.app.clone()) {
+            let app = (bypass.who.app.clone(), bypass.who.executable.clone());
+            if self.0.len() > APPS_AT_MOST || !self.0.insert(app) {
                 continue;
             }
             news.push(if self.0.len() > APPS_AT_MOST {
@@ -46,6 +49,17 @@ mod tests {
     use super::*;
     use crate::store::bypass_tests::bypass;
     use crate::store::tests::snapshot;
+
+    #[test]
+    fn who_takes_the_name_of_another_program_is_warned_of_too() {
+        let mut warned = Warned::default();
+        let mut look = snapshot(1, 0, &[]);
+        let mut other = bypass(2);
+        other.who.executable = Some("/tmp/other".into());
+        look.bypasses = vec![bypass(1), other];
+        assert_eq!(look.bypasses[0].who.app, look.bypasses[1].who.app);
+        assert_eq!(warned.news(&look).len(), 2);
+    }
 
     #[test]
     fn each_app_is_warned_of_once_and_a_crowd_not_for_ever() {
