@@ -211,7 +211,10 @@ impl Stage {
                 self.oldest.get_or_insert(unmuted.epoch);
             }
             Request::Mute => {
-                assert_eq!(self.heard(), [], "nothing is left when a mute returns");
+                assert!(
+                    self.heard().is_empty(),
+                    "nothing is left when a mute returns"
+                );
             }
             _ => {}
         }
@@ -233,7 +236,10 @@ impl Stage {
             }
             3 => {
                 self.device.close_stream();
-                assert_eq!(self.heard(), [], "nothing is left when a stream has ended");
+                assert!(
+                    self.heard().is_empty(),
+                    "nothing is left when a stream has ended"
+                );
                 self.open_stream();
             }
             4 => {
