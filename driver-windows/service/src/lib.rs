@@ -3,12 +3,14 @@
 //! the audio sessions ([`sessions`]), what installs the driver ([`installation`]), and Windows itself (`wasapi`, on Windows only). All but the last is decided without
 //! Windows, and runs and is tested on Linux.
 
+mod adapter;
 mod clients;
 pub mod control_device;
 pub mod installation;
 pub mod link;
 mod ring;
 pub mod sessions;
+mod stamp;
 #[cfg(windows)]
 pub mod wasapi;
 

@@ -27,11 +27,12 @@ use windows::core::w;
 
 use super::com::{endpoint, refused};
 use super::processes::now_ns;
+use crate::stamp::earliest_ns;
 
 /// Units of 100 ns in a second (`REFERENCE_TIME`).
 const SECOND_HNS: u64 = 10_000_000;
 
-/// The engine's buffer: what it keeps if this thread is late.
+/// The engine's buffer, at least: what it keeps if this thread is late.
 const BUFFER_HNS: i64 = 1_000_000;
 
 /// The longest wait for a block: then it is looked whether the capture is to end.
@@ -220,6 +221,8 @@ struct Stream {
     client: IAudioClient,
     packets: IAudioCaptureClient,
     ready: Event,
+    /// What the engine keeps at most.
+    buffer: Duration,
 }
 
 impl Stream {
@@ -246,12 +249,15 @@ impl Stream {
                 )
                 .map_err(failed)?;
             client.SetEventHandle(ready.0).map_err(failed)?;
+            let frames = client.GetBufferSize().map_err(failed)?;
+            let buffer = Duration::from_secs(frames.into()) / format.rate.max(1);
             let packets = client.GetService().map_err(failed)?;
             client.Start().map_err(failed)?;
             Ok(Self {
                 client,
                 packets,
                 ready,
+                buffer,
             })
         }
     }
@@ -279,10 +285,7 @@ impl Stream {
                 let host_ns = match has(AUDCLNT_BUFFERFLAGS_TIMESTAMP_ERROR.0) {
                     // The counter's reading when the block's first frame was captured, in units of 100 ns.
                     false => hns * 100,
-                    true => {
-                        let long_ns = u64::from(frames) * 1_000_000_000 / u64::from(format.rate);
-                        now_ns().saturating_sub(long_ns)
-                    }
+                    true => earliest_ns(now_ns(), frames, format.rate, self.buffer),
                 };
                 let samples = match has(AUDCLNT_BUFFERFLAGS_SILENT.0) || data.is_null() {
                     true => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use truemute_agent::system::{Input, Role, SystemError};
+use truemute_agent::system::{Input, SystemError};
 use windows::Win32::Devices::FunctionDiscovery::{
     PKEY_Device_FriendlyName, PKEY_DeviceInterface_FriendlyName,
 };
@@ -16,9 +16,7 @@ use windows::Win32::System::Com::StructuredStorage::{PropVariantClear, PropVaria
 use windows::core::{PCWSTR, implement};
 
 use super::com::{enumerator, refused, text};
-
-/// What the INF calls the adapter, of which the endpoint's name is made ("Microphone (TrueMute)").
-const ADAPTER: &str = "TrueMute";
+use crate::adapter::role;
 
 /// All active capture endpoints.
 pub(super) fn inputs() -> Result<Vec<Input>, SystemError> {
@@ -45,10 +43,7 @@ fn input(endpoint: &IMMDevice) -> Option<Input> {
     Some(Input {
         uid: uid(endpoint)?,
         name: property(endpoint, &PKEY_Device_FriendlyName)?,
-        role: match adapter.starts_with(ADAPTER) {
-            true => Role::VirtualMic,
-            false => Role::RealMic,
-        },
+        role: role(&adapter),
         // Playing is another endpoint's.
         has_output: false,
         rate: super::capture::mix_format(endpoint).map_or(0, |format| format.rate),

@@ -2,8 +2,8 @@
 
 use truemute_agent::system::SystemError;
 use windows::Win32::Media::Audio::{
-    AudioSessionStateActive, AudioSessionStateExpired, IAudioSessionControl2,
-    IAudioSessionManager2, IMMDevice,
+    AUDCLNT_E_DEVICE_INVALIDATED, AudioSessionStateActive, AudioSessionStateExpired,
+    IAudioSessionControl2, IAudioSessionManager2, IMMDevice,
 };
 use windows::Win32::System::Com::CLSCTX_ALL;
 use windows::core::{HRESULT, Interface as _};
@@ -22,10 +22,12 @@ pub(super) fn sessions() -> Result<Vec<Session>, SystemError> {
         let Some(uid) = devices::uid(&endpoint) else {
             continue;
         };
-        // An endpoint can go while it is asked: then nobody records from it.
         match of_endpoint(&endpoint, &uid) {
             Ok(sessions) => all.extend(sessions),
-            Err(error) => tracing::debug!("{}", refused("the list of who records", &error)),
+            // It went while it was asked: then nobody records from it.
+            Err(error) if error.code() == AUDCLNT_E_DEVICE_INVALIDATED => {}
+            // A list without the endpoint's sessions would make its apps gone.
+            Err(error) => return Err(refused("the list of who records", &error)),
         }
     }
     Ok(all)
@@ -45,12 +47,17 @@ fn of_endpoint(endpoint: &IMMDevice, uid: &str) -> windows::core::Result<Vec<Ses
             let Ok(control) = control.cast::<IAudioSessionControl2>() else {
                 continue;
             };
-            let state = control.GetState()?;
+            let Ok(state) = control.GetState() else {
+                continue;
+            };
             if state == AudioSessionStateExpired {
                 continue;
             }
+            let Ok(id) = control.GetSessionInstanceIdentifier() else {
+                continue;
+            };
             sessions.push(Session {
-                id: text(control.GetSessionInstanceIdentifier()?),
+                id: text(id),
                 pid: process(&control),
                 name: control.GetDisplayName().map(text).unwrap_or_default(),
                 endpoint: uid.to_owned(),
