@@ -60,6 +60,8 @@ Part '1. This Windows'
 Run 'Get-ComputerInfo -Property WindowsProductName, WindowsVersion, OsBuildNumber, OsArchitecture'
 Run 'Confirm-SecureBootUEFI'
 Run 'bcdedit /enum "{current}"'
+Fact 'SLEEP: "S3" below means that devices are powered down; "S0 Low Power Idle" is Modern Standby, in which they may not be.'
+Run 'powercfg /a'
 Run '(Get-CimInstance -Namespace root\Microsoft\Windows\DeviceGuard -ClassName Win32_DeviceGuard).SecurityServicesRunning'
 Run 'Get-PnpDevice -Class AudioEndpoint | Format-Table Status, FriendlyName, InstanceId'
 $test_mode = (bcdedit /enum '{current}' | Out-String) -match 'testsigning\s+(Yes|Ja|Oui|On)'
@@ -75,9 +77,27 @@ Part '2. The driver package: a catalogue and a signature of this machine'
 Fact 'The .sys has a test signature made on Linux. A package needs a signed catalogue as well, which only Windows makes.'
 Run "Get-AuthenticodeSignature '$driver\truemute.sys' | Format-List Status, StatusMessage, SignerCertificate"
 $subject = 'CN=TrueMute test on this machine'
+$stores = 'Cert:\LocalMachine\My', 'Cert:\LocalMachine\Root', 'Cert:\LocalMachine\TrustedPublisher'
+# The key goes with the certificate; the copies in the other stores have none.
+function RemoveCertificate {
+    Get-ChildItem $stores | Where-Object Subject -eq $subject | ForEach-Object {
+        if ($_.HasPrivateKey) { $_ | Remove-Item -DeleteKey } else { $_ | Remove-Item }
+    }
+    Fact 'The certificate of this machine was taken away again, and its key.'
+}
+# Before the end, wherever that is: what stays that lowers this machine's protection, and how it goes.
+function Leave([int]$code) {
+    if (Get-ChildItem $stores | Where-Object Subject -eq $subject) {
+        Fact "This machine still trusts the certificate ""$subject"". Without it the driver does not load. To take it and its key away:"
+        Fact "    Get-ChildItem $($stores -join ', ') | Where-Object Subject -eq '$subject' | ForEach-Object { if (`$_.HasPrivateKey) { `$_ | Remove-Item -DeleteKey } else { `$_ | Remove-Item } }"
+    }
+    Fact "The facts are in $Facts. Read them for what should not leave this machine, then send them with a report."
+    Fact 'To leave test mode: bcdedit /set testsigning off, switch Secure Boot on, restart.'
+    exit $code
+}
 $certificate = Get-ChildItem Cert:\LocalMachine\My | Where-Object Subject -eq $subject | Select-Object -First 1
 if (-not $certificate) {
-    $certificate = New-SelfSignedCertificate -Type CodeSigningCert -Subject $subject -CertStoreLocation Cert:\LocalMachine\My
+    $certificate = New-SelfSignedCertificate -Type CodeSigningCert -Subject $subject -KeyExportPolicy NonExportable -CertStoreLocation Cert:\LocalMachine\My
 }
 $exported = Join-Path $env:TEMP 'truemute-test.cer'
 [void](Export-Certificate -Cert $certificate -FilePath $exported)
@@ -110,8 +130,10 @@ $listed = Get-PnpDevice -Class AudioEndpoint -PresentOnly -ErrorAction SilentlyC
 Fact "LISTED: $([bool]$listed)"
 if (-not $listed) {
     Run 'Get-WinEvent -LogName System -MaxEvents 60 | Where-Object Message -match "truemute|audio" | Format-List TimeCreated, ProviderName, Id, Message'
-    if ((Ask 'There is no endpoint. Go on all the same? (y/n)') -ne 'y') { exit 1 }
+    if ((Ask 'There is no endpoint. Go on all the same? (y/n)') -ne 'y') { Leave 1 }
 }
+Run 'sc.exe qc TrueMuteEvents'
+Run 'sc.exe query TrueMuteEvents'
 Run "& '$program' install"
 Run "& '$program' status"
 Run "& '$program' status --json"
@@ -166,6 +188,22 @@ foreach ($number in 115, 160) {
     $events | Where-Object Id -eq $number | Select-Object -First 3 | ForEach-Object { Fact $_.ToXml() }
 }
 Remove-Item $trace -ErrorAction SilentlyContinue
+Fact 'The same two, as the service passes them on while two programs record from Microphone (TrueMute), and what TrueMute makes of them.'
+$passed = Join-Path $env:TEMP 'truemute-events.jsonl'
+$listening = Start-Process -FilePath $program -ArgumentList 'driver', 'events' -RedirectStandardOutput $passed -WindowStyle Hidden -PassThru
+Run "& '$program' stats --json"
+WaitFor 'Record from Microphone (TrueMute) for ten seconds in two programs at once, and keep both recording.'
+Run "& '$program' stats --json"
+Stop-Process -Id $listening.Id
+$lines = Get-Content $passed | ForEach-Object { $_ | ConvertFrom-Json }
+Fact "PASSED ON by number: $(($lines.events | Group-Object id | ForEach-Object { "$($_.Name): $($_.Count)" }) -join ', ')"
+Fact "LOST: $(($lines | Measure-Object lost -Sum).Sum); TROUBLE: $(($lines.trouble | Select-Object -Unique) -join ' ')"
+foreach ($number in 115, 160) {
+    $lines.events | Where-Object id -eq $number | Group-Object pid | ForEach-Object {
+        Fact "event $number logged by process $($_.Name) ($((Get-Process -Id $_.Name -ErrorAction SilentlyContinue).ProcessName)): $($_.Count); first: $($_.Group[0] | ConvertTo-Json -Compress)"
+    }
+}
+Remove-Item $passed -ErrorAction SilentlyContinue
 WaitFor 'Start a recording from the REAL microphone.'
 Run "& '$program' status"
 
@@ -183,31 +221,39 @@ Run "& '$program' status"
 $said = Ask 'Is it muted now, as it must be after a sleep? (y/n)'
 $said = Ask 'Has a recording sound after unmuting, without crackling? (y/n)'
 
-Part '10. Driver Verifier'
-Fact 'It looks over the driver''s shoulder and stops the machine with a blue screen at the first fault. It starts with the next restart.'
-if ((Ask 'Switch it on for truemute.sys? (y/n)') -eq 'y') {
-    Run 'verifier /standard /driver truemute.sys'
-    Fact 'After the restart: record for ten minutes, mute and unmute, sleep and wake, then run: verifier /query and verifier /reset'
-}
-
-Part '11. What the logs say'
+Part '10. What the logs say'
 if ((Ask "Collect the system's log of the last hour into $Facts? (y/n)") -eq 'y') {
     Run 'Get-WinEvent -FilterHashtable @{ LogName = "System"; StartTime = (Get-Date).AddHours(-1) } | Where-Object Message -match "truemute|audio|bugcheck" | Format-List TimeCreated, ProviderName, Id, Message'
 }
 
-Part '12. Removing it'
+Part '11. Removing it'
 if ((Ask 'Remove it again, to see whether that works? (y/n)') -eq 'y') {
     Run "& '$program' uninstall"
     Run "& '$program' driver remove"
     Start-Sleep -Seconds 3
     Run 'Get-PnpDevice -Class AudioEndpoint -PresentOnly | Format-Table Status, FriendlyName'
     Run 'driverquery | Select-String -Pattern truemute'
-    Get-ChildItem Cert:\LocalMachine\My, Cert:\LocalMachine\Root, Cert:\LocalMachine\TrustedPublisher |
-        Where-Object Subject -eq $subject | Remove-Item
-    Fact 'The certificate of this machine was taken away again.'
+    Run 'sc.exe query TrueMuteEvents'
+    $packages = Get-WindowsDriver -Online | Where-Object OriginalFileName -like '*\truemute.inf'
+    foreach ($package in $packages) { Run "pnputil /delete-driver $($package.Driver)" }
+    Fact "PACKAGES that were in the driver store: $(@($packages).Count)"
+    Run 'pnputil /enum-drivers /class MEDIA'
+    RemoveCertificate
 } else {
-    Fact "It stays, and so does the certificate ""$subject"" that this machine trusts, without which the driver does not load."
+    Fact 'It stays.'
 }
+
+Part '12. Driver Verifier, on a machine where the driver stayed'
+Fact 'It looks over the driver''s shoulder and stops the machine with a blue screen at the first fault. It starts with the next restart.'
+$stays = Get-PnpDevice -InstanceId ROOT\TRUEMUTE\* -ErrorAction SilentlyContinue
+if (-not $stays) {
+    Fact 'The driver was removed: there is nothing to look at.'
+} elseif ((Ask 'Switch it on for truemute.sys? (y/n)') -eq 'y') {
+    # Should the machine not start with it, it is off at the next start.
+    Run 'verifier /bootmode resetonunusualshutdown'
+    Run 'verifier /standard /driver truemute.sys'
+    Fact 'After the restart: record for ten minutes, mute and unmute, sleep and wake, then run: verifier /query and verifier /reset'
+}
+
 Fact ''
-Fact "The facts are in $Facts. Read them for what should not leave this machine, then send them with a report."
-Fact 'To leave test mode: bcdedit /set testsigning off, switch Secure Boot on, restart.'
+Leave 0
