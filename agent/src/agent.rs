@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use truemute_core::observed::{
-    AppSwitched, Applied, Event, MicState, MutedApp, RealMic, Snapshot, VirtualMic,
+    AppSwitched, Applied, CountedBy, Event, MicState, MutedApp, RealMic, Snapshot, VirtualMic,
 };
 
 use crate::apps::{Apps, Errand, errands};
@@ -282,7 +282,8 @@ impl Agent {
         let quantum = look
             .clients
             .iter()
-            .filter(|client| client.last_pull_ns.is_some())
+            // An estimate says nothing of how long a pull is.
+            .filter(|client| client.counted_by == CountedBy::Driver)
             .max_by_key(|client| client.last_pull_ns)
             .map_or(0, |client| {
                 let (live, muted) = (client.counts.live, client.counts.muted);

@@ -323,6 +323,7 @@ mod tests {
                 app_muted: false,
                 counted_by: CountedBy::Driver,
                 counts: Counts::default(),
+                offers: None,
                 first_seen_ns: 0,
                 last_pull_ns: None,
             });

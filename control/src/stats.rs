@@ -66,6 +66,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
         app_muted,
         counted_by,
         counts,
+        offers,
         first_seen_ns,
         last_pull_ns,
     } = record.client;
@@ -94,6 +95,7 @@ pub fn of_record(record: &ClientRecord) -> ClientStats {
             muted_seconds: seconds(record.connected.muted),
         },
         behaviour_while_muted: behaviour(&counts.muted, record.connected),
+        offers,
     }
 }
 
@@ -217,6 +219,7 @@ pub(crate) mod tests {
             app_muted: false,
             counted_by: CountedBy::ActivationRecord,
             counts: Counts::default(),
+            offers: None,
             first_seen_ns: T0,
             last_pull_ns: None,
         }
@@ -274,7 +277,7 @@ pub(crate) mod tests {
 
     #[test]
     fn only_clean_counts_from_activation_records_are_exact() {
-        let exact = |change: fn(&mut Client)| {
+        let exact = |change: &dyn Fn(&mut Client)| {
             let mut client = client(1, "app");
             change(&mut client);
             let connected = ConnectedNs::default();
@@ -285,10 +288,20 @@ pub(crate) mod tests {
             })
             .exact
         };
-        assert!(exact(|_| ()));
-        assert!(!exact(|client| client.counts.xruns = 1));
-        assert!(!exact(|client| client.counts.lost = 1));
-        assert!(!exact(|client| client.counted_by = CountedBy::Profiler));
+        assert!(exact(&|_| ()));
+        assert!(!exact(&|client| client.counts.xruns = 1));
+        assert!(!exact(&|client| client.counts.lost = 1));
+        for estimate in [
+            CountedBy::Profiler,
+            CountedBy::Session,
+            CountedBy::Events,
+            CountedBy::Written,
+        ] {
+            assert!(
+                !exact(&|client| client.counted_by = estimate),
+                "{estimate:?}"
+            );
+        }
     }
 
     #[test]

@@ -96,6 +96,10 @@ record! {
         Driver,
         /// The Windows session of the app: what the audio engine got while the session was active. An estimate.
         Session,
+        /// Windows' own events about packets for the app's process, as long as they agree with its session. An estimate.
+        Events,
+        /// What the driver wrote for a mixer that fetches no packets: that anybody read it, nothing shows. An estimate.
+        Written,
         /// Nothing, for there are more clients than counts are kept for: what this one pulls is unattributed.
         Unattributed,
     }
@@ -143,6 +147,18 @@ record! {
 }
 
 record! {
+    /// How often Windows' audio engine signalled to the app's process that a pass is done (event 160 of Microsoft-Windows-Audio), whatever
+    /// streams the process has. What the app then fetched, it does not say.
+    #[derive(Copy, Default)]
+    pub struct Offers {
+        /// Signals.
+        pub count: u64,
+        /// Events that are known to be lost meanwhile, of whatever process and kind. A break in the listening counts as one.
+        pub lost: u64,
+    }
+}
+
+record! {
     /// Who records: one capture stream of one app.
     pub struct Who {
         /// The app's name for people.
@@ -180,6 +196,8 @@ record! {
         pub counted_by: CountedBy,
         /// The counts.
         pub counts: Counts,
+        /// How often the system offered sound to it, where it says so.
+        pub offers: Option<Offers>,
         /// When the stream came, in nanoseconds of the wall clock since 1970.
         pub first_seen_ns: u64,
         /// The last pull, in nanoseconds of the wall clock since 1970; none yet if absent.

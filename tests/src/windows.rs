@@ -17,6 +17,7 @@ use truemute_miniport::clock::Clock;
 use truemute_miniport::device::{Caller, Device, Handle, Refused};
 use truemute_miniport::requests::answer;
 use truemute_windows::control_device::{AskError, ControlDevice, Opens};
+use truemute_windows::events::{Events, Heard, OFFER, RawEvent};
 use truemute_windows::sessions::{Session, Sessions};
 use truemute_windows_interface::record::Snapshot;
 use truemute_windows_interface::{FRAME_BYTES, Request};
@@ -379,5 +380,55 @@ impl Sessions for MadeUp {
             what: "the list of who records".into(),
             status: -1,
         })
+    }
+}
+
+/// Windows' events, replayed. Clones are the same ones.
+#[derive(Clone, Default)]
+pub struct Replayed(Arc<Mutex<Heard>>);
+
+impl Replayed {
+    /// They are listened to from now on.
+    pub fn begin(&self) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.hears = true;
+        heard.beginnings += 1;
+    }
+
+    /// These come now, and so many are lost.
+    pub fn say(&self, events: impl IntoIterator<Item = RawEvent>, lost: u64) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.events.extend(events);
+        heard.lost += lost;
+    }
+}
+
+impl Events for Replayed {
+    fn heard(&self) -> Heard {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Heard {
+            hears: heard.hears,
+            beginnings: heard.beginnings,
+            ..Heard::default()
+        };
+        std::mem::replace(&mut heard, next)
+    }
+}
+
+/// An offer of the audio engine to this process, as Windows logs it (event 160).
+pub fn offer(client: u32) -> RawEvent {
+    let data = [
+        &7_u64.to_le_bytes()[..],
+        &client.to_le_bytes(),
+        &9_u64.to_le_bytes(),
+    ]
+    .concat();
+    RawEvent {
+        id: OFFER,
+        version: 0,
+        pid: 900,
+        at_ns: now_ns(),
+        pointer_bytes: 8,
+        data: RawEvent::digits(&data),
     }
 }

@@ -67,7 +67,8 @@ const PRESS: &str = r#"
 fn the_hotkey_toggles() {
     let Some(wine) = wine() else { return };
     let said = wine.run(&format!(
-        r#"folder=$C/users/root/AppData/Roaming/TrueMute
+        r#"appdata=$(wine cmd /c 'echo %APPDATA%' | tr -d '\r')
+        folder=$(wine winepath -u "$appdata")/TrueMute
         mkdir -p $folder
         echo 'hotkey = "ctrl+alt+m"' > $folder/config.toml
         cat > /mnt/script <<'END'
@@ -81,6 +82,50 @@ END
     let gates: Vec<&str> = states.iter().filter_map(|it| it["gate"].as_str()).collect();
     assert_eq!(gates, ["live", "muted"], "{}", said.text);
     assert_eq!(states[1]["reason"], "hotkey");
+}
+
+/// Installs twice, reads what the service passes on until it is stopped, and removes twice.
+const SERVICE: &str = r#"
+    T='wine C:\truemute\truemute.exe'
+    $T driver install
+    $T driver install
+    wine sc query TrueMuteEvents
+    test -f "$C/Program Files/TrueMute/truemute.exe"
+    $T driver events > /mnt/events &
+    reader=$!
+    tries=0
+    until grep trouble /mnt/events; do tries=$((tries + 1)); [ $tries -lt 300 ]; sleep 0.1; done
+    wine sc stop TrueMuteEvents > /dev/null
+    wait $reader
+    $T driver install
+    wine sc query TrueMuteEvents
+    $T driver remove
+    $T driver remove
+    test ! -e "$C/Program Files/TrueMute"
+    if wine sc query TrueMuteEvents; then exit 1; fi
+"#;
+
+#[test]
+fn the_service_runs_passes_on_what_windows_says_stops_and_goes() {
+    let Some(wine) = wine() else { return };
+    let said = wine.run(SERVICE);
+    assert!(said.ended_well, "{}", said.text);
+    let count = |what: &str| said.text.matches(what).count();
+    assert_eq!(count("The driver is installed."), 3, "{}", said.text);
+    assert_eq!(count("RUNNING"), 2, "{}", said.text);
+    assert_eq!(count("The service is removed."), 1, "{}", said.text);
+    assert_eq!(count("There is no TrueMute device to remove."), 1);
+    // Wine has no traces, and the service says so to whoever reads.
+    let lines = objects(&said.text);
+    let [line, ..] = &lines[..] else {
+        panic!("nothing came over the pipe: {}", said.text);
+    };
+    assert_eq!(
+        (&line["schema"], &line["listens"]),
+        (&1.into(), &false.into())
+    );
+    let trouble = line["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.contains("listen to its events"), "{line}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl AgentFactory {
     }
 }
 
-/// What the configuration asks for and macOS does not give, as sentences.
+/// What the configuration asks for and this system does not give, as sentences.
 fn unsupported(settings: &Settings, system: &str) -> Vec<String> {
     let config = &settings.config;
     [
@@ -73,7 +73,7 @@ fn unsupported(settings: &Settings, system: &str) -> Vec<String> {
         ),
         (
             config.counting == Counting::Profiler,
-            "the driver always counts exactly. Remove counting from the configuration.",
+            "the driver counts, whatever counting says. Remove counting from the configuration.",
         ),
     ]
     .into_iter()

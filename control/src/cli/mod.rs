@@ -97,7 +97,7 @@ enum Command {
     /// Undo what install did, also after a crash
     Uninstall(InstallArgs),
     #[cfg(windows)]
-    /// Install or remove the driver; needs an administrator
+    /// Install or remove the driver and its service; needs an administrator
     #[command(subcommand)]
     Driver(driver::DriverCommand),
     /// Check the installation; say what is wrong and what to do

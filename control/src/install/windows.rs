@@ -1,17 +1,19 @@
 //! Installing on Windows, for one user: what starts the daemon at login, which is a value under the registry's `Run` key. The driver
 //! belongs to the machine, and comes and goes by `truemute driver`.
 
-use std::io;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use truemute_windows::control_device::{AskError, Opens as _};
+use truemute_windows::events::read::{self, Dials as _};
 use truemute_windows::wasapi::DriverDevice;
 
 use super::Options;
 use crate::api::{self, Client};
 use crate::protocol::{Answer, Call};
+use crate::system::EventsService;
 use crate::tool::{self, Said};
 
 /// Programs named under it start when the user logs in (Microsoft, "Run and RunOnce Registry Keys").
@@ -22,6 +24,9 @@ const NAME: &str = "TrueMute";
 const WINDOWLESS: &str = "conhost.exe";
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Lines after which the service must have said whether it listens: it writes one a second, and more if there are events.
+const LINES: u32 = 5;
 
 /// Why it could not be done. Nothing, or not all, was done then; doing it again goes on.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,8 @@ pub(crate) struct Installed {
     pub(crate) at_login: AtLogin,
     /// Whether the driver answers.
     pub(crate) driver: Result<(), AskError>,
+    /// Whether the service listens to Windows' events; if not, why, and what to do.
+    pub(crate) events: Result<(), String>,
 }
 
 /// Installs for the user who runs this program, and tells `say` each thing that is done, in a sentence. Doing it again changes
@@ -122,7 +129,24 @@ pub(crate) fn inspect() -> Result<Installed, InstallError> {
     Ok(Installed {
         at_login: at_login(&command_line()?)?,
         driver: driver(),
+        events: events(),
     })
+}
+
+/// The service tells within some seconds: it begins to listen when somebody reads.
+fn events() -> Result<(), String> {
+    const ABSENT: &str = "The service that listens to Windows' events does not answer, so that offers of sound are not counted, and what apps got is estimated by their sessions only. Install it with `truemute driver install`, as an administrator.";
+    let absent = |_| ABSENT.to_owned();
+    let mut lines = BufReader::new(EventsService.dial().map_err(absent)?);
+    for _ in 0..LINES {
+        let line = read::line(&mut lines).map_err(absent)?;
+        match line.trouble {
+            _ if line.listens => return Ok(()),
+            Some(why) => return Err(why),
+            None => {}
+        }
+    }
+    Err(ABSENT.to_owned())
 }
 
 fn driver() -> Result<(), AskError> {

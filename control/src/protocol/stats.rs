@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use truemute_core::observed::{ClientState, CountedBy, Who};
+use truemute_core::observed::{ClientState, CountedBy, Offers, Who};
 
 use super::Bypass;
 
@@ -52,7 +52,7 @@ pub struct ClientStats {
     pub live: Figures,
     /// While muted.
     pub muted: Figures,
-    /// Whether the figures are exact: counted from activation records, with no lost pull and no xrun.
+    /// Whether the figures are exact: counted from activation records or by the driver, with no lost pull and no xrun.
     pub exact: bool,
     /// From what they were counted.
     pub counted_by: CountedBy,
@@ -70,6 +70,9 @@ pub struct ClientStats {
     pub connected: Connected,
     /// What it did while the gate was muted.
     pub behaviour_while_muted: Behaviour,
+    /// How often the system offered sound to it, where it says so; not in the history (`stats --since`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offers: Option<Offers>,
 }
 
 /// How long a client was connected in each state of the gate. Time in which the machine slept does not count.

@@ -186,6 +186,7 @@ pub(crate) fn client(id: u64, app: &str, stream: &str) -> ClientStats {
             muted_seconds: 247.0,
         },
         behaviour_while_muted: Behaviour::Continuous,
+        offers: None,
     }
 }
 

@@ -53,7 +53,7 @@ pub fn stats(stats: &Stats, page: &Page) -> String {
     if stats.clients.is_empty() {
         out.push_str("No app was connected to the virtual mic.\n");
     } else {
-        let columns = [
+        let mut columns = vec![
             column("state", Keep::Always, |client, _| words::state(client)),
             figure("live pulls", Keep::Always, |client, page| {
                 page.figure(client.live.pulls)
@@ -97,6 +97,10 @@ pub fn stats(stats: &Stats, page: &Page) -> String {
                 words::api(client.who.api).into()
             }),
         ];
+        if stats.clients.iter().any(|client| client.offers.is_some()) {
+            // Beside the pulls, and never among them: an offer is not known to be taken.
+            columns.push(column("offers", Keep::Second, offers));
+        }
         out.push_str(&grouped(stats, &columns, page));
     }
     let nobody = stats.unattributed;
@@ -163,6 +167,19 @@ fn last_pull(client: &ClientStats, page: &Page) -> String {
         || "never".into(),
         |at| format!("{} ago", when::ago(at, page.now)),
     )
+}
+
+/// How often the system offered sound, and how many of its events are lost.
+fn offers(client: &ClientStats, page: &Page) -> String {
+    match client.offers {
+        Some(offers) if offers.lost > 0 => format!(
+            "{}, {} lost",
+            page.figure(offers.count),
+            page.figure(offers.lost)
+        ),
+        Some(offers) => page.figure(offers.count),
+        None => "-".into(),
+    }
 }
 
 fn puller(client: &ClientStats, _: &Page) -> String {
@@ -369,6 +386,7 @@ fn cut(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use textwrap::core::display_width;
+    use truemute_core::observed::Offers;
 
     use super::super::samples::{self, page, plain};
     use super::{clients, stats};
@@ -388,6 +406,22 @@ mod tests {
     #[test]
     fn stats_at_40_columns() {
         insta::assert_snapshot!(plain(&stats(&samples::stats(), &page(Some(40)))));
+    }
+
+    #[test]
+    fn offers_have_a_column_of_their_own_where_the_system_tells_them() {
+        let mut told = samples::stats();
+        told.clients[0].offers = Some(Offers {
+            count: 1234,
+            lost: 5,
+        });
+        let text = plain(&stats(&told, &page(Some(200))));
+        assert!(
+            text.contains("offers") && text.contains("1234, 5 lost"),
+            "{text}"
+        );
+        let silent = plain(&stats(&samples::stats(), &page(Some(200))));
+        assert!(!silent.contains("offers"), "{silent}");
     }
 
     #[test]

@@ -212,7 +212,9 @@ pub(crate) fn behaviour(behaviour: Behaviour) -> &'static str {
 /// How far the figures of a client can be believed (promise P5).
 pub(crate) fn exactness(client: &ClientStats) -> String {
     let base = match client.counted_by {
-        CountedBy::Profiler | CountedBy::Session => "estimated",
+        CountedBy::Profiler | CountedBy::Session | CountedBy::Events | CountedBy::Written => {
+            "estimated"
+        }
         CountedBy::Unattributed => "unattributed",
         CountedBy::ActivationRecord | CountedBy::Driver => match client.lost {
             1.. => "at least",

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use truemute_core::observed::{Client, ClientState, CountedBy, Counts, Intervals, Snapshot, Tally};
+use truemute_core::observed::{
+    Client, ClientState, CountedBy, Counts, Intervals, Offers, Snapshot, Tally,
+};
 
 use super::{GateRecord, bypasses};
 use crate::clock::Stamp;
@@ -356,6 +358,11 @@ impl Accounts {
             .map_or(ClientState::Gone, |known| known.client.state)
     }
 
+    /// What was offered to this client since it came, while the backend still reports it.
+    pub(super) fn offers(&self, key: Key) -> Option<Offers> {
+        self.known.get(&key)?.client.offers
+    }
+
     /// Unattributed pulls since the backend's latest instance started.
     pub(super) fn unattributed(&self) -> Tally {
         let latest = self.instances.last();
@@ -418,7 +425,9 @@ impl Accounts {
                 connected: ConnectedNs::default(),
             }
         });
-        if let estimated @ (CountedBy::Profiler | CountedBy::Session) = known.client.counted_by {
+        if let estimated @ (CountedBy::Profiler | CountedBy::Session | CountedBy::Written) =
+            known.client.counted_by
+        {
             // Once estimated, the sum stays an estimate.
             client.counted_by = estimated;
         }
@@ -554,6 +563,7 @@ fn more(counted: &mut u64, reading: u64) -> u64 {
 fn same_but_counts(one: &Client, other: &Client) -> bool {
     let blank = |client: &Client| Client {
         counts: Counts::default(),
+        offers: None,
         last_pull_ns: None,
         ..client.clone()
     };

@@ -147,6 +147,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ClientRecord> {
                 max_us: row.get(27)?,
             },
         },
+        // The history has what was pulled.
+        offers: None,
         first_seen_ns: row.get(13)?,
         last_pull_ns: row.get(14)?,
     };

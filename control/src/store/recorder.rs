@@ -357,6 +357,7 @@ fn answer(
         };
         record.client.state = state.accounts.state_of(key);
         record.client.app_muted = state.accounts.is_app_muted(key);
+        record.client.offers = state.accounts.offers(key);
     }
     drop(state);
     // The start of a minute, for that is what the figures cover; or this run's own start.

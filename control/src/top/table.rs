@@ -257,7 +257,9 @@ fn last(client: &ClientStats, page: &Page) -> String {
 
 fn counts(client: &ClientStats) -> String {
     match (client.counted_by, client.lost, client.xruns) {
-        (CountedBy::Profiler | CountedBy::Unattributed, _, _) => words::exactness(client),
+        (CountedBy::Profiler | CountedBy::Events | CountedBy::Unattributed, _, _) => {
+            words::exactness(client)
+        }
         (_, 0, 0) => words::exactness(client),
         (_, 0, flagged) => format!("{flagged} flagged"),
         (_, lost, _) => format!("{lost} lost"),

@@ -313,6 +313,7 @@ pub fn observed(id: u64, state: ClientState) -> Observed {
         app_muted: false,
         counted_by: CountedBy::ActivationRecord,
         counts: Counts::default(),
+        offers: None,
         first_seen_ns: 1,
         last_pull_ns: None,
     }

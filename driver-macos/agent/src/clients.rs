@@ -115,6 +115,7 @@ fn first_sight(told: &message::Client, system: &dyn System, now: When) -> Client
         app_muted: false,
         counted_by: CountedBy::Unattributed,
         counts: Counts::default(),
+        offers: None,
         first_seen_ns: now.wall_ns,
         last_pull_ns: None,
     }

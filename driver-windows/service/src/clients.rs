@@ -1,11 +1,9 @@
 //! The virtual mic's clients in the words of every backend. The audio engine is the one that the driver counts, exactly: it pulls
 //! once for all apps. Each app's session on the endpoint is a client too, of which only the presence is exact: what it got is
-//! estimated, as what the engine got while the session was active. The two kinds are never added up
-//! ([`Purpose::Engine`], [`CountedBy::Session`]).
+//! estimated, in `app`. The two kinds are never added up ([`Purpose::Engine`]).
 
-use std::path::PathBuf;
+mod app;
 
-use truemute_agent::bypass::{identity, name};
 use truemute_agent::driver::When;
 use truemute_agent::system::System;
 use truemute_core::observed::{
@@ -14,7 +12,9 @@ use truemute_core::observed::{
 use truemute_windows_interface::RATE;
 use truemute_windows_interface::record::Snapshot;
 
+use crate::events::processes::Processes;
 use crate::sessions::Session;
+use app::App;
 
 /// The engine's number among the clients.
 const ENGINE: u64 = 1;
@@ -34,12 +34,6 @@ pub(crate) struct Clients {
     before: Option<Got>,
 }
 
-#[derive(Debug)]
-struct App {
-    session: String,
-    client: Client,
-}
-
 /// What the engine got since the driver's start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Got {
@@ -53,6 +47,17 @@ fn nanoseconds(frames: u64) -> u64 {
     u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
+/// From what the engine's part is known. Windows decides once whether the engine fetches packets of this driver: where it does, they are
+/// counted; where it does not, that anybody read what was written for it, nothing shows. A second without a packet decides.
+fn counted_by(snapshot: &Snapshot) -> CountedBy {
+    let pulls = snapshot.live_pulls + snapshot.muted_pulls + snapshot.lost_pulls;
+    let frames = snapshot.live_frames + snapshot.muted_frames;
+    match pulls == 0 && frames > u64::from(RATE) {
+        true => CountedBy::Written,
+        false => CountedBy::Driver,
+    }
+}
+
 impl Got {
     fn of(snapshot: &Snapshot) -> Self {
         let tally = |pulls, frames| Tally {
@@ -60,9 +65,8 @@ impl Got {
             frames,
             nanoseconds: nanoseconds(frames),
         };
-        // Where the engine fetches packets, their frames; where it does not, which Windows decides once, those that were written for it.
-        match snapshot.live_pulls + snapshot.muted_pulls {
-            0 => Self {
+        match counted_by(snapshot) {
+            CountedBy::Written => Self {
                 live: tally(0, snapshot.live_frames),
                 muted: tally(0, snapshot.muted_frames),
             },
@@ -93,12 +97,13 @@ impl Got {
 }
 
 impl Clients {
-    /// A look: what the driver counted, and who has a session on the endpoint `ours`; nothing if that cannot be told now.
+    /// A look: what the driver counted, who has a session on the endpoint `ours`, or nothing if that cannot be told now, and what
+    /// events said of processes.
     pub(crate) fn look(
         &mut self,
         snapshot: &Snapshot,
-        sessions: Option<&[Session]>,
-        ours: &[String],
+        (sessions, ours): (Option<&[Session]>, &[String]),
+        processes: &Processes,
         system: &dyn System,
         now: When,
     ) {
@@ -121,18 +126,23 @@ impl Clients {
                 Some(_) => ClientState::Corked,
                 None => ClientState::Gone,
             };
+            let of_process = |session: &&Session| session.pid == app.client.who.pid;
+            let alone = sessions.iter().filter(there).filter(of_process).count() < 2;
             app.add(state, news, now);
+            app.hear(processes, alone);
         }
         for session in sessions.iter().filter(there) {
             if self.apps.iter().any(|app| app.session == session.id) {
                 continue;
             }
             self.last_id += 1;
-            let client = first_sight(ENGINE + self.last_id, session, system, now);
-            self.apps.push(App {
-                session: session.id.clone(),
-                client,
-            });
+            self.apps.push(App::new(
+                ENGINE + self.last_id,
+                session,
+                processes,
+                system,
+                now,
+            ));
         }
     }
 
@@ -149,31 +159,6 @@ impl Clients {
     pub(crate) fn forget(&mut self, gone: &[u64]) {
         self.apps
             .retain(|app| app.client.state != ClientState::Gone || !gone.contains(&app.client.id));
-    }
-}
-
-impl App {
-    /// It is now in `state`, and since the last look the engine got `news`: all of it counts for who was active at both looks, and
-    /// half of it, on average, for who began or ended in between.
-    fn add(&mut self, state: ClientState, news: Got, now: When) {
-        let was = std::mem::replace(&mut self.client.state, state);
-        let share = match (was == ClientState::Running, state == ClientState::Running) {
-            (true, true) => 1,
-            (true, false) | (false, true) => 2,
-            (false, false) => return,
-        };
-        let counts = &mut self.client.counts;
-        for (tally, news) in [
-            (&mut counts.live, news.live),
-            (&mut counts.muted, news.muted),
-        ] {
-            tally.pulls += news.pulls / share;
-            tally.frames += news.frames / share;
-            tally.nanoseconds = nanoseconds(tally.frames);
-        }
-        if news.live.frames + news.muted.frames > 0 {
-            self.client.last_pull_ns = Some(now.wall_ns);
-        }
     }
 }
 
@@ -200,7 +185,7 @@ fn engine(snapshot: &Snapshot, since_ns: u64, now: When) -> Client {
             _ => ClientState::Corked,
         },
         app_muted: false,
-        counted_by: CountedBy::Driver,
+        counted_by: counted_by(snapshot),
         counts: Counts {
             live: got.live,
             muted: got.muted,
@@ -212,43 +197,12 @@ fn engine(snapshot: &Snapshot, since_ns: u64, now: When) -> Client {
                 max_us: snapshot.interval_max_ns / 1000,
             },
         },
+        offers: None,
         first_seen_ns: since_ns,
         last_pull_ns: (last_ns > 0).then(|| {
             now.wall_ns
                 .saturating_sub(now.host_ns.saturating_sub(last_ns))
         }),
-    }
-}
-
-/// Who it is, is asked once: its process may end before it is seen again, and its number go to another one.
-fn first_sight(id: u64, session: &Session, system: &dyn System, now: When) -> Client {
-    let executable: Option<PathBuf> = session.pid.and_then(|pid| system.executable(pid));
-    let label = Some(session.name.as_str()).filter(|name| !name.is_empty());
-    let app = match session.pid {
-        Some(pid) => name(executable.as_deref(), label, pid),
-        None => label.unwrap_or("several processes").to_owned(),
-    };
-    Client {
-        id,
-        who: Who {
-            app,
-            stream: session.name.clone(),
-            pid: session.pid,
-            identity: identity(executable.as_ref()),
-            executable,
-            puller: None,
-            api: Api::Wasapi,
-            purpose: Purpose::Recording,
-        },
-        state: match session.active {
-            true => ClientState::Running,
-            false => ClientState::Corked,
-        },
-        app_muted: false,
-        counted_by: CountedBy::Session,
-        counts: Counts::default(),
-        first_seen_ns: now.wall_ns,
-        last_pull_ns: None,
     }
 }
 
@@ -294,7 +248,8 @@ mod tests {
         let mut clients = Clients::default();
         let mut look = |live, muted, sessions: Option<&[Session]>, second| {
             let (snapshot, now) = (snapshot(live, muted), at(second));
-            clients.look(&snapshot, sessions, &[OURS.into()], &system, now);
+            let none = Processes::default();
+            clients.look(&snapshot, (sessions, &[OURS.into()]), &none, &system, now);
             clients.all(&snapshot, now)
         };
         let elsewhere = Session {
@@ -356,8 +311,17 @@ mod tests {
     fn without_packets_the_period_says_how_many_fetches_there_were() {
         let then = Got::of(&snapshot(0, 0));
         let mut now = snapshot(0, 0);
-        now.live_frames = 48_000;
+        now.live_frames = 96_000;
         let news = Got::of(&now).since(then);
-        assert_eq!((news.live.pulls, news.live.frames), (100, 48_000));
+        assert_eq!((news.live.pulls, news.live.frames), (200, 96_000));
+        // Nothing shows that anybody read them.
+        assert_eq!(engine(&now, 0, at(0)).counted_by, CountedBy::Written);
+        // A stream that has just begun is not judged, and has got nothing that could be told.
+        now.live_frames = 48_000;
+        let young = engine(&now, 0, at(0));
+        assert_eq!(young.counted_by, CountedBy::Driver);
+        assert_eq!(young.counts, Counts::default());
+        now.muted_pulls = 1;
+        assert_eq!(engine(&now, 0, at(0)).counted_by, CountedBy::Driver);
     }
 }

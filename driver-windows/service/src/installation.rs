@@ -1,20 +1,46 @@
 //! `truemute driver install | remove`: the device node, and the driver for it. What is done in which order, and what its failures mean
 //! to a person, is decided here, over [`DeviceManager`]; Windows' own is `SetupApi`.
 
+pub mod service;
+#[cfg(windows)]
+mod service_control;
 #[cfg(windows)]
 mod setup_api;
 
 use std::fmt;
 use std::path::Path;
 
+use windows_sys::Win32::Devices::DeviceAndDriverInstallation::CM_PROB_UNSIGNED_DRIVER;
+use windows_sys::Win32::Foundation::{
+    CERT_E_CHAINING, CERT_E_EXPIRED, CERT_E_UNTRUSTEDROOT, ERROR_ACCESS_DENIED,
+    ERROR_AUTHENTICODE_DISALLOWED, ERROR_AUTHENTICODE_PUBLISHER_NOT_TRUSTED,
+    ERROR_AUTHENTICODE_TRUST_NOT_ESTABLISHED, ERROR_DEVICE_INSTALL_BLOCKED, ERROR_DRIVER_BLOCKED,
+    ERROR_DRIVER_INSTALL_BLOCKED, ERROR_ELEVATION_REQUIRED, ERROR_FILE_HASH_NOT_IN_CATALOG,
+    ERROR_FILE_NOT_FOUND, ERROR_IN_WOW64, ERROR_INVALID_IMAGE_HASH, ERROR_NO_CATALOG_FOR_OEM_INF,
+    ERROR_NO_COMPAT_DRIVERS, ERROR_NO_DRIVER_SELECTED, ERROR_NO_MORE_ITEMS, ERROR_PATH_NOT_FOUND,
+    ERROR_PRIVILEGE_NOT_HELD, ERROR_SIGNATURE_OSATTRIBUTE_MISMATCH, ERROR_WRONG_INF_TYPE,
+    TRUST_E_NOSIGNATURE, TRUST_E_SUBJECT_NOT_TRUSTED,
+};
+
+#[cfg(windows)]
+pub use service_control::ServiceControl;
 #[cfg(windows)]
 pub use setup_api::SetupApi;
 
 /// What the INF's driver is for.
 pub const HARDWARE_ID: &str = r"ROOT\TrueMute";
 
-/// `CM_PROB_UNSIGNED_DRIVER` of cfg.h, "Code 52" in the device manager.
-const UNSIGNED: u32 = 52;
+/// "Code 52" in the device manager.
+const UNSIGNED: u32 = CM_PROB_UNSIGNED_DRIVER;
+
+/// What checking a signature can come to, as results.
+const UNTRUSTED: [i32; 5] = [
+    TRUST_E_NOSIGNATURE,
+    TRUST_E_SUBJECT_NOT_TRUSTED,
+    CERT_E_UNTRUSTEDROOT,
+    CERT_E_CHAINING,
+    CERT_E_EXPIRED,
+];
 
 /// What Windows can do with devices and drivers. Its errors are those of winerror.h and setupapi.h.
 pub trait DeviceManager {
@@ -121,6 +147,11 @@ pub enum InstallError {
         "The driver is installed, and its device does not start (Code {0}). The device manager says what that means."
     )]
     Problem(u32),
+    /// The service beside the driver.
+    #[error(
+        "The service that listens to Windows' events could not be installed or removed (error {0}). Do it again; `net helpmsg {0}` says what that means. The driver works without it."
+    )]
+    Service(u32),
     /// Something else.
     #[error(
         "Windows refused it (error 0x{0:08X}). The end of C:\\Windows\\INF\\setupapi.dev.log says why."
@@ -129,23 +160,29 @@ pub enum InstallError {
 }
 
 impl From<u32> for InstallError {
-    /// By the numbers of winerror.h and setupapi.h.
+    /// By the numbers of winerror.h and setupapi.h, as `windows-sys` has them.
     fn from(code: u32) -> Self {
         match code {
-            // ERROR_ACCESS_DENIED, ERROR_ELEVATION_REQUIRED, ERROR_PRIVILEGE_NOT_HELD.
-            5 | 740 | 1314 => Self::NoAdministrator,
-            // ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND, ERROR_LINE_NOT_FOUND's neighbour for files.
-            2 | 3 => Self::NoFile,
-            // ERROR_INVALID_IMAGE_HASH, ERROR_DRIVER_BLOCKED; TRUST_E_NOSIGNATURE, TRUST_E_SUBJECT_NOT_TRUSTED, CERT_E_UNTRUSTEDROOT,
-            // CERT_E_CHAINING, CERT_E_EXPIRED; ERROR_NO_CATALOG_FOR_OEM_INF, ERROR_AUTHENTICODE_TRUST_NOT_ESTABLISHED,
-            // ERROR_AUTHENTICODE_PUBLISHER_NOT_TRUSTED, ERROR_SIGNATURE_OSATTRIBUTE_MISMATCH.
-            577 | 1275 | 0x800B_0100 | 0x800B_0004 | 0x800B_0109 | 0x800B_010A | 0x800B_0101
-            | 0xE000_022F | 0xE000_0242 | 0xE000_0243 | 0xE000_0244 => Self::Unsigned,
-            // ERROR_NO_SUCH_DEVINST's neighbours: ERROR_NO_COMPAT_DRIVERS, ERROR_NO_DRIVER_SELECTED, ERROR_WRONG_INF_TYPE,
-            // ERROR_IN_WOW64; ERROR_NO_MORE_ITEMS, which UpdateDriverForPlugAndPlayDevices gives for an INF without our device.
-            0xE000_0228 | 0xE000_0203 | 0xE000_022C | 0xE000_0235 | 259 => Self::NotForThisWindows,
-            // ERROR_DEVICE_INSTALL_BLOCKED.
-            0xE000_0248 => Self::Forbidden,
+            ERROR_ACCESS_DENIED | ERROR_ELEVATION_REQUIRED | ERROR_PRIVILEGE_NOT_HELD => {
+                Self::NoAdministrator
+            }
+            ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND => Self::NoFile,
+            ERROR_INVALID_IMAGE_HASH
+            | ERROR_DRIVER_BLOCKED
+            | ERROR_NO_CATALOG_FOR_OEM_INF
+            | ERROR_FILE_HASH_NOT_IN_CATALOG
+            | ERROR_AUTHENTICODE_DISALLOWED
+            | ERROR_AUTHENTICODE_TRUST_NOT_ESTABLISHED
+            | ERROR_AUTHENTICODE_PUBLISHER_NOT_TRUSTED
+            | ERROR_SIGNATURE_OSATTRIBUTE_MISMATCH => Self::Unsigned,
+            // UpdateDriverForPlugAndPlayDevices gives ERROR_NO_MORE_ITEMS for an INF without our device.
+            ERROR_NO_COMPAT_DRIVERS
+            | ERROR_NO_DRIVER_SELECTED
+            | ERROR_WRONG_INF_TYPE
+            | ERROR_IN_WOW64
+            | ERROR_NO_MORE_ITEMS => Self::NotForThisWindows,
+            ERROR_DEVICE_INSTALL_BLOCKED | ERROR_DRIVER_INSTALL_BLOCKED => Self::Forbidden,
+            code if UNTRUSTED.contains(&code.cast_signed()) => Self::Unsigned,
             code => Self::Other(code),
         }
     }
@@ -330,6 +367,7 @@ mod tests {
             (740, "administrator"),
             (0x800B_0109, "signature"),
             (0xE000_0248, "policy"),
+            (0xE000_024A, "not for this Windows"),
             (0xE000_0228, "not for this Windows"),
             (0x1234, "0x00001234"),
         ] {

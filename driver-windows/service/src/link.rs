@@ -18,6 +18,8 @@ use truemute_windows_interface::{ATTACHED_HERE, Request, VERSION};
 
 use crate::clients::Clients;
 use crate::control_device::{AskError, ControlDevice, Opens};
+use crate::events::Events;
+use crate::events::processes::Processes;
 use crate::ring::Feeding;
 use crate::sessions::Sessions;
 
@@ -51,6 +53,8 @@ pub struct Link {
     pub device: Arc<dyn Opens>,
     /// Who has sessions on which endpoint.
     pub sessions: Arc<dyn Sessions>,
+    /// What Windows' own events say of who gets sound.
+    pub events: Arc<dyn Events>,
 }
 
 impl Connect for Link {
@@ -104,6 +108,7 @@ impl Connect for Link {
             driver: Box::new(Connection {
                 device,
                 sessions: self.sessions.clone(),
+                events: self.events.clone(),
                 clients: Mutex::default(),
                 opened,
                 refused,
@@ -168,7 +173,8 @@ impl Looking {
 struct Connection {
     device: Arc<dyn ControlDevice>,
     sessions: Arc<dyn Sessions>,
-    clients: Mutex<Clients>,
+    events: Arc<dyn Events>,
+    clients: Mutex<(Clients, Processes)>,
     opened: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
     /// Dropping it ends the thread that looks.
@@ -177,7 +183,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn clients(&self) -> MutexGuard<'_, Clients> {
+    fn clients(&self) -> MutexGuard<'_, (Clients, Processes)> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -223,7 +229,9 @@ impl Driver for Connection {
     }
 
     fn look(&self, system: &dyn System, now: When) -> Result<Look, DriverError> {
-        let mut clients = self.clients();
+        let mut locked = self.clients();
+        let (clients, processes) = &mut *locked;
+        processes.listen(&*self.events);
         let look = self.snapshot()?;
         let mut warnings = Vec::new();
         let sessions = self.sessions.sessions();
@@ -232,13 +240,10 @@ impl Driver for Connection {
             .into_iter()
             .filter(|input| input.role == Role::VirtualMic);
         let ours: Vec<String> = ours.map(|input| input.uid).collect();
-        match &sessions {
-            Ok(sessions) => clients.look(&look, Some(sessions), &ours, system, now),
-            Err(error) => {
-                warnings.push(format!("Who records cannot be told: {error}"));
-                clients.look(&look, None, &ours, system, now);
-            }
-        }
+        let sessions = sessions
+            .map_err(|error| warnings.push(format!("Who records cannot be told: {error}")))
+            .ok();
+        clients.look(&look, (sessions.as_deref(), &ours), processes, system, now);
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {
             warnings.push(format!(
@@ -254,7 +259,7 @@ impl Driver for Connection {
     }
 
     fn forget(&self, gone: &[u64]) {
-        self.clients().forget(gone);
+        self.clients().0.forget(gone);
     }
 
     fn diag(&self) -> Result<String, DriverError> {

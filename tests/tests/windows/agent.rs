@@ -10,7 +10,7 @@ use truemute_agent::simulated::{Mic, Simulated, VIRTUAL_MIC, now_ns};
 use truemute_core::observed::{Applied, Client, ClientState, CountedBy, Event, MicState, Purpose};
 use truemute_tests::part::wait_for;
 use truemute_tests::plugin::{Read, Runs, check_ramp};
-use truemute_tests::windows::{Driver, Engine, MadeUp, pieces};
+use truemute_tests::windows::{Driver, Engine, MadeUp, Replayed, offer, pieces};
 use truemute_windows::NAMES;
 use truemute_windows::link::Link;
 use truemute_windows::sessions::Session;
@@ -19,6 +19,7 @@ struct Rig {
     driver: Driver,
     system: Simulated,
     sessions: MadeUp,
+    heard: Replayed,
     agent: Arc<Agent>,
     events: Arc<Mutex<Vec<Event>>>,
     /// Whether the lease is renewed.
@@ -33,8 +34,10 @@ impl Rig {
         system.plug(Mic::virtual_mic());
         let sessions = MadeUp::default();
         sessions.set(Some(Vec::new()));
+        let heard = Replayed::default();
         let events = Arc::new(Mutex::new(Vec::new()));
-        let agent = Arc::new(start(&driver, &system, &sessions, &events).unwrap());
+        let agent = start(&driver, &system, (&sessions, &heard), &events);
+        let agent = Arc::new(agent.unwrap());
         let renews = Arc::new(AtomicBool::new(true));
         let ended = Arc::<AtomicBool>::default();
         std::thread::spawn({
@@ -52,6 +55,7 @@ impl Rig {
             driver,
             system,
             sessions,
+            heard,
             agent,
             events,
             renews,
@@ -91,7 +95,7 @@ impl Drop for Rig {
 fn start(
     driver: &Driver,
     system: &Simulated,
-    sessions: &MadeUp,
+    (sessions, heard): (&MadeUp, &Replayed),
     events: &Arc<Mutex<Vec<Event>>>,
 ) -> Result<Agent, Failure> {
     let options = Options {
@@ -105,6 +109,7 @@ fn start(
     let link = Link {
         device: Arc::new(driver.clone()),
         sessions: Arc::new(sessions.clone()),
+        events: Arc::new(heard.clone()),
     };
     let events = events.clone();
     let told = Arc::new(move |event| events.lock().unwrap().push(event));
@@ -215,6 +220,29 @@ fn sessions_are_there_exactly_and_what_they_got_is_an_estimate_of_its_own() {
 }
 
 #[test]
+fn offers_stand_beside_the_estimate_with_what_was_lost_and_the_exact_counts_have_none() {
+    let rig = Rig::new(vec![Mic::new("mic")]);
+    let _engine = rig.driver.engine();
+    rig.heard.begin();
+    rig.sessions
+        .set(Some(vec![session("meeting", 70_001, true)]));
+    let before = rig.clients();
+    assert_eq!(before[1].counted_by, CountedBy::Events, "{before:?}");
+    rig.heard.say((0..30).map(|_| offer(70_001)), 2);
+    rig.heard.say([offer(70_009)], 0);
+    let clients = rig.clients();
+    let offers = clients[1].offers.unwrap();
+    assert_eq!((offers.count, offers.lost), (30, 2));
+    assert_eq!(clients[0].offers, None, "the engine is counted");
+    // No packet came for it, and the engine went on for seconds: its session is the better estimate.
+    wait_for("the session's estimate", || {
+        let meeting = &rig.clients()[1];
+        (meeting.counted_by == CountedBy::Session && meeting.counts.muted.pulls > 200).then_some(())
+    });
+    assert_eq!(rig.clients()[1].offers, Some(offers));
+}
+
+#[test]
 fn a_mute_by_another_program_is_told_and_releases_the_mic() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let engine = rig.driver.engine();
@@ -278,7 +306,14 @@ fn a_switch_of_users_is_a_mute_and_the_user_who_left_is_told() {
     wait_for("the loss", || told("at the console").then_some(()));
     rig.mic("released", MicState::Released);
     assert!(rig.agent.unmute().is_err(), "it is not the feeder any more");
-    let again = || start(&rig.driver, &rig.system, &rig.sessions, &rig.events);
+    let again = || {
+        start(
+            &rig.driver,
+            &rig.system,
+            (&rig.sessions, &rig.heard),
+            &rig.events,
+        )
+    };
     let why = again().err().unwrap().to_string();
     assert!(why.contains("at the console"), "{why}");
     // Whoever comes to the console can feed at once, although the other one's handle is still open.
@@ -294,13 +329,19 @@ fn a_switch_of_users_is_a_mute_and_the_user_who_left_is_told() {
 fn there_is_one_feeder_and_its_end_is_silence() {
     let rig = Rig::new(vec![Mic::new("mic")]);
     let engine = rig.driver.engine();
-    let other = start(&rig.driver, &rig.system, &rig.sessions, &rig.events);
+    let other = start(
+        &rig.driver,
+        &rig.system,
+        (&rig.sessions, &rig.heard),
+        &rig.events,
+    );
     let why = other.err().unwrap().to_string();
     assert!(why.contains("Another TrueMute"), "{why}");
     rig.agent.unmute().unwrap();
     rig.hears(&engine);
     let (driver, system) = (rig.driver.clone(), rig.system.clone());
-    let (sessions, events) = (rig.sessions.clone(), rig.events.clone());
+    let (sessions, heard) = (rig.sessions.clone(), rig.heard.clone());
+    let events = rig.events.clone();
     let agent = Arc::downgrade(&rig.agent);
     drop(rig);
     wait_for("the agent's end", || {
@@ -312,5 +353,5 @@ fn there_is_one_feeder_and_its_end_is_silence() {
     let from = now_ns();
     std::thread::sleep(Duration::from_millis(50));
     assert!(!engine.hears_since(from));
-    assert!(start(&driver, &system, &sessions, &events).is_ok());
+    assert!(start(&driver, &system, (&sessions, &heard), &events).is_ok());
 }

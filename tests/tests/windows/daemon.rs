@@ -8,13 +8,13 @@ use std::time::Duration;
 use truemute::api::Client;
 use truemute::backend::AgentFactory;
 use truemute::daemon::service;
-use truemute::protocol::{Answer, By, Call, GateState, Status, Switched};
+use truemute::protocol::{Answer, By, Call, GateState, StatsParams, Status, Switched};
 use truemute::store;
 use truemute_agent::simulated::{Mic, Simulated, VIRTUAL_MIC, now_ns};
 use truemute_core::observed::{CountedBy, MicState};
 use truemute_tests::part::{Part, folder, wait_for};
 use truemute_tests::plugin::{Read, Runs, check_ramp};
-use truemute_tests::windows::{Driver, Elsewhere, MadeUp, pieces};
+use truemute_tests::windows::{Driver, Elsewhere, MadeUp, Replayed, offer, pieces};
 use truemute_windows::NAMES;
 use truemute_windows::link::Link;
 use truemute_windows::sessions::Session;
@@ -39,10 +39,19 @@ fn daemon() {
         endpoint: VIRTUAL_MIC.into(),
         active: true,
     }]));
+    let events = Replayed::default();
+    events.begin();
     let link = Link {
         device: Arc::new(Elsewhere(folder.join(SOCKET))),
         sessions: Arc::new(sessions),
+        events: Arc::new(events.clone()),
     };
+    std::thread::spawn(move || {
+        loop {
+            events.say([offer(70_001)], 0);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
     let system = Arc::new(Simulated::like(
         NAMES,
         vec![Mic::new("mic"), Mic::virtual_mic()],
@@ -175,9 +184,20 @@ fn the_daemon_switches_and_counts_and_its_death_is_silence() {
         "{of:?}"
     );
     assert!(
-        of.contains(&("Meeting", CountedBy::Session, false)),
+        of.contains(&("Meeting", CountedBy::Session, false))
+            || of.contains(&("Meeting", CountedBy::Events, false)),
         "{of:?}"
     );
+    let Some(Answer::Stats(stats)) = stage.call(Call::Stats(StatsParams::default())) else {
+        panic!("the daemon answers");
+    };
+    let offered = |app: &str| {
+        let mut clients = stats.clients.iter();
+        let client = clients.find(|client| client.who.app == app).unwrap();
+        client.offers.map(|offers| offers.count)
+    };
+    assert!(offered("Meeting") > Some(0), "{stats:?}");
+    assert_eq!(offered("Windows audio engine"), None);
 
     let again_ns = now_ns();
     stage.switch(Call::Unmute);

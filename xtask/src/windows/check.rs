@@ -232,6 +232,7 @@ const SYSTEM_MODULES: &[&str] = &[
     "propsys.dll",
     "rpcrt4.dll",
     "setupapi.dll",
+    "shell32.dll",
     "user32.dll",
     "userenv.dll",
     "ws2_32.dll",

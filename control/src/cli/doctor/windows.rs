@@ -4,7 +4,7 @@
 use super::facts::Facts;
 use super::{bad_sentences, doubtful, good};
 use crate::install::{self, AtLogin, Installed};
-use crate::report::Finding;
+use crate::report::{Finding, Verdict};
 
 /// What was found, before it is judged.
 pub(super) struct Installation(Result<Installed, String>);
@@ -25,6 +25,14 @@ impl Installation {
             match &installed.driver {
                 Ok(()) => good("The driver answers."),
                 Err(why) => bad_sentences(&why.to_string()),
+            },
+            match &installed.events {
+                Ok(()) => good("The service listens to Windows' events."),
+                // Live or muted does not depend on it.
+                Err(why) => Finding {
+                    verdict: Verdict::Doubtful,
+                    ..bad_sentences(why)
+                },
             },
             match installed.at_login {
                 AtLogin::Same => good("Windows starts the daemon at each login."),

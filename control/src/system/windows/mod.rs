@@ -1,6 +1,7 @@
 //! Windows: named pipes, the user's folders, and the performance counter that the driver counts in.
 
 mod ends;
+mod events;
 mod files;
 mod pipe;
 mod security;
@@ -20,6 +21,7 @@ use windows_sys::w;
 use super::{PeerProcess, Sign};
 use crate::lock::Verdict;
 pub(crate) use ends::{Ends, keep_files_private, wait_beside_keys};
+pub(crate) use events::{EventsPipe, EventsService};
 pub(crate) use files::*;
 pub(crate) use pipe::Stream;
 pub(crate) use pipe::{Bound, has_gone};

@@ -30,7 +30,7 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, INFINITE, SetEvent, WaitForMultipleObjects,
 };
 
-use super::security::{self, OwnersAlone};
+use super::security::{self, AccessList, OpenTo};
 use crate::api::SocketError;
 
 /// Where all local pipes are.
@@ -77,6 +77,22 @@ impl Stream {
     /// # Errors
     /// `NotFound`: there is none. `PermissionDenied`: it is closed to this user. `InvalidInput`: no pipe can be there.
     pub(crate) fn connect(path: &Path) -> io::Result<Self> {
+        Self::open(path, GENERIC_READ | GENERIC_WRITE)
+    }
+
+    /// The same, only to read.
+    ///
+    /// # Errors
+    /// As [`Stream::connect`]. `PermissionDenied` too if neither this user nor a service of the system made the pipe.
+    pub(super) fn connect_to_service(path: &Path) -> io::Result<Self> {
+        let stream = Self::open(path, GENERIC_READ)?;
+        match security::is_own_or_services(stream.0.pipe.as_handle())? {
+            true => Ok(stream),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn open(path: &Path, access: u32) -> io::Result<Self> {
         if !path.to_string_lossy().starts_with(PREFIX) {
             let why = format!("a pipe's name begins with {PREFIX}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -87,7 +103,7 @@ impl Stream {
             let pipe = unsafe {
                 CreateFileW(
                     name.as_ptr(),
-                    GENERIC_READ | GENERIC_WRITE,
+                    access,
                     0,
                     null(),
                     OPEN_EXISTING,
@@ -330,6 +346,7 @@ fn wait_for(
 #[derive(Debug)]
 pub(crate) struct Bound {
     name: Vec<u16>,
+    to: OpenTo,
     /// The instance that waits for the next connection. There always is one: a name without one could be taken by others.
     next: Mutex<OwnedHandle>,
     closed: OwnedHandle,
@@ -338,6 +355,11 @@ pub(crate) struct Bound {
 impl Bound {
     /// Makes the pipe at `path`, which only this user, administrators and the system may open.
     pub(crate) fn new(path: &Path) -> Result<Self, SocketError> {
+        Self::open_to(path, OpenTo::Administrators)
+    }
+
+    /// Makes the pipe at `path`, which these may open.
+    pub(super) fn open_to(path: &Path, to: OpenTo) -> Result<Self, SocketError> {
         if !path.to_string_lossy().starts_with(PREFIX) {
             return Err(SocketError::InTheWay(path.to_owned()));
         }
@@ -346,13 +368,14 @@ impl Bound {
             path: path.to_owned(),
             source,
         };
-        let next = instance(&name, true).map_err(|error| match error {
+        let next = instance(&name, to, true).map_err(|error| match error {
             // FILE_FLAG_FIRST_PIPE_INSTANCE: somebody has that name (winbase.h, CreateNamedPipe).
             taken if is(&taken, ERROR_ACCESS_DENIED) => SocketError::Taken(path.to_owned()),
             error => io_error(error),
         })?;
         Ok(Self {
             name,
+            to,
             next: Mutex::new(next),
             closed: event().map_err(io_error)?,
         })
@@ -374,7 +397,7 @@ impl Bound {
             Err(error) if is(&error, ERROR_NO_DATA) => {}
             Err(error) => return Err(error),
         }
-        let connected = std::mem::replace(&mut *next, instance(&self.name, false)?);
+        let connected = std::mem::replace(&mut *next, instance(&self.name, self.to, false)?);
         Stream::new(connected, true)
     }
 
@@ -386,9 +409,9 @@ impl Bound {
     }
 }
 
-fn instance(name: &[u16], first: bool) -> io::Result<OwnedHandle> {
-    let owners = OwnersAlone::new()?;
-    let attributes = owners.attributes();
+fn instance(name: &[u16], to: OpenTo, first: bool) -> io::Result<OwnedHandle> {
+    let list = AccessList::new(to)?;
+    let attributes = list.attributes();
     let first = if first {
         FILE_FLAG_FIRST_PIPE_INSTANCE
     } else {

@@ -87,16 +87,30 @@ fn text(sid: PSID) -> io::Result<String> {
     Ok(String::from_utf16_lossy(units))
 }
 
-/// What a pipe of ours is made with: owned by this user, open to this user, administrators and the system, and nobody else.
-pub(super) struct OwnersAlone {
+/// Who may open a pipe of ours besides the user who made it, to whom it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenTo {
+    /// Administrators and the system may do everything, others nothing.
+    Administrators,
+    /// Administrators and who logged on at the console (S-1-2-1) may read. Writing would be more than to write: who may write to a pipe
+    /// may make an instance of it, and be taken for the server.
+    Console,
+}
+
+/// What a pipe of ours is made with.
+pub(super) struct AccessList {
     descriptor: Local,
 }
 
-impl OwnersAlone {
+impl AccessList {
     /// For the user who runs this program.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(to: OpenTo) -> io::Result<Self> {
         let user = own_user()?;
-        let rules = format!("O:{user}D:P(A;;GA;;;{user})(A;;GA;;;BA)(A;;GA;;;SY)");
+        let others = match to {
+            OpenTo::Administrators => "(A;;GA;;;BA)(A;;GA;;;SY)",
+            OpenTo::Console => "(A;;GR;;;BA)(A;;GR;;;SY)(A;;GR;;;S-1-2-1)",
+        };
+        let rules = format!("O:{user}D:P(A;;GA;;;{user}){others}");
         let rules: Vec<u16> = rules.encode_utf16().chain([0]).collect();
         let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
         // SAFETY: the text ends with a zero; `descriptor` can be written.
@@ -127,12 +141,25 @@ impl OwnersAlone {
 }
 
 // SAFETY: the descriptor is only read, and belongs to no thread.
-unsafe impl Send for OwnersAlone {}
+unsafe impl Send for AccessList {}
 // SAFETY: as above.
-unsafe impl Sync for OwnersAlone {}
+unsafe impl Sync for AccessList {}
 
 /// Whether this user made the pipe: only administrators can give another owner to something.
 pub(super) fn is_own(pipe: BorrowedHandle<'_>) -> io::Result<bool> {
+    Ok(owner(pipe)? == own_user()?)
+}
+
+/// Whether this user, an administrator or a service of the system made the pipe.
+pub(super) fn is_own_or_services(pipe: BorrowedHandle<'_>) -> io::Result<bool> {
+    /// LocalService, as which our service runs.
+    const LOCAL_SERVICE: &str = "S-1-5-19";
+    let owner = owner(pipe)?;
+    let services = ADMINISTRATORS.contains(&&*owner) || owner == LOCAL_SERVICE;
+    Ok(services || owner == own_user()?)
+}
+
+fn owner(pipe: BorrowedHandle<'_>) -> io::Result<String> {
     let (mut owner, mut descriptor) = (null_mut(), null_mut());
     // SAFETY: the handle is open; what is written to can be; the owner lies within the descriptor.
     let status = unsafe {
@@ -151,7 +178,7 @@ pub(super) fn is_own(pipe: BorrowedHandle<'_>) -> io::Result<bool> {
         return Err(io::Error::from_raw_os_error(status.cast_signed()));
     }
     let _free = Local(descriptor);
-    Ok(text(owner)? == own_user()?)
+    text(owner)
 }
 
 /// Whether the owner of what lies at `path`, and everybody who may write to it, is an administrator or the system.

@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use windows::Win32::Devices::DeviceAndDriverInstallation::{
-    CM_DEVNODE_STATUS_FLAGS, CM_Get_DevNode_Status, CM_PROB, CR_SUCCESS, DICD_GENERATE_ID,
-    DIF_REGISTERDEVICE, DIGCF_ALLCLASSES, DN_HAS_PROBLEM, DiUninstallDevice, GUID_DEVCLASS_MEDIA,
-    HDEVINFO, INSTALLFLAG_FORCE, SP_DEVINFO_DATA, SPDRP_HARDWAREID, SetupDiCallClassInstaller,
+    CM_DEVNODE_STATUS_FLAGS, CM_Get_DevNode_Status, CM_PROB, CR_SUCCESS, DI_NEEDREBOOT,
+    DI_NEEDRESTART, DICD_GENERATE_ID, DIF_REGISTERDEVICE, DIF_REMOVE, DIGCF_ALLCLASSES,
+    DN_HAS_PROBLEM, GUID_DEVCLASS_MEDIA, HDEVINFO, INSTALLFLAG_FORCE, SP_DEVINFO_DATA,
+    SP_DEVINSTALL_PARAMS_W, SPDRP_HARDWAREID, SetupDiCallClassInstaller,
     SetupDiCreateDeviceInfoList, SetupDiCreateDeviceInfoW, SetupDiDestroyDeviceInfoList,
-    SetupDiEnumDeviceInfo, SetupDiGetClassDevsW, SetupDiGetDeviceRegistryPropertyW,
-    SetupDiSetDeviceRegistryPropertyW, UpdateDriverForPlugAndPlayDevicesW,
+    SetupDiEnumDeviceInfo, SetupDiGetClassDevsW, SetupDiGetDeviceInstallParamsW,
+    SetupDiGetDeviceRegistryPropertyW, SetupDiSetDeviceRegistryPropertyW,
+    UpdateDriverForPlugAndPlayDevicesW,
 };
-use windows::Win32::Foundation::{ERROR_NO_MORE_ITEMS, HWND, WIN32_ERROR};
+use windows::Win32::Foundation::{ERROR_NO_MORE_ITEMS, WIN32_ERROR};
 use windows::core::{BOOL, HSTRING, PCWSTR, w};
 
 use super::{DeviceManager, HARDWARE_ID};
@@ -108,20 +110,21 @@ impl DeviceManager for SetupApi {
         Ok(restart.as_bool())
     }
 
+    /// By the class installer, for `DiUninstallDevice` does the same and is missing in Wine.
     fn remove(&self, node: Node) -> Result<bool, u32> {
-        let mut restart = BOOL(0);
-        // SAFETY: the node belongs to its list, which lives.
-        unsafe {
-            DiUninstallDevice(
-                HWND::default(),
-                node.list.0,
-                &raw const node.data,
-                0,
-                Some(&raw mut restart),
-            )
-        }
-        .map_err(code)?;
-        Ok(restart.as_bool())
+        let mut after = SP_DEVINSTALL_PARAMS_W {
+            cbSize: u32::try_from(size_of::<SP_DEVINSTALL_PARAMS_W>()).unwrap_or(0),
+            ..SP_DEVINSTALL_PARAMS_W::default()
+        };
+        // SAFETY: the node belongs to its list, which lives; `after` says how long it is.
+        let asked = unsafe {
+            SetupDiCallClassInstaller(DIF_REMOVE, node.list.0, Some(&raw const node.data))
+                .map_err(code)?;
+            SetupDiGetDeviceInstallParamsW(node.list.0, Some(&raw const node.data), &raw mut after)
+        };
+        // In Wine the node is not in its list any more, and needs no restart.
+        let needs = |flag| asked.is_ok() && after.Flags.contains(flag);
+        Ok(needs(DI_NEEDRESTART) || needs(DI_NEEDREBOOT))
     }
 
     fn problem(&self, node: &Node) -> Result<Option<u32>, u32> {

@@ -46,7 +46,7 @@ pub(super) fn refused(what: &str, error: &windows::core::Error) -> SystemError {
 }
 
 /// A text that COM gave, which is freed.
-pub(super) fn text(given: PWSTR) -> String {
+pub(crate) fn text(given: PWSTR) -> String {
     if given.is_null() {
         return String::new();
     }

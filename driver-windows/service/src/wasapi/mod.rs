@@ -3,6 +3,7 @@
 
 mod capture;
 mod com;
+pub(crate) use com::text;
 mod control;
 mod devices;
 mod exclusive;

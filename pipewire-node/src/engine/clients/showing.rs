@@ -116,6 +116,7 @@ pub(super) fn observed(
         app_muted: false,
         counted_by,
         counts: look.map(|seen| seen.counts).unwrap_or_default(),
+        offers: None,
         first_seen_ns: client.first_seen_ns,
         last_pull_ns: look
             .and_then(|seen| seen.last_pull_ns)
