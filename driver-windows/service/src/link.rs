@@ -159,7 +159,7 @@ impl Looking {
         }
         if look.attached != ATTACHED_HERE {
             return Err(DriverError::new(
-                "The driver listens to the user at the console only, and that is somebody else now",
+                "The driver takes no sound from here any more: another user is at the console, or the device was started again",
             ));
         }
         let running = u32::from(look.state == RUN);
