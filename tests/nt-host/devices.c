@@ -403,6 +403,14 @@ NTSTATUS handle_close(Handle *handle) {
     return status;
 }
 
+NTSTATUS handle_other(const Handle *handle, UCHAR major) {
+    ULONG_PTR information = 0;
+    begin(major, 0, handle->device, handle->file);
+    NTSTATUS status = send(handle->device, &information);
+    CHECK(information == 0, "a request with major function %u says that it gave %llu bytes", major, (unsigned long long)information);
+    return status;
+}
+
 /* A request may not come to be: the I/O manager asks here before, in the thread and with the buffers of whoever asks. */
 static bool is_fast(const Handle *handle, ULONG code, const void *input, ULONG input_bytes, void *output, ULONG output_bytes, IO_STATUS_BLOCK *status) {
     const FAST_IO_DISPATCH *table = handle->device->DriverObject->FastIoDispatch;

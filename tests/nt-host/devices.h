@@ -42,6 +42,9 @@ NTSTATUS handle_control(const Handle *handle, ULONG code, const void *input, ULO
 /* The same without any look at the handle's rights, as a driver in the kernel could ask. */
 NTSTATUS handle_control_unchecked(const Handle *handle, ULONG code, const void *input, ULONG input_bytes, void *output, ULONG output_bytes, ULONG *given);
 
+/* Any other request than those, with this major function. */
+NTSTATUS handle_other(const Handle *handle, UCHAR major);
+
 /* Leaves of the driver: devices, names. Each is a failed check. */
 void devices_check_empty(void);
 

@@ -175,6 +175,7 @@ static void close_pin(void) {
     INTO_DRIVER(PASSIVE_LEVEL, input->table->Release(input));
     INTO_DRIVER(PASSIVE_LEVEL, notification->table->Release(notification));
     INTO_DRIVER(PASSIVE_LEVEL, stream->table->Release(stream));
+    CHECK(time_is_flushed(), "a stream is freed while a callback of its timer may still be queued: nothing flushed them (KeFlushQueuedDpcs)");
     CHECK(side->references == 1, "the driver keeps %d references to the port's side of a stream", side->references - 1);
     CHECK(side->pages == NULL, "leak: the pages of a stream");
     stream = NULL, notification = NULL, input = NULL;

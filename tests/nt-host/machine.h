@@ -85,6 +85,8 @@ void time_after_timers(void (*call)(void));
 void time_check_empty(void);
 /* How often a callback of a timer ran. */
 long time_callbacks(void);
+/* Whether the driver has flushed what was queued since the last callback. */
+bool time_is_flushed(void);
 extern const Export time_exports[];
 
 #endif

@@ -9,6 +9,7 @@
  *     switch SESSION                  another session is at the console; it is 1 at first
  *     cleanup HANDLE | close HANDLE   the process has ended; nobody has a reference any more
  *     ioctl HANDLE CODE ROOM [HEX]    any request -> what it gave, in hex
+ *     others HANDLE                   each request but those of open, close and ioctl -> how many were sent, and refused as unknown
  *     advance NS                      time goes on, and timers fire
  *     late NS                         timers fire up to so much too late from now on
  *     fail FUNCTION N                 its N-th call from now on fails, once
@@ -132,6 +133,21 @@ static void answer_ioctl(const char *words) {
     printf("\"}\n");
 }
 
+static void answer_others(const char *words) {
+    Handle *handle = session_handle(words);
+    int sent = 0, refused = 0;
+    if (handle == NULL) {
+        printf("{\"error\":\"no such handle\"}\n");
+        return;
+    }
+    for (UCHAR major = 0; major < MAJOR_FUNCTIONS; major++) {
+        if (major == IRP_MJ_CREATE || major == IRP_MJ_CLOSE || major == IRP_MJ_CLEANUP || major == IRP_MJ_DEVICE_CONTROL) continue;
+        sent++;
+        refused += handle_other(handle, major) == STATUS_INVALID_DEVICE_REQUEST;
+    }
+    printf("{\"sent\":%d,\"refused\":%d}\n", sent, refused);
+}
+
 static void answer_memory(void) {
     PoolUse use = pool_use();
     printf("{\"image\":%zu,\"writable\":%zu,\"allocations\":%ld,\"bytes\":%zu,\"most_bytes\":%zu}\n", driver_image->size, loader_writable(driver_image), use.allocations, use.bytes, use.most_bytes);
@@ -149,6 +165,7 @@ static bool answer_order(const char *verb, const char *words) {
     } else if (strcmp(verb, "cleanup") == 0) answer_end(words, true);
     else if (strcmp(verb, "close") == 0) answer_end(words, false);
     else if (strcmp(verb, "ioctl") == 0) answer_ioctl(words);
+    else if (strcmp(verb, "others") == 0) answer_others(words);
     else if (strcmp(verb, "advance") == 0) {
         time_advance(strtoull(words, NULL, 10));
         printf("{\"now_ns\":%llu,\"counter\":%llu,\"callbacks\":%ld}\n", (unsigned long long)time_ns(), (unsigned long long)time_counter(), time_callbacks());

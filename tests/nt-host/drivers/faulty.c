@@ -16,6 +16,7 @@
 static PVOID(NTAPI *allocate)(ULONGLONG flags, SIZE_T bytes, ULONG tag);
 static PEX_TIMER(NTAPI *allocate_timer)(PEXT_CALLBACK callback, PVOID context, ULONG attributes);
 static BOOLEAN(NTAPI *set_timer)(PEX_TIMER timer, LONGLONG due, LONGLONG period, PVOID parameters);
+static BOOLEAN(NTAPI *delete_timer)(PEX_TIMER timer, BOOLEAN cancel, BOOLEAN wait, PVOID parameters);
 static KIRQL(NTAPI *raise_level)(KIRQL to);
 
 static PDEVICE_OBJECT device;
@@ -74,6 +75,7 @@ static NTSTATUS fault(const char *text, ULONG length, PIRP irp) {
     /* The macro of these headers writes the processor's register instead of calling anybody. */
     if (FAULT("level-kept")) raise_level(DISPATCH_LEVEL);
     if (FAULT("timer-left")) set_timer(allocate_timer(tick, NULL, 0), -100000, 100000, NULL);
+    if (FAULT("timer-deleted-without-wait")) delete_timer(allocate_timer(tick, NULL, 0), TRUE, FALSE, NULL);
     if (FAULT("keeps-a-name")) keeps_name = TRUE;
     if (FAULT("null")) *(volatile PUCHAR)(ULONG_PTR)length = 1;
     if (FAULT("executes-data")) ((void (*)(void))(ULONG_PTR)&sink)();
@@ -143,6 +145,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry) {
     allocate = (PVOID)routine(L"ExAllocatePool2");
     allocate_timer = (PVOID)routine(L"ExAllocateTimer");
     set_timer = (PVOID)routine(L"ExSetTimer");
+    delete_timer = (PVOID)routine(L"ExDeleteTimer");
     raise_level = (PVOID)routine(L"KfRaiseIrql");
     RtlInitUnicodeString(&name, NAME);
     RtlInitUnicodeString(&link, LINK);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use truemute_tests::nt_host;
 
 /// What the driver is told to do, and what the host must say. Nothing: all is well.
-const FAULTS: [(&str, Option<&str>); 25] = [
+const FAULTS: [(&str, Option<&str>); 26] = [
     ("nothing", None),
     ("leak", Some("leak: 100 bytes with tag Fult")),
     ("overrun", Some("memory before or behind 100 bytes")),
@@ -29,6 +29,10 @@ const FAULTS: [(&str, Option<&str>); 25] = [
     ("lock-twice", Some("deadlock: a spin lock is taken")),
     ("level-kept", Some("interrupt level 0 and returns at 2")),
     ("timer-left", Some("a timer is left that will fire")),
+    (
+        "timer-deleted-without-wait",
+        Some("ExDeleteTimer does not wait"),
+    ),
     ("null", Some("an access to 0x")),
     ("executes-data", Some("signal 11: an access to")),
     ("completes-twice", Some("a request is completed twice")),

@@ -105,6 +105,18 @@ fn what_is_not_for_the_control_device_goes_to_the_port_class() {
     set.finish();
 }
 
+/// The port class would take the control device's extension for its own.
+#[test]
+fn nothing_that_is_for_the_control_device_goes_to_the_port_class() {
+    let mut set = Set::running();
+    let said = set.order("others 0");
+    assert_eq!(said["sent"], 24, "{said}");
+    assert_eq!(said["refused"], 24, "{said}");
+    set.end_stream();
+    set.must("close 0");
+    set.finish();
+}
+
 #[test]
 fn filters_are_what_makes_an_endpoint() {
     let mut set = Set::started(COUNTER_HZ);
