@@ -90,6 +90,38 @@ fn frames_of_the_future_of_the_past_and_beyond_the_run_are_zeros() {
     assert!(set.host.finish());
 }
 
+/// A day's end of one counter or another is nothing to the ring, and a time that is no position is silence while all else is live.
+#[test]
+fn times_beyond_32_bits_go_on_and_times_that_are_none_are_zeros() {
+    let mut set = Set::new();
+    let mut tag = 2.0;
+    for start in [(1 << 31) - BLOCK, (1 << 32) - BLOCK, (1 << 53) - FRAMES as u64] {
+        let began = Instant::now();
+        loop {
+            tag += 1.0;
+            set.go_live(start, tag);
+            // Until the last one's capture is over, by its own time.
+            while set.is_open() && set.read(start + 1024, 1, 0)["live"] == 0 {}
+            // Blocks that lie before the edge, across it and behind it.
+            let heard = set.read_answered_for(start, 256, 4);
+            for nowhere in [-1, -512, i64::from(i32::MIN), i64::MIN, 1 << 53, i64::MAX] {
+                let order = format!("read {READER} {nowhere} {BLOCK} 1 0");
+                assert_eq!(set.host.order(&order)["silent"], 1, "{nowhere}");
+                set.silent += 1;
+            }
+            let last = set.read(start, 1, 0);
+            assert_eq!(heard["mixed"], 0, "{heard}");
+            if heard["live"] == 256 && last["live"] == 1 {
+                break;
+            }
+            // Nobody renewed the lease in time.
+            assert!(began.elapsed() < LIMIT, "{heard} {last}");
+        }
+    }
+    set.assert_counted();
+    assert!(set.host.finish());
+}
+
 /// The writer begins anew again and again, with another tag: a read is one piece of one stretch, or zeros.
 #[test]
 fn a_writer_that_overtakes_never_tears_a_read() {
