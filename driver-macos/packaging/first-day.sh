@@ -199,6 +199,11 @@ wait_for "Let the Mac sleep for a minute (Apple menu, Sleep), and wake it."
 run "$program" status
 ask "Is it muted now, as it must be after a sleep? (y/n)"
 ask "Does a recording from TrueMute Microphone have sound after \`truemute unmute\`, without crackling? (y/n)"
+fact "Another user next: not without a second account on this Mac. Then answer -."
+run "$program" unmute
+wait_for "Switch to another user without logging out (Apple menu, Lock Screen, Switch User), record ten seconds from TrueMute Microphone there, and come back."
+ask "Has the other user's recording sound? It must be silence. (y/n/-)"
+run "$program" status
 
 part "14. What the logs say"
 fact "The logs and the facts hold names of apps, devices and users, and serial numbers of devices. They stay on this Mac until you send them."

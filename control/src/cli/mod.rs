@@ -241,8 +241,46 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::Cli;
+    use clap::Parser as _;
+
     #[test]
     fn the_arguments_are_consistent() {
         super::command().debug_assert();
+    }
+
+    /// Whoever follows the scripts of a first day has one try.
+    #[test]
+    fn the_commands_of_the_first_days_exist() {
+        for (name, script, call) in [
+            (
+                "first-day.sh",
+                include_str!("../../../driver-macos/packaging/first-day.sh"),
+                "\"$program\" ",
+            ),
+            (
+                "first-day.ps1",
+                include_str!("../../../driver-windows/packaging/first-day.ps1"),
+                "& '$program' ",
+            ),
+        ] {
+            let mut calls = 0;
+            for line in script.lines() {
+                let Some((_, arguments)) = line.split_once(call) else {
+                    continue;
+                };
+                let arguments = arguments.split(['"', '|', '>', ')']).next().unwrap_or("");
+                let words = arguments.split_whitespace();
+                calls += 1;
+                // Only where there is a driver to install.
+                if cfg!(not(windows)) && arguments.starts_with("driver ") {
+                    continue;
+                }
+                if let Err(error) = Cli::try_parse_from(["truemute"].into_iter().chain(words)) {
+                    panic!("{name}: {line}\n{error}");
+                }
+            }
+            assert!(calls > 10, "{name}: {calls}");
+        }
     }
 }
