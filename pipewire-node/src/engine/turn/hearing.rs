@@ -130,6 +130,7 @@ impl Engine {
             clients,
             data_loop,
             model,
+            plan,
             ..
         } = &mut self.parts;
         let tables = Tables {
@@ -154,6 +155,9 @@ impl Engine {
                 drop(data_loop.run(|cycle| cycle.set_own_record(record)));
             }
             PeerChange::Own(_) => {}
+            PeerChange::Unreadable { error, .. } if error.is_of_connection() => {
+                plan.inbox.put(Note::Lost(error.to_string()));
+            }
             PeerChange::Unreadable { node_id, error } => {
                 tracing::warn!(node_id, %error, "a client cannot be counted from its activation record");
             }
