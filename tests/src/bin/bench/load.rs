@@ -21,6 +21,9 @@ use crate::{Result, progress};
 const SETTLE: u64 = 16;
 /// How often a round is made again at most.
 const MOST_RELAPSES: u32 = 10;
+/// How often a way is started again at most. With hundreds of clients, libpipewire 0.3.65 comes to refuse all memory that the server
+/// shares with it ("invalid mem id" in the server's log), of pw-loopback as of the daemon.
+const MOST_RENEWALS: u32 = 3;
 /// In every so many rounds the ways that are not judged have a turn too.
 const OTHERS_EVERY: usize = 4;
 
@@ -105,6 +108,8 @@ pub(crate) struct Load {
     pub(crate) rounds: Vec<Round>,
     /// Why there are not more rounds.
     pub(crate) failed: Option<String>,
+    /// How often all of it was started again because clients heard nothing any more.
+    pub(crate) renewed: u32,
     /// Of the process that moves the sound, at the end.
     pub(crate) memory: Memory,
 }
@@ -154,23 +159,29 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
     let mut rounds = [const { Vec::new() }; Way::ALL.len()];
     let mut relapses = 0;
     let mut failed = [const { None::<String> }; Way::ALL.len()];
+    let mut renewed = [0; Way::ALL.len()];
     for number in 0..plan.rounds {
         for at in turns(number) {
-            let (field, rounds, failed) = (&fields[at], &mut rounds[at], &mut failed[at]);
-            if failed.is_some() {
-                continue;
-            }
-            match field.turn(plan.span) {
-                Ok((round, more)) => {
-                    rounds.push(round);
-                    relapses += more;
+            let (field, failed) = (&mut fields[at], &mut failed[at]);
+            while failed.is_none() {
+                match field.turn(plan.span) {
+                    Ok((round, more)) => {
+                        rounds[at].push(round);
+                        relapses += more;
+                        break;
+                    }
+                    Err(error) if renewed[at] < MOST_RENEWALS => {
+                        progress(format_args!("{error}"));
+                        renewed[at] += 1;
+                        *field = Field::set(field.running.way, ground, quantum, clients)?;
+                    }
+                    // A rival may fail; that is a result too.
+                    Err(error) if field.running.way != Way::TrueMute => {
+                        progress(format_args!("{error}"));
+                        *failed = Some(first_line(&error.to_string()));
+                    }
+                    Err(error) => return Err(error),
                 }
-                // A rival may fail; that is a result too.
-                Err(error) if field.running.way != Way::TrueMute => {
-                    progress(format_args!("{error}"));
-                    *failed = Some(first_line(&error.to_string()));
-                }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -178,11 +189,13 @@ fn measure_cell(ground: &Ground, plan: &Plan, quantum: u32, clients: usize) -> R
         .iter()
         .zip(rounds)
         .zip(failed)
-        .map(|((field, rounds), failed)| {
+        .zip(renewed)
+        .map(|(((field, rounds), failed), renewed)| {
             Ok(Load {
                 way: field.running.way,
                 rounds,
                 failed,
+                renewed,
                 memory: Memory::of(field.running.process)?,
             })
         })

@@ -229,6 +229,18 @@ at and written to the history. *Memory* is the most that process had resident, s
              200 ms. Those rounds were made again."
         );
     }
+    for cell in cells {
+        for load in cell.ways.iter().filter(|load| load.renewed > 0) {
+            let _ = writeln!(
+                text,
+                "\nWith {} clients at a quantum of {}, a client of {} heard nothing any more {} times; server, clients and it were started again.",
+                cell.clients,
+                cell.quantum,
+                load.way.name(),
+                load.renewed
+            );
+        }
+    }
 }
 
 fn switching(text: &mut String, rows: &[Row]) {
