@@ -311,7 +311,7 @@ impl Stage {
     ) -> Result<(Engine, Option<i32>), Failure> {
         let channels = self.channels(&options);
         let instance = wall_ns();
-        // It comes by way of the stack and is nearly a megabyte. A thread's stack is given back when the thread ends; on this
+        // It comes by way of the stack and is half a megabyte. A thread's stack is given back when the thread ends; on this
         // one the memory would stay in use for as long as the daemon runs.
         let ledger = std::thread::spawn(move || Arc::new(Ledger::new(instance)))
             .join()
