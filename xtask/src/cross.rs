@@ -29,7 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) library: &'a str,
     /// Packages and kinds, as `cargo rustc` takes them.
     pub(crate) what: &'a str,
-    pub(crate) linker: &'a Path,
+    /// None: the one that the compiler finds by itself.
+    pub(crate) linker: Option<&'a Path>,
     /// More flags for the compiler, for everything that is compiled.
     pub(crate) flags: &'a str,
     pub(crate) grade: Grade,
@@ -78,7 +79,6 @@ impl Rust {
     /// `cargo rustc` for a job, or `cargo check`; arguments for cargo can follow, and for `rustc`, after `--`, such for the compiler of
     /// the last crate.
     pub(crate) fn cargo(&self, workspace: &Workspace, job: &Job<'_>) -> Command {
-        let upper = job.target.replace('-', "_").to_uppercase();
         let verb = match job.grade {
             Grade::Checked => "check",
             Grade::Quick | Grade::Release => "rustc",
@@ -97,13 +97,17 @@ impl Rust {
             // The toolchain of rustup that runs this would be preferred to the compiler named here.
             .env_remove("RUSTUP_TOOLCHAIN")
             .env_remove("CARGO")
-            .env(format!("CARGO_TARGET_{upper}_LINKER"), job.linker)
+            // Flags stand between these, so that folders may have spaces. What runs during the build does not get them.
             .env(
-                format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
-                format!("{}{}", job.flags, self.remap(workspace)),
+                "CARGO_ENCODED_RUSTFLAGS",
+                self.flags(workspace, job).join("\u{1f}"),
             )
             // What a debugger needs nobody gets, and it would name our folders.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+        if let Some(linker) = job.linker {
+            let upper = job.target.replace('-', "_").to_uppercase();
+            command.env(format!("CARGO_TARGET_{upper}_LINKER"), linker);
+        }
         match job.grade {
             Grade::Checked | Grade::Quick => {
                 command
@@ -120,8 +124,8 @@ impl Rust {
         command
     }
 
-    /// No path of this machine is to be in what users get: panics name their source files.
-    fn remap(&self, workspace: &Workspace) -> String {
+    /// The job's flags, and that no path of this machine is to be in what users get: panics name their source files.
+    fn flags(&self, workspace: &Workspace, job: &Job<'_>) -> Vec<String> {
         let registry = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
@@ -131,14 +135,14 @@ impl Rust {
             (&registry, "cargo"),
             (&self.library, "rust"),
         ];
-        let mut flags = String::new();
+        let mut flags: Vec<String> = job.flags.split_whitespace().map(str::to_owned).collect();
         for (folder, name) in names {
-            flags += &format!(" --remap-path-prefix={}={name}", folder.display());
+            flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
             // Debian's sources are behind a link, and the compiler names where it leads.
             if let Ok(real) = folder.canonicalize()
                 && real != folder
             {
-                flags += &format!(" --remap-path-prefix={}={name}", real.display());
+                flags.push(format!("--remap-path-prefix={}={name}", real.display()));
             }
         }
         flags
@@ -151,7 +155,7 @@ pub(crate) fn llvm(name: &str) -> Result<PathBuf, String> {
     versions
         .chain([name.to_owned()])
         .find_map(|name| program(&name))
-        .ok_or_else(|| format!("there is no {name} (Debian 12: the packages lld-22 and llvm-22)"))
+        .ok_or_else(|| format!("there is no {name} (Debian 12: the packages lld-22 and llvm-22; Windows: LLVM's installer, with its programs on the PATH)"))
 }
 
 /// Where the sources of a compiler's library are, if it is new enough and has them.

@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: builds `truemute` as people use it and lets it show itself on a private audio server.
 
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +20,18 @@ pub(crate) fn run(workspace: &Workspace, progress: &mut Progress) -> Result<bool
     let program = build_release(workspace, progress)?;
     println!("Running {} demo\n", program.display());
     // Ctrl-C and the exit code are the demo's own: no process of ours stays between it and the person.
-    Err(Command::new(program).arg("demo").exec().into())
+    become_program(Command::new(program).arg("demo"))
+}
+
+#[cfg(unix)]
+fn become_program(command: &mut Command) -> Result<bool> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+fn become_program(_command: &mut Command) -> Result<bool> {
+    bail!("there is no demo on this system. Run it on Linux")
 }
 
 /// Builds `truemute` in release mode; returns the program.

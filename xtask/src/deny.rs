@@ -15,7 +15,11 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 
 /// The workspaces whose dependencies are checked.
-const MANIFESTS: &[&str] = &["Cargo.toml", "fuzz/Cargo.toml"];
+const MANIFESTS: &[&str] = &[
+    "Cargo.toml",
+    "fuzz/Cargo.toml",
+    "driver-windows/wdk/Cargo.toml",
+];
 const VERSION: &str = "0.20.2";
 /// 3.3 minutes measured on 2 busy cores; four times that is a hang.
 const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -50,7 +54,7 @@ pub(crate) fn install(workspace: &Workspace, progress: &mut Progress) -> Result<
     Ok(program)
 }
 
-/// Checks the dependencies of the workspace and of the fuzz targets.
+/// Checks the dependencies of the workspaces.
 pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
     let program = install(run.workspace, run.progress)?;
     fuzz::lock(run.workspace)?;

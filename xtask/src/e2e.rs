@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::nt;
+#[cfg(unix)]
 use crate::ordinary_user;
 use crate::other_debian::{self, Release};
 use crate::step::Run;
@@ -78,10 +79,14 @@ pub(crate) fn check_as_ordinary_user(run: &mut Run<'_>) -> Result<Tally> {
             "this is an ordinary user, so step e2e did it already",
         ));
     }
-    match ordinary_user::find(run.workspace)? {
-        Ok(user) => run_group(run, Group::Common, |program| user.command(program)),
-        Err(reason) => Ok(Tally::skip("all", reason)),
-    }
+    #[cfg(unix)]
+    let reason = match ordinary_user::find(run.workspace)? {
+        Ok(user) => return run_group(run, Group::Common, |program| user.command(program)),
+        Err(reason) => reason,
+    };
+    #[cfg(not(unix))]
+    let (Run { .. }, reason) = (run, "this system has no such users");
+    Ok(Tally::skip("all", reason))
 }
 
 /// The series of PipeWire that is wanted of Debian's coming release. Another one is news, not a fault of ours.

@@ -1,7 +1,7 @@
 //! What the checks of files made for other systems have in common: a finding, and the search for paths of the machine that made them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -50,7 +50,7 @@ pub(crate) fn no_paths(files: &[PathBuf], workspace: &Workspace) -> Result<()> {
 fn named(bytes: &[u8], place: &Path) -> Option<String> {
     let place = place.to_string_lossy();
     // The root's home directory is so short that it stands by chance in many a text: with a slash it does not.
-    let needle = format!("{}/", place.trim_end_matches('/')).into_bytes();
+    let needle = format!("{}{MAIN_SEPARATOR}", place.trim_end_matches(MAIN_SEPARATOR)).into_bytes();
     let mut windows = bytes.windows(needle.len());
     let at = windows.position(|window| window == needle)?;
     let end = (at + 120).min(bytes.len());

@@ -13,6 +13,7 @@ mod findings;
 mod fuzz;
 mod macos;
 mod nt;
+#[cfg(unix)]
 mod ordinary_user;
 mod other_debian;
 mod packages;
@@ -22,6 +23,7 @@ mod setup;
 mod step;
 mod tally;
 mod test;
+#[cfg(unix)]
 mod vm;
 mod windows;
 mod workspace;
@@ -73,6 +75,7 @@ enum Task {
         arguments: Vec<OsString>,
     },
     /// Install and use TrueMute on a whole Debian 13 with a sound card, in an emulated machine
+    #[cfg(unix)]
     Vm,
     /// Build a release with manual pages, completions and what starts the daemon, and pack it
     Dist {
@@ -125,6 +128,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Demo => demo::run(&workspace, &mut progress),
         Task::Bench { arguments } => bench::run(&workspace, &mut progress, arguments),
         Task::Faults { arguments } => faults::run(&workspace, &mut progress, arguments),
+        #[cfg(unix)]
         Task::Vm => vm::run(&workspace, &mut progress),
         Task::Dist { target, install } => match target {
             dist::Target::Linux => dist::run(&workspace, &mut progress, *install),

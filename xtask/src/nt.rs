@@ -1,7 +1,7 @@
 //! The `nt` step: builds the driver for Windows on x64 and drives it, unchanged, by the host in C (tests/nt-host), once as it is and
 //! once with the host under AddressSanitizer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -49,22 +49,26 @@ pub(crate) fn check(run: &mut Run<'_>) -> Result<Tally> {
         (Err(missing), _) | (_, Err(missing)) => return Ok(Tally::skip("all", missing)),
     };
     let driver = build_driver(run, &tools, Arch::X64)?;
-    let workspace = run.workspace;
     let mut tally = Tally::default();
     for compiler in ["cc", "cc -fsanitize=address"] {
         run.progress
             .say(&format!("  the host compiled by {compiler}"));
-        let cargo = |words: &str| workspace.cargo(words);
-        tally.add(e2e::run_programs(
-            run,
-            cargo,
-            |program| program == PROGRAM,
-            |test| {
-                let mut command = Command::new(test);
-                command.env(DRIVER, &driver.file).env(COMPILER, compiler);
-                command
-            },
-        )?);
+        tally.add(drive(run, &driver.file, compiler)?);
     }
     Ok(tally)
+}
+
+/// Drives a driver by the host, as this compiler makes it.
+pub(crate) fn drive(run: &mut Run<'_>, driver: &Path, compiler: &str) -> Result<Tally> {
+    let workspace = run.workspace;
+    e2e::run_programs(
+        run,
+        |words| workspace.cargo(words),
+        |program| program == PROGRAM,
+        |test| {
+            let mut command = Command::new(test);
+            command.env(DRIVER, driver).env(COMPILER, compiler);
+            command
+        },
+    )
 }

@@ -355,6 +355,7 @@ pub(crate) const WINE_PACKAGES: &[&str] = &["wine64", "wine", "xvfb", "xauth", "
 
 /// What goes into the virtual machine: a kernel with sound (the cloud kernel has none), a session with a screen, the audio
 /// server as a desktop has it, clients, and what makes a keyboard.
+#[cfg(unix)]
 pub(crate) const VM_PACKAGES: &[&str] = &[
     "linux-image-amd64",
     "initramfs-tools",

@@ -1,18 +1,18 @@
-//! Runs one command with its output in a log file, a live line, a time limit and a clean end:
-//! the command gets a process group of its own, and nothing of that group outlives it.
+//! Runs one command with its output in a log file, a live line, a time limit and a clean end: the command gets a process group of
+//! its own, and nothing of that group outlives it ([`group`]; on Windows, which has none, what the command started may).
+
+mod group;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 /// How often a running command is looked at, and the live line redrawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -58,6 +58,7 @@ pub(crate) fn interrupted() -> &'static AtomicBool {
         for signal in [
             signal_hook::consts::SIGINT,
             signal_hook::consts::SIGTERM,
+            #[cfg(unix)]
             signal_hook::consts::SIGHUP,
         ] {
             // Without the handler Ctrl-C would end only this process; that is the worst that a failure here can do.
@@ -86,8 +87,8 @@ pub(crate) fn run(
     command
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0);
+        .stderr(writer);
+    group::lead(&mut command);
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -115,10 +116,12 @@ pub(crate) fn run(
             let ended = match (stopping, status.code()) {
                 (Some((why, _)), _) => why,
                 (None, Some(code)) => Ended::Code(code),
-                (None, None) => Ended::Signal(status.signal().unwrap_or(0)),
+                (None, None) => Ended::Signal(group::signal(status)),
             };
             exited = Some((ended, Instant::now()));
-            end_leftovers(&child, &mut log_file)?;
+            if group::end_leftovers(&mut child) {
+                writeln!(log_file, "(ended processes that the command left running)")?;
+            }
         }
         if let Some((_, at)) = exited {
             // A process outside the group may hold the pipe for ever: what it prints is no longer ours.
@@ -130,13 +133,13 @@ pub(crate) fn run(
         match stopping {
             None if interrupted().load(Ordering::Relaxed) => {
                 stopping = Some((Ended::Interrupted, Instant::now()));
-                signal_group(&child, Signal::TERM);
+                group::ask_to_end(&mut child);
             }
             None if started.elapsed() > limit => {
                 stopping = Some((Ended::TimedOut(limit), Instant::now()));
-                signal_group(&child, Signal::TERM);
+                group::ask_to_end(&mut child);
             }
-            Some((_, at)) if at.elapsed() > GRACE => signal_group(&child, Signal::KILL),
+            Some((_, at)) if at.elapsed() > GRACE => group::end(&mut child),
             _ => {}
         }
     }
@@ -194,24 +197,6 @@ fn read_lines(reader: io::PipeReader) -> mpsc::Receiver<String> {
         }
     });
     receiver
-}
-
-fn signal_group(child: &Child, signal: Signal) {
-    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-        // The group may be gone already: that is what was wanted.
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-/// Ends what the command left running in its group, and says so in the log.
-fn end_leftovers(child: &Child, log: &mut File) -> Result<()> {
-    if let Some(group) = Pid::from_raw(child.id().cast_signed())
-        && test_kill_process_group(group).is_ok()
-    {
-        writeln!(log, "(ended processes that the command left running)")?;
-        signal_group(child, Signal::KILL);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Windows,
     /// The program for Windows, likewise; only when asked for
     WindowsProgram,
+    /// The driver for Windows linked against what stands in for a WDK, its layouts held against those headers; only when asked for
+    Wdk,
     /// The driver and the program under Wine, in a Debian 13 of its own; only when asked for
     Wine,
     /// A minute of fuzzing for each parser of what others wrote
@@ -83,7 +85,12 @@ impl Step {
     pub(crate) fn is_usual(self) -> bool {
         !matches!(
             self,
-            Self::AsanAll | Self::E2eForky | Self::MacosProgram | Self::WindowsProgram | Self::Wine
+            Self::AsanAll
+                | Self::E2eForky
+                | Self::MacosProgram
+                | Self::WindowsProgram
+                | Self::Wdk
+                | Self::Wine
         )
     }
 
@@ -104,7 +111,7 @@ impl Step {
             Self::Windows => &[Part::Cross],
             Self::WindowsProgram => &[Part::Cross, Part::Windows],
             Self::Wine => &[Part::Build, Part::Test, Part::Cross, Part::Windows],
-            Self::Nt => &[Part::Build, Part::Cross, Part::Windows],
+            Self::Nt | Self::Wdk => &[Part::Build, Part::Cross, Part::Windows],
             Self::Fuzz => &[Part::Build, Part::Test],
             Self::Unit
             | Self::E2e
@@ -140,6 +147,7 @@ impl Step {
             Self::MacosProgram => macos::test_program(run),
             Self::Windows => windows::test(run),
             Self::WindowsProgram => windows::test_program(run),
+            Self::Wdk => windows::test_wdk(run),
             Self::Wine => windows::wine(run),
             Self::Fuzz => fuzz::check(run),
         }
@@ -150,6 +158,10 @@ fn fmt(run: &mut Run<'_>) -> Result<Tally> {
     let mut tally = run.check("fmt --all --check", 2 * MINUTE)?;
     tally.add(run.check(
         "fmt --all --check --manifest-path fuzz/Cargo.toml",
+        2 * MINUTE,
+    )?);
+    tally.add(run.check(
+        "fmt --check --manifest-path driver-windows/wdk/Cargo.toml",
         2 * MINUTE,
     )?);
     Ok(tally)

@@ -64,16 +64,25 @@ impl Workspace {
 
 /// Whether this process may do what only root may.
 pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    #[cfg(unix)]
+    return rustix::process::geteuid().is_root();
+    #[cfg(not(unix))]
+    false
 }
 
 /// Where a program is, if it is on the PATH (and in the system folders that an ordinary user's PATH leaves out).
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|folder| folder.join(name))
-        .find(|file| {
-            rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
-        })
+        .map(|folder| folder.join(&name))
+        .find(|file| file.is_file() && may_be_executed(file))
+}
+
+fn may_be_executed(_file: &Path) -> bool {
+    #[cfg(unix)]
+    return rustix::fs::access(_file, rustix::fs::Access::EXEC_OK).is_ok();
+    #[cfg(not(unix))]
+    true
 }

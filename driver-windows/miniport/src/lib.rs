@@ -35,8 +35,8 @@ pub mod security;
 pub mod text;
 
 // The linker asks for this symbol wherever an object has floating point, as that of the compiler's own functions has, of which only
-// those that copy memory are linked. As assembly, since what Rust does not mangle is exported.
-#[cfg(target_os = "windows")]
+// those that copy memory are linked. As assembly, since what Rust does not mangle is exported. wdk-sys has one of its own.
+#[cfg(all(target_os = "windows", feature = "raw"))]
 core::arch::global_asm!(".globl _fltused", ".set _fltused, 0");
 
 #[cfg(target_os = "windows")]

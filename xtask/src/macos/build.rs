@@ -137,7 +137,7 @@ impl<'a> Build<'a> {
             target: arch.target(),
             library: "std,panic_unwind",
             what,
-            linker: &self.tools.linker,
+            linker: Some(&self.tools.linker),
             flags: "-Clinker-flavor=ld64.lld -Zunstable-options",
             grade,
         };

@@ -1,7 +1,8 @@
-//! What is linked for Windows: the driver with LLVM's linker and against nothing (raw-dylib makes its imports, driver-windows/miniport
-//! says how it is linked), the program with mingw-w64's linker and libraries.
+//! What is linked for Windows: the driver with LLVM's linker and against nothing (raw-dylib makes its imports; [`super::wdk`] links it
+//! against a WDK), the program with mingw-w64's linker and libraries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use crate::step::Run;
 use crate::workspace::{Workspace, program};
 
 /// Four times what the slowest build took on one core of a busy machine is a hang.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+pub(super) const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// A kind of processor that Windows has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +46,20 @@ impl Arch {
 /// What building the driver needs of this machine.
 pub(crate) struct Tools {
     pub(super) rust: Rust,
-    linker: PathBuf,
+    linker: Option<PathBuf>,
 }
 
 impl Tools {
     /// Finds them; the error says what is missing, as the reason of a skip.
     pub(crate) fn find() -> Result<Self, String> {
+        // On Windows the compiler finds Microsoft's linker by itself.
+        let linker = match cfg!(windows) {
+            true => None,
+            false => Some(llvm("lld-link")?),
+        };
         Ok(Self {
             rust: Rust::find()?,
-            linker: llvm("lld-link")?,
+            linker,
         })
     }
 }
@@ -64,44 +70,108 @@ pub(crate) struct Driver {
     pub(crate) file: PathBuf,
     /// What the linker says is in it, name by name.
     pub(super) map: PathBuf,
+    /// What it exports besides its entry, which is of no use to anybody.
+    pub(super) exports: &'static [&'static str],
+}
+
+/// What the linker is told for a driver of the kernel: no library of user mode, the native subsystem of Windows 10, and the entry that the
+/// system calls.
+const LINKED: [&str; 7] = [
+    "/NODEFAULTLIB",
+    "/SUBSYSTEM:NATIVE,10.00",
+    "/DRIVER:WDM",
+    "/ENTRY:DriverEntry",
+    "/DYNAMICBASE",
+    "/NXCOMPAT",
+    // No time of day in it: the same sources make the same file.
+    "/Brepro",
+];
+
+/// A package whose library is a driver.
+pub(super) struct Package<'a> {
+    pub(super) name: &'a str,
+    /// The workspace that it is built in, and where cargo puts what it makes of it; else ours.
+    pub(super) elsewhere: Option<(&'a Path, &'a Path)>,
+    /// More for the linker.
+    pub(super) linked: &'a [&'a str],
+    /// More for the environment.
+    pub(super) environment: &'a [(&'a str, &'a str)],
+    pub(super) exports: &'static [&'static str],
 }
 
 /// Builds the driver, optimised: only so is it known that no way to panic is left in it.
 pub(crate) fn build_driver(run: &mut Run<'_>, tools: &Tools, arch: Arch) -> Result<Driver> {
+    let package = Package {
+        name: "truemute-miniport",
+        elsewhere: None,
+        linked: &[],
+        environment: &[],
+        exports: &[],
+    };
     let made = folder(run.workspace).join(arch.name());
-    std::fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    link_driver(run, tools, arch, &package, &made)
+}
+
+/// Builds a driver into the folder `made`.
+pub(super) fn link_driver(
+    run: &mut Run<'_>,
+    tools: &Tools,
+    arch: Arch,
+    package: &Package<'_>,
+    made: &Path,
+) -> Result<Driver> {
+    std::fs::create_dir_all(made).with_context(|| format!("cannot make {}", made.display()))?;
     let map = made.join("truemute.map");
+    let target = arch.kernel_target();
     let job = Job {
-        target: arch.kernel_target(),
+        target,
         library: "core,compiler_builtins",
-        what: "--package truemute-miniport --lib --crate-type cdylib",
-        linker: &tools.linker,
+        what: &format!("--package {} --lib --crate-type cdylib", package.name),
+        linker: tools.linker.as_deref(),
         flags: "",
         grade: Grade::Release,
     };
     let mut command = tools.rust.cargo(run.workspace, &job);
     command
         .arg("-Zbuild-std-features=compiler-builtins-mem")
-        // Where the rest is made small, ways to panic stay that a better optimised library has not.
-        .args(["--config", "profile.release.package.\"*\".opt-level=3"])
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .envs(package.environment.iter().copied());
+    let mut built = Rust::folder(run.workspace);
+    if let Some((workspace, target)) = package.elsewhere {
+        command
+            .current_dir(workspace)
+            .env("CARGO_TARGET_DIR", target);
+        built = target.to_owned();
+    } else {
+        // Where the rest is made small, ways to panic stay that a better optimised library has not.
+        command.args(["--config", "profile.release.package.\"*\".opt-level=3"]);
+    }
+    command
         .arg("--")
-        // No time of day in it: the same sources make the same file.
-        .arg("-Clink-arg=/Brepro")
         .arg(format!("-Clink-arg=/MAP:{}", map.display()));
-    let target = arch.kernel_target();
+    for argument in package.linked.iter().chain(&LINKED) {
+        command.arg(format!("-Clink-arg={argument}"));
+    }
+    ended_well(run, command, &format!("the driver's build for {target}"))?;
+    let file = made.join("truemute.sys");
+    let linked = format!("{}.dll", package.name.replace('-', "_"));
+    let linked = built.join(target).join("release").join(linked);
+    std::fs::copy(&linked, &file).with_context(|| format!("{} is missing", linked.display()))?;
+    Ok(Driver {
+        file,
+        map,
+        exports: package.exports,
+    })
+}
+
+/// Runs a command of a build, and fails if it does.
+pub(super) fn ended_well(run: &mut Run<'_>, command: Command, what: &str) -> Result<()> {
     let ended = run.command(command, LIMIT, |_| {})?;
     if !ended.ok() {
-        bail!(
-            "the driver's build for {target} failed ({ended}):\n{}",
-            Tail::of(run.log)
-        );
+        bail!("{what} failed ({ended}):\n{}", Tail::of(run.log));
     }
-    let file = made.join("truemute.sys");
-    let linked = Rust::made(run.workspace, target, "truemute_miniport.dll");
-    std::fs::copy(&linked, &file).with_context(|| format!("{} is missing", linked.display()))?;
-    Ok(Driver { file, map })
+    Ok(())
 }
 
 /// Builds `truemute.exe`.
@@ -112,19 +182,13 @@ pub(super) fn build_program(run: &mut Run<'_>, rust: &Rust, grade: Grade) -> Res
         target,
         library: "std,panic_unwind",
         what: "--package truemute --bin truemute",
-        linker: &linker,
+        linker: Some(&linker),
         flags: "",
         grade,
     };
     let mut command = rust.cargo(run.workspace, &job);
     command.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    let ended = run.command(command, LIMIT, |_| {})?;
-    if !ended.ok() {
-        bail!(
-            "the build for {target} failed ({ended}):\n{}",
-            Tail::of(run.log)
-        );
-    }
+    ended_well(run, command, &format!("the build for {target}"))?;
     Ok(Rust::made(run.workspace, target, "truemute.exe"))
 }
 

@@ -10,7 +10,7 @@ use crate::abi::status::Status;
 use core::ffi::c_void;
 
 #[cfg_attr(
-    target_os = "windows",
+    all(target_os = "windows", feature = "raw"),
     link(name = "ntoskrnl.exe", kind = "raw-dylib", modifiers = "+verbatim")
 )]
 unsafe extern "system" {
@@ -61,7 +61,7 @@ unsafe extern "system" {
 
 // The documentation names Hal.dll for it; where the HAL is part of the kernel, Hal.dll still forwards.
 #[cfg_attr(
-    target_os = "windows",
+    all(target_os = "windows", feature = "raw"),
     link(name = "hal.dll", kind = "raw-dylib", modifiers = "+verbatim")
 )]
 unsafe extern "system" {
