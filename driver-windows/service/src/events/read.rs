@@ -251,7 +251,9 @@ mod tests {
         (0..SENT).for_each(|_| hub.tell(&event));
         let mut lines = BufReader::new(far);
         let (mut came, mut lost) = (0, 0);
+        let began = Instant::now();
         while came + lost < SENT {
+            assert!(began.elapsed() < Duration::from_secs(30), "{came} and {lost}");
             let line = line(&mut lines).unwrap();
             came += line.events.len() as u64;
             lost += line.lost;
