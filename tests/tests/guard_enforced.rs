@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -439,13 +441,117 @@ fn a_trusted_echo_canceller_hears_the_mic_and_only_the_gate_hears_it() {
     });
 }
 
+/// A trusted program plays to an app, and begins to record: from then on it may pass the mic on, and is cut off the app.
+#[test]
+fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
+    let Some(stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+        return;
+    };
+    let server = &stage.server;
+    let pw_link = trusted_pw_link(server);
+    // A program that does what it is told while it runs, in the place of one that is trusted.
+    let program = copied(server, "pw-cli", "pw-record");
+    let mut command = server.own_command(&program);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut trusted = Program::start(command).unwrap();
+    let mut told = trusted.child().stdin.take().unwrap();
+    let mut load = |mode: &str, properties: &str| {
+        let fifo = server.directory().join(mode);
+        let module = format!(
+            "load-module libpipewire-module-pipe-tunnel {{ tunnel.mode = {mode} pipe.filename = \"{}\" audio.channels = 1 \
+             audio.position = [ MONO ] stream.props = {{ node.name = trusted-{mode} {properties} }} }}",
+            fifo.display()
+        );
+        writeln!(told, "{module}").unwrap();
+    };
+    load("playback", "node.autoconnect = false");
+    let recorders = Recorders::start(server, Connections::Own).unwrap();
+    let app = recorders.add(RecorderOptions {
+        autoconnect: false,
+        ..keeping("app", None)
+    });
+    let app = app.unwrap();
+    let meddler = Meddler::connect(server);
+    let linked = || {
+        let links = meddler.links();
+        links
+            .iter()
+            .any(|link| Some(link.input_node) == app.node_id())
+    };
+    let played = meddler.look_until(LIMIT, |meddler| {
+        let ports = meddler.ports();
+        let port = |node: Option<u32>, output| {
+            let mut ports = ports.iter();
+            let found = ports.find(|(_, it)| Some(it.node) == node && it.output == output);
+            found.map(|it| *it.0)
+        };
+        let plays = meddler.node("trusted-playback").map(|it| it.0);
+        if let (false, Some(output), Some(input)) =
+            (linked(), port(plays, true), port(app.node_id(), false))
+        {
+            meddler.link(output, input);
+        }
+        linked()
+    });
+    assert!(played, "{}\n{}", pw_link(&["-l"]).1, stage.logs());
+
+    load("capture", &format!("target.object = {}", stage.mic.name));
+    let hears = || pw_link(&["-l"]).1.contains("trusted-capture");
+    assert!(wait_until(LIMIT, hears), "{}", stage.logs());
+    let cut = || !pw_link(&["-l", "-o"]).1.contains("|-> app:");
+    assert!(
+        wait_until(LIMIT, cut),
+        "{}\n{}",
+        pw_link(&["-l"]).1,
+        stage.logs()
+    );
+    assert!(meddler.look_until(LIMIT, |it| it.node("trusted-playback").is_none()));
+}
+
+/// What `truemute doctor` says that the guard breaks.
+#[test]
+fn what_doctor_says_does_not_work_with_the_guard_does_not() {
+    each(&[Guard::Absent, Guard::Enforced], |guard| {
+        let Some(stage) = Guarded::set(Version::Debian13, *guard) else {
+            return;
+        };
+        let broken = doctor(&stage).contains("While that is so, these do not work");
+        assert_eq!(broken, *guard == Guard::Enforced);
+        let node = "{ factory.name=support.null-audio-sink node.name=made media.class=Audio/Sink object.linger=true }";
+        let meddler = Meddler::connect(&stage.server);
+        for (name, words) in [
+            (
+                "loaded",
+                &[
+                    "pactl",
+                    "load-module",
+                    "module-null-sink",
+                    "sink_name=loaded",
+                ][..],
+            ),
+            ("made", &["pw-cli", "create-node", "adapter", node]),
+        ] {
+            let mut command = stage.server.own_command("timeout");
+            command.arg("10").args(words).output().unwrap();
+            let limit = if broken { PATIENCE } else { LIMIT };
+            let works = meddler.look_until(limit, |it| it.node(name).is_some());
+            assert_eq!(works, !broken, "{words:?}\n{}", stage.logs());
+        }
+    });
+}
+
 /// A copy of the program where the guard trusts it.
 fn trusted_copy(server: &PrivateServer, name: &str) -> PathBuf {
-    let program = server.directory().join("bin").join(name);
-    let mut copy = server.own_command("cp");
-    copy.arg(format!("/usr/bin/{name}")).arg(&program);
-    assert!(copy.status().unwrap().success());
-    program
+    copied(server, name, name)
+}
+
+/// A copy of the program as `name`, where the guard trusts some.
+fn copied(server: &PrivateServer, program: &str, name: &str) -> PathBuf {
+    let copy = server.directory().join("bin").join(name);
+    let mut command = server.own_command("cp");
+    command.arg(format!("/usr/bin/{program}")).arg(&copy);
+    assert!(command.status().unwrap().success());
+    copy
 }
 
 /// Runs a pw-link that is trusted, so that it sees the mic and may link it; gives whether it succeeded, and what it said.
