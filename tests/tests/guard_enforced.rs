@@ -444,10 +444,13 @@ fn a_trusted_echo_canceller_hears_the_mic_and_only_the_gate_hears_it() {
 /// A trusted program plays to an app, and begins to record: from then on it may pass the mic on, and is cut off the app.
 #[test]
 fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
-    let Some(stage) = Guarded::set(Version::Debian13, Guard::Enforced) else {
+    let Some(mut options) = guarded::options(Version::Debian13, Guard::Enforced) else {
         return;
     };
-    let server = &stage.server;
+    let file = "pipewire/pipewire.conf.d/70-unowned.conf";
+    options.dropins.push((file.to_owned(), UNOWNED.to_owned()));
+    let server = &PrivateServer::start(options).unwrap();
+    let mic = PluggedMic::plug(server, "real-mic", 2000);
     let pw_link = trusted_pw_link(server);
     // A program that does what it is told while it runs, in the place of one that is trusted.
     let program = copied(server, "pw-cli", "pw-record");
@@ -466,46 +469,50 @@ fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
     };
     load("playback", "node.autoconnect = false");
     let recorders = Recorders::start(server, Connections::Own).unwrap();
-    let app = recorders.add(RecorderOptions {
-        autoconnect: false,
-        ..keeping("app", None)
-    });
-    let app = app.unwrap();
-    let meddler = Meddler::connect(server);
-    let linked = || {
-        let links = meddler.links();
-        links
-            .iter()
-            .any(|link| Some(link.input_node) == app.node_id())
+    // WirePlumber links them: it may link whatever it sees, also what the server would refuse the app.
+    let plays = || meddler_sees(server, "trusted-playback");
+    assert!(wait_until(LIMIT, plays), "{}", server.log());
+    let target = Some("trusted-playback".to_owned());
+    let _app = recorders.add(keeping("app", target)).unwrap();
+    // The server would leave this one, for its listener belongs to nobody.
+    let linked = || pw_link(&["-L", "trusted-playback", "unowned"]).0;
+    assert!(wait_until(LIMIT, linked), "{}", server.log());
+    let from_it = |listener: &str| {
+        let links = pw_link(&["-l"]).1;
+        let mut below = links
+            .lines()
+            .skip_while(|line| !line.starts_with("trusted-playback:"))
+            .skip(1);
+        let arrow = format!("|-> {listener}:");
+        below
+            .by_ref()
+            .take_while(|line| line.starts_with(' '))
+            .any(|line| line.contains(&arrow))
     };
-    let played = meddler.look_until(LIMIT, |meddler| {
-        let ports = meddler.ports();
-        let port = |node: Option<u32>, output| {
-            let mut ports = ports.iter();
-            let found = ports.find(|(_, it)| Some(it.node) == node && it.output == output);
-            found.map(|it| *it.0)
-        };
-        let plays = meddler.node("trusted-playback").map(|it| it.0);
-        if let (false, Some(output), Some(input)) =
-            (linked(), port(plays, true), port(app.node_id(), false))
-        {
-            meddler.link(output, input);
-        }
-        linked()
-    });
-    assert!(played, "{}\n{}", pw_link(&["-l"]).1, stage.logs());
+    let plays_to_both = || from_it("app") && from_it("unowned");
+    assert!(
+        wait_until(LIMIT, plays_to_both),
+        "{}\n{}",
+        pw_link(&["-l"]).1,
+        server.log()
+    );
 
-    load("capture", &format!("target.object = {}", stage.mic.name));
+    load("capture", &format!("target.object = {}", mic.name));
     let hears = || pw_link(&["-l"]).1.contains("trusted-capture");
-    assert!(wait_until(LIMIT, hears), "{}", stage.logs());
-    let cut = || !pw_link(&["-l", "-o"]).1.contains("|-> app:");
+    assert!(wait_until(LIMIT, hears), "{}", server.log());
+    let cut = || !from_it("app") && !from_it("unowned");
     assert!(
         wait_until(LIMIT, cut),
         "{}\n{}",
         pw_link(&["-l"]).1,
-        stage.logs()
+        server.log()
     );
-    assert!(meddler.look_until(LIMIT, |it| it.node("trusted-playback").is_none()));
+    assert!(!plays());
+}
+
+/// Whether a client like any other is shown a node of this name.
+fn meddler_sees(server: &PrivateServer, name: &str) -> bool {
+    Meddler::connect(server).node(name).is_some()
 }
 
 /// What `truemute doctor` says that the guard breaks.
