@@ -95,7 +95,11 @@ fn frames_of_the_future_of_the_past_and_beyond_the_run_are_zeros() {
 fn times_beyond_32_bits_go_on_and_times_that_are_none_are_zeros() {
     let mut set = Set::new();
     let mut tag = 2.0;
-    for start in [(1 << 31) - BLOCK, (1 << 32) - BLOCK, (1 << 53) - FRAMES as u64] {
+    for start in [
+        (1 << 31) - BLOCK,
+        (1 << 32) - BLOCK,
+        (1 << 53) - FRAMES as u64,
+    ] {
         let began = Instant::now();
         loop {
             tag += 1.0;

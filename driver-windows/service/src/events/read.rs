@@ -253,7 +253,10 @@ mod tests {
         let (mut came, mut lost) = (0, 0);
         let began = Instant::now();
         while came + lost < SENT {
-            assert!(began.elapsed() < Duration::from_secs(30), "{came} and {lost}");
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "{came} and {lost}"
+            );
             let line = line(&mut lines).unwrap();
             came += line.events.len() as u64;
             lost += line.lost;
