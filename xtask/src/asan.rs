@@ -8,9 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::e2e;
+use crate::e2e::{self, Group};
 use crate::fuzz::{has_address_sanitizer, host};
-use crate::nt;
 use crate::other_debian::{self, Release};
 use crate::step::Run;
 use crate::tally::Tally;
@@ -25,7 +24,7 @@ const CHOSEN: [&str; 6] = [
     "toggles",
 ];
 
-/// Builds with the sanitizer and runs the chosen tests, or all but the browsers' and the soak.
+/// Builds with the sanitizer and runs the chosen tests, or all of the common group.
 pub(crate) fn check(run: &mut Run<'_>, all: bool) -> Result<Tally> {
     let workspace = run.workspace;
     let host = host()?;
@@ -49,7 +48,7 @@ pub(crate) fn check(run: &mut Run<'_>, all: bool) -> Result<Tally> {
     };
     let wanted = |program: &str| {
         if all {
-            !program.starts_with("browser") && program != "soak" && program != nt::PROGRAM
+            Group::of(program) == Group::Common
         } else {
             CHOSEN.contains(&program)
         }

@@ -38,7 +38,8 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    fn of(program: &str) -> Self {
+    /// The group of the test program with this name.
+    pub(crate) fn of(program: &str) -> Self {
         if program.starts_with("browser") {
             Self::Browsers
         } else if program == "soak" {

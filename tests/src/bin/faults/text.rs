@@ -10,18 +10,20 @@ use crate::outcome::{Cell, Row};
 use crate::ways::Column;
 use crate::{Report, Table};
 
-/// The file's sections, in their order; the last two are not written here.
-const SECTIONS: [&str; 4] = [
+/// The file's sections, in their order; the last four are not written here.
+const SECTIONS: [&str; 6] = [
     "## Faults",
     "## Ways round the virtual mic",
     "## Soak",
+    "## Under AddressSanitizer",
+    "## How soon the real mic is let go of",
     "## In a virtual machine",
 ];
 
 const HEAD: &str = "\
 # Reliability
 
-Written by `cargo xtask faults`; do not edit (except \"Soak\" and \"In a virtual machine\"). To repeat it:
+Written by `cargo xtask faults`; do not edit (except \"Soak\" and what follows it). To repeat it:
 
     cargo xtask faults --write docs/reliability.md
 ";
