@@ -1,7 +1,6 @@
-//! The sound card, as the kernel sees it.
+//! The sound card, and microphones, as the kernel sees them.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::report::Trouble;
 
@@ -34,23 +33,38 @@ impl Card {
     }
 }
 
-/// What the kernel says of the microphone: "closed", or several lines, the first of which has the state.
-pub(crate) fn microphone() -> Result<String, Trouble> {
-    let number = fs::read_dir("/proc/asound")?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| fs::read_to_string(path.join("id")).is_ok_and(|id| id.trim() == "Intel"))
-        .ok_or("the kernel knows no HD audio card")?;
-    let status: PathBuf = number.join("pcm0c/sub0/status");
-    Ok(fs::read_to_string(status)?)
+/// A card's first capture device, as the kernel tells of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Microphone {
+    /// The name by which the kernel and ALSA know the card.
+    pub(crate) card: &'static str,
 }
 
-/// Whether nobody has the microphone open.
-pub(crate) fn closed() -> bool {
-    microphone().is_ok_and(|text| text.trim() == "closed")
-}
+/// That of the card on the PCI bus.
+pub(crate) const BUILT_IN: Microphone = Microphone { card: "Intel" };
 
-/// Whether sound is running from the microphone.
-pub(crate) fn running() -> bool {
-    microphone().is_ok_and(|text| text.contains("state: RUNNING"))
+impl Microphone {
+    /// What the kernel says: "closed", or several lines, the first of which has the state.
+    pub(crate) fn told(self) -> Result<String, Trouble> {
+        let status = format!("/proc/asound/{}/pcm0c/sub0/status", self.card);
+        fs::read_to_string(&status)
+            .map_err(|error| Trouble::Failed(format!("cannot read {status}: {error}")))
+    }
+
+    /// Whether nobody has it open.
+    pub(crate) fn closed(self) -> bool {
+        self.told().is_ok_and(|text| text.trim() == "closed")
+    }
+
+    /// Whether sound is running from it.
+    pub(crate) fn running(self) -> bool {
+        self.is("RUNNING")
+    }
+
+    /// Whether it is open in this state; the kernel's word.
+    pub(crate) fn is(self, state: &str) -> bool {
+        let line = format!("state: {state}");
+        self.told()
+            .is_ok_and(|text| text.lines().any(|it| it == line))
+    }
 }

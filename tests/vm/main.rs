@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use checks::unstarved;
-use checks::{daemon_faults, device, guard, hotkey, installing, reboot, sleep};
+use checks::{daemon_faults, device, guard, hotkey, installing, loopback, reboot, sleep};
 use report::Report;
 
 /// Exists from the first reboot on. What is written to the disk lives as long as the run.
@@ -81,6 +81,9 @@ fn first_boot(report: &mut Report) -> bool {
     );
     report.check("real mic recorded past TrueMute", guard::past_truemute);
     report.check("the same with guard = \"enforce\"", guard::enforced);
+    report.check("hold_device = true", guard::held);
+    report.check("mute_hardware = true", guard::in_hardware);
+    report.check("snd-aloop as the real mic", loopback::from_end_to_end);
     report.check("mute, then reboot", reboot::prepare);
     true
 }

@@ -6,6 +6,15 @@ const FRAMES_A_VALUE: i64 = 16;
 const VALUES: i64 = 30_000;
 const RATE: i64 = 48_000;
 
+/// One channel of the ramp with its sign turned, once: 16 bit.
+pub(crate) fn below_zero() -> Vec<u8> {
+    let samples = (1..=VALUES).filter_map(|value| i16::try_from(-value).ok());
+    samples
+        .flat_map(|sample| [sample; FRAMES_A_VALUE as usize])
+        .flat_map(i16::to_le_bytes)
+        .collect()
+}
+
 /// How much later than `other` a value was heard; to be right, within 5 s of it.
 fn later_ns(value: i16, other: i16) -> i64 {
     let steps = i64::from(value) - i64::from(other) + VALUES / 2;

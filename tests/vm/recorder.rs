@@ -138,7 +138,7 @@ impl Recorder {
     }
 
     /// What of the ramp came in this span, and when.
-    fn values(&self, from_ns: u64, to_ns: u64) -> Vec<(u64, i16)> {
+    pub(crate) fn values(&self, from_ns: u64, to_ns: u64) -> Vec<(u64, i16)> {
         let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         pieces
             .iter()

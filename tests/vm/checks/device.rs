@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use truemute_tests::tape::monotonic_ns;
 
 use super::{LIMIT, gate, live, ms, muted, no_sound};
-use crate::card::{self, Card};
+use crate::card::{BUILT_IN, Card, Microphone};
 use crate::person;
 use crate::recorder::Apps;
 use crate::report::{Seen, Trouble};
@@ -17,14 +17,14 @@ pub(crate) fn record() -> Seen {
     let from = monotonic_ns();
     apps.silence()?;
     apps.silent(from, monotonic_ns())?;
-    if !card::closed() {
+    if !BUILT_IN.closed() {
         return Err("the card's microphone is open before anybody unmuted".into());
     }
     let took = live(&apps)?;
-    if !card::running() {
+    if !BUILT_IN.running() {
         return Err(Trouble::Failed(format!(
             "sound, but the card says {:?}",
-            card::microphone()
+            BUILT_IN.told()
         )));
     }
     Ok(format!(
@@ -37,21 +37,26 @@ pub(crate) fn record() -> Seen {
 /// P8: `truemute mute` lets the kernel close the device.
 pub(crate) fn mute_closes() -> Seen {
     let apps = Apps::start()?;
+    closes(BUILT_IN, &apps)
+}
+
+/// Unmutes and mutes a few times: this microphone is closed then, stays so, and nothing is heard.
+pub(super) fn closes(microphone: Microphone, apps: &Apps) -> Seen {
     let mut times = Vec::new();
     for _ in 0..5 {
-        live(&apps)?;
+        live(apps)?;
         let asked = Instant::now();
         person::run("truemute mute")?;
         let answered = Instant::now();
-        until(LIMIT, card::closed)
-            .ok_or_else(|| format!("the card stays open: {:?}", card::microphone()))?;
+        until(LIMIT, || microphone.closed())
+            .ok_or_else(|| format!("it stays open: {:?}", microphone.told()))?;
         times.push((asked.elapsed(), answered.elapsed()));
         apps.silence()?;
         let from = monotonic_ns();
-        until(Duration::from_secs(1), || !card::closed());
+        until(Duration::from_secs(1), || !microphone.closed());
         apps.silent(from, monotonic_ns())?;
-        if !card::closed() {
-            return Err("the card was opened again while muted".into());
+        if !microphone.closed() {
+            return Err("it was opened again while muted".into());
         }
     }
     times.sort();
@@ -68,9 +73,9 @@ pub(crate) fn mute_closes() -> Seen {
 pub(crate) fn unmute_opens() -> Seen {
     let apps = Apps::start()?;
     muted(&apps)?;
-    until(LIMIT, card::closed).ok_or("the card stays open while muted")?;
+    until(LIMIT, || BUILT_IN.closed()).ok_or("the card stays open while muted")?;
     person::run("truemute unmute")?;
-    let open = until(LIMIT, card::running).ok_or("the card does not run after unmute")?;
+    let open = until(LIMIT, || BUILT_IN.running()).ok_or("the card does not run after unmute")?;
     live(&apps)?;
     Ok(format!(
         "the card runs {} after the answer; sound in all apps",
@@ -113,7 +118,7 @@ pub(crate) fn unplug_muted() -> Seen {
         person::status().is_some_and(|it| it["real_mic"]["state"] == "released")
     })
     .ok_or_else(|| format!("the daemon did not find it again: {:?}", person::status()))?;
-    until(LIMIT, card::closed).ok_or("the card is open while muted")?;
+    until(LIMIT, || BUILT_IN.closed()).ok_or("the card is open while muted")?;
     gate("muted")?;
     let gap = apps.silent(from, monotonic_ns())?;
     live(&apps)?;
@@ -127,7 +132,7 @@ pub(crate) fn unplug_muted() -> Seen {
 pub(crate) fn without_truemute() -> Seen {
     let apps = Apps::start()?;
     let took = apps.sound()?;
-    if !card::running() {
+    if !BUILT_IN.running() {
         return Err("sound that is not the card's".into());
     }
     Ok(format!("apps record from it again, after {}", ms(took)))

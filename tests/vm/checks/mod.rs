@@ -5,9 +5,11 @@ pub(crate) mod device;
 pub(crate) mod guard;
 pub(crate) mod hotkey;
 pub(crate) mod installing;
+pub(crate) mod loopback;
 pub(crate) mod reboot;
 pub(crate) mod sleep;
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::person;
@@ -79,4 +81,25 @@ fn gate(word: &str) -> Result<Duration, Trouble> {
 
 fn ms(time: Duration) -> String {
     format!("{} ms", time.as_millis())
+}
+
+/// How a changed setting comes into force.
+const RESTART: &str = "systemctl --user restart truemute.service";
+/// One that WirePlumber has to know of as well.
+const INSTALL_AGAIN: &str = "truemute install --restart";
+
+/// Makes a check with one more line in the person's settings, which `apply` brings into force, and takes it out again.
+fn with_setting(line: &str, apply: &str, check: impl FnOnce() -> Seen) -> Seen {
+    let before = fs::read_to_string(format!("{}/{}", person::HOME, person::SETTINGS))?;
+    let set = |text: &str| {
+        person::write(person::SETTINGS, text)?;
+        person::run(apply)?;
+        until(LIMIT, person::ready)
+            .ok_or_else(|| Trouble::Failed(format!("the daemon does not start with {text}")))
+    };
+    let seen = set(&format!("{before}{line}\n")).and_then(|_| check());
+    let back = set(&before);
+    let seen = seen?;
+    back?;
+    Ok(seen)
 }

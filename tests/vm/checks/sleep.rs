@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use truemute_tests::tape::monotonic_ns;
 
 use super::{LIMIT, gate, live, ms, muted, no_sound};
-use crate::card;
+use crate::card::BUILT_IN;
 use crate::person;
 use crate::recorder::Apps;
 use crate::report::{Seen, Trouble};
@@ -66,7 +66,7 @@ pub(crate) fn muted_over() -> Seen {
     apps.silence()?;
     gate("muted")?;
     let gap = apps.silent(from, monotonic_ns())?;
-    until(LIMIT, card::closed).ok_or("the card is open while muted")?;
+    until(LIMIT, || BUILT_IN.closed()).ok_or("the card is open while muted")?;
     live(&apps)?;
     Ok(format!(
         "slept {} s; no sound, the card closed; apps went on (longest gap {} of running time); {}; sound after unmute",
