@@ -56,7 +56,10 @@ impl System for Wasapi {
         {
             tracing::warn!("the settings cannot be shown: {error}");
         }
-        Err(SystemError::NotDefault(NAMES.sound_settings))
+        Err(SystemError::NotDefault(
+            NAMES.shown_as,
+            NAMES.sound_settings,
+        ))
     }
 
     fn open(&self, uid: &str) -> Result<Box<dyn Capture>, SystemError> {
