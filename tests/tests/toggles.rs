@@ -1,6 +1,8 @@
 //! 200 toggles while 32 clients record: at and after the acknowledged position no client gets a sample in the wrong state,
 //! and no client loses a cycle (P1, P7).
 
+use std::collections::BTreeMap;
+
 use truemute::protocol::{AppliedHow, ClientStats, GateState};
 use truemute_pipewire::rehearsal::{Format, Signal};
 use truemute_tests::evidence::Reading;
@@ -55,7 +57,10 @@ fn toggle(version: Version, while_muted: WhileMuted) {
             })
         })
         .collect();
-    stage.pulls(20, &clients);
+    // While the mic is held, who records from it has each cycle that the graph runs, whatever the gate does.
+    let held = while_muted == WhileMuted::Hold;
+    let witness = held.then(|| stage.record(stage.mic.name(), 1, Format::F32));
+    stage.pulls(20, clients.iter().chain(&witness));
     let start = counts(&stage, &clients);
 
     let meddler = Meddler::connect(&stage.server);
@@ -103,7 +108,8 @@ fn toggle(version: Version, while_muted: WhileMuted) {
         "{silent} silent of {cycles}"
     );
     assert!(live > CLIENTS * TOGGLES / 4, "{live} live of {cycles}");
-    no_cycle_lost(&stage, &clients, &readings, &start);
+    let witness = witness.as_ref().map(Reading::of);
+    no_cycle_lost(&stage, &clients, &readings, witness.as_ref(), &start);
 }
 
 /// How many cycles of this client were in the right state, in muted and in live stretches.
@@ -158,9 +164,15 @@ fn counts(stage: &Stage, clients: &[Recorder]) -> Vec<Count> {
     clients.iter().zip(before).zip(own()).map(one).collect()
 }
 
-/// Within one clock each client gets each cycle once. On an overloaded machine the graph, or a client, misses some: then
-/// the daemon has counted what the client did get, or flags that it may not have (P5).
-fn no_cycle_lost(stage: &Stage, clients: &[Recorder], readings: &[Reading], start: &[Count]) {
+/// Within one clock each client gets each cycle once, and gets as many as `witness`. On an overloaded machine the graph, or a
+/// client, misses some: then the daemon has counted what the client did get, or flags that it may not have (P5).
+fn no_cycle_lost(
+    stage: &Stage,
+    clients: &[Recorder],
+    readings: &[Reading],
+    witness: Option<&Reading>,
+    start: &[Count],
+) {
     /// A pull is counted in the cycle after it: one at the start and one at the end may be under way.
     const UNDER_WAY: u64 = 2;
     let (mut late, mut flagged) = (0, 0);
@@ -177,8 +189,30 @@ fn no_cycle_lost(stage: &Stage, clients: &[Recorder], readings: &[Reading], star
             "{counted} counted of {least} to {most}: {was:?} became {is:?}"
         );
         assert_eq!(is.exact, is.xruns == 0, "{is:?}");
+        let gaps = reading.gaps(0) as u64;
+        assert!(gaps <= is.xruns, "{gaps} times a cycle was lost: {is:?}");
+        if let Some((ran, got)) = witness.map(|witness| side_by_side(witness, reading)) {
+            assert!(ran > TOGGLES as u64, "{ran} cycles prove nothing");
+            assert!(got + is.xruns >= ran, "{got} of {ran} cycles: {is:?}");
+        }
         late += usize::from(reading.gaps(0) > 0);
         flagged += usize::from(!is.exact);
     }
     println!("{late} clients missed a cycle, {flagged} are flagged");
+}
+
+/// How many cycles each of the two got between the first and the last that are surely the same.
+fn side_by_side(witness: &Reading, client: &Reading) -> (u64, u64) {
+    let places = |it: &Reading| -> BTreeMap<_, _> {
+        let sure = it.cycles.iter().enumerate().filter(|(at, _)| it.sure[*at]);
+        sure.map(|(at, cycle)| ((cycle.clock, cycle.position), at as u64))
+            .collect()
+    };
+    let (theirs, own) = (places(witness), places(client));
+    let mut common = theirs
+        .iter()
+        .filter_map(|(place, at)| Some((*at, *own.get(place)?)));
+    let first = common.next().expect("they ran together");
+    let last = common.next_back().unwrap_or(first);
+    (last.0 - first.0, last.1 - first.1)
 }
