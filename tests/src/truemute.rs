@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use truemute::demo::{DemoError, RunningDaemon};
-use truemute::protocol::{GateState, Status};
+use truemute::protocol::{GateState, Stats, Status};
 use truemute_pipewire::rehearsal::PrivateServer;
 
 use crate::recorder::wait_until;
@@ -65,6 +65,20 @@ pub fn start(server: &PrivateServer, config: &str) -> RunningDaemon {
     RunningDaemon::start(executable(), server, config, LIMIT).unwrap_or_else(|error| {
         panic!("{error}\nThe server's log:\n{}", server.log());
     })
+}
+
+/// What has been written of the last hour: `truemute stats --since` as it is without a daemon.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn written(server: &PrivateServer) -> Stats {
+    let nobody = server.directory().join("nobody.sock");
+    let mut command = server.command(executable());
+    command.args(["stats", "--since", "1h", "--json", "--socket"]);
+    let output = command.arg(nobody).output().expect("it can be run");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{}", server.log());
+    serde_json::from_slice(&output.stdout).expect("it keeps to its schema")
 }
 
 /// Whether the daemon is muted because a busy machine gave it no time (P2): it could not renew its lease, or the audio thread

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use rustix::process::Signal;
 use truemute::protocol::{Bypass, BypassPath, Stats, Status};
 use truemute_core::observed::{Api, ClientState, Countermeasure, Identity, Purpose};
 use truemute_pipewire::rehearsal::{Format, MicOptions, Program, SimulatedMic, find_program};
@@ -12,7 +13,7 @@ use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{RecorderOptions, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
-use truemute_tests::truemute::wait_for;
+use truemute_tests::truemute::{wait_for, written};
 
 const VERSIONS: [Version; 2] = [Version::Installed, Version::Debian13];
 
@@ -78,7 +79,7 @@ fn the_desktop_is_told_once_of_each_app() {
 #[test]
 fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {
     each(&VERSIONS, |version| {
-        let Some(stage) = stage(*version, "") else {
+        let Some(mut stage) = stage(*version, "") else {
             return;
         };
         let through_the_gate = stage.client(1, Format::F32);
@@ -146,6 +147,20 @@ fn a_client_that_records_from_the_real_mic_is_reported_with_what_it_got() {
             "warned once:\n{log}"
         );
         drop(through_the_gate);
+        // The history has it when the daemon has gone.
+        stage.daemon.stop(Signal::TERM).unwrap();
+        let history = written(&stage.server).bypasses;
+        let [written] = &history[..] else {
+            panic!("not one: {history:?}\n{}", stage.logs());
+        };
+        assert_eq!(
+            (written.id, written.frames, &written.who),
+            (past.id, past.frames, &past.who)
+        );
+        assert_eq!(
+            (written.state, &written.since, &written.until),
+            (past.state, &past.since, &past.until)
+        );
     });
 }
 

@@ -254,6 +254,7 @@ mod tests {
     use crate::daemon::feed::{Publisher, Topic};
     use crate::protocol::GateState;
     use crate::stats::tests::{client, tally};
+    use crate::store::bypass_tests::bypass;
     use crate::store::tests::snapshot;
 
     const NO_WAIT: Duration = Duration::ZERO;
@@ -357,6 +358,41 @@ mod tests {
             client.muted.pulls, 3,
             "the last line of a client has its final counts"
         );
+    }
+
+    #[test]
+    fn a_bypass_is_told_when_it_comes_changes_and_goes() {
+        let publisher = Publisher::default();
+        let mut lines = Lines::new(publisher.subscribe(Topic::Trace, [look(1, &[])]));
+        let mut spy = bypass(9);
+        let tell = |spies: &[Bypass]| {
+            let mut look = snapshot(1, Stamp::now().wall_ns, &[]);
+            look.bypasses = spies.to_vec();
+            publisher.publish(&Note::Look(Arc::new(look)));
+        };
+        tell(std::slice::from_ref(&spy));
+        // That it got more is no news.
+        spy.frames += 480;
+        spy.duration_ns += 10_000_000;
+        tell(std::slice::from_ref(&spy));
+        spy.state = ClientState::Corked;
+        tell(std::slice::from_ref(&spy));
+        spy.state = ClientState::Gone;
+        spy.frames += 480;
+        tell(std::slice::from_ref(&spy));
+        tell(&[]);
+        let found = rest(&mut lines);
+        let told = [
+            "start 1",
+            "bypass 9 Running",
+            "bypass 9 Corked",
+            "bypass 9 Gone",
+        ];
+        assert_eq!(shape(&found), told);
+        let Some(TraceLine::Bypass { bypass, .. }) = found.last() else {
+            panic!("{found:?}")
+        };
+        assert_eq!(**bypass, of_bypass(1, &spy), "the last has all it got");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use truemute_core::observed::ClientState;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{App, Format, Wanted};
 use truemute_tests::recorder::wait_until;
+use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
 
 /// Bytes of a recording: a second and a half of mono in 16 bits.
@@ -23,11 +24,21 @@ fn a_program_got_the_frames_that_were_counted() {
     for app in App::ALL.iter().filter(|app| !apps.contains(app)) {
         println!("SKIPPED in part: {} is not installed", app.name());
     }
-    each(&apps, |app| check(*app));
+    let cells = [Version::Installed, Version::Debian13].map(|version| {
+        let cells = apps.iter().map(|app| (version, *app));
+        cells.collect::<Vec<_>>()
+    });
+    each(&cells.concat(), |(version, app)| check(*version, *app));
 }
 
-fn check(app: App) {
-    let stage = Stage::set(&Scene::default()).expect("the installed server is here");
+fn check(version: Version, app: App) {
+    let scene = Scene {
+        version,
+        ..Scene::default()
+    };
+    let Some(stage) = Stage::set(&scene) else {
+        return;
+    };
     let directory = tempfile::tempdir().unwrap();
     let wanted = Wanted {
         name: "counted".to_owned(),
@@ -70,7 +81,7 @@ fn check(app: App) {
     );
     let counted = client.live.frames + client.muted.frames;
     println!(
-        "{app:?}: {counted} frames counted, {got} got, {leaving} while leaving, {} flagged",
+        "{version:?}, {app:?}: {counted} frames counted, {got} got, {leaving} while leaving, {} flagged",
         client.xruns
     );
     let flagged = client.xruns * 256;

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use truemute::protocol::Stats;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{App, AppRecording, Format, Wanted};
 use truemute_tests::counted::{Own, UNFED, of_stream};
 use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
+use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, each};
-use truemute_tests::truemute::executable;
+use truemute_tests::truemute::written;
 
 /// Short clients.
 const CLIENTS: usize = 40;
@@ -21,7 +21,9 @@ const LOST_AT_MOST: Duration = Duration::from_secs(2);
 
 #[test]
 fn forty_short_clients_are_all_in_the_history() {
-    each(&[Signal::TERM, Signal::KILL], |signal| check(*signal));
+    let ends = [Signal::TERM, Signal::KILL];
+    let cells = [Version::Installed, Version::Debian13].map(|version| ends.map(|it| (version, it)));
+    each(&cells.concat(), |(version, end)| check(*version, *end));
 }
 
 enum Client {
@@ -29,9 +31,14 @@ enum Client {
     Program(AppRecording),
 }
 
-fn check(end: Signal) {
-    let scene = Scene::default();
-    let mut stage = Stage::set(&scene).expect("the installed server is here");
+fn check(version: Version, end: Signal) {
+    let scene = Scene {
+        version,
+        ..Scene::default()
+    };
+    let Some(mut stage) = Stage::set(&scene) else {
+        return;
+    };
     let long = add(&stage, "long");
     let mut programs = App::ALL
         .into_iter()
@@ -93,8 +100,8 @@ fn check(end: Signal) {
     here.into_iter().for_each(leave);
 
     // All of them have been written, save for the one that still records.
-    let written = wait_until(LIMIT, || {
-        let stats = history(&stage);
+    let complete = wait_until(LIMIT, || {
+        let stats = written(&stage.server);
         stats.clients.len() == CLIENTS + 1
             && own.iter().all(|(name, own)| {
                 of_stream(&stats, name).is_some_and(|it| own.disagrees(it, scene.quantum).is_none())
@@ -103,8 +110,8 @@ fn check(end: Signal) {
     let before = long.tape().pulls();
     stage.daemon.stop(end).unwrap();
     let after = long.tape().pulls();
-    let stats = history(&stage);
-    assert!(written, "{own:?} is not {stats:?}\n{}", stage.logs());
+    let stats = written(&stage.server);
+    assert!(complete, "{own:?} is not {stats:?}\n{}", stage.logs());
 
     for (name, own) in &own {
         let wrong = own.disagrees(of_stream(&stats, name).expect("waited for"), scene.quantum);
@@ -142,18 +149,4 @@ fn add(stage: &Stage, name: &str) -> Recorder {
         cycles: 40_000,
         ..RecorderOptions::default()
     })
-}
-
-/// `truemute stats --since` as it is without a daemon: what has been written.
-fn history(stage: &Stage) -> Stats {
-    let mut command = stage.server.command(executable());
-    let nobody = stage.server.directory().join("nobody.sock");
-    let output = command
-        .args(["stats", "--since", "1h", "--json", "--socket"])
-        .arg(nobody)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}\n{}", stage.logs());
-    serde_json::from_slice(&output.stdout).unwrap()
 }

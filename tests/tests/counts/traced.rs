@@ -11,18 +11,27 @@ use truemute_pipewire::rehearsal::Program;
 use truemute_tests::counted::gone;
 use truemute_tests::evidence::Reading;
 use truemute_tests::recorder::{Recorder, RecorderOptions, wait_until};
-use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted};
+use truemute_tests::servers::Version;
+use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
 use truemute_tests::tape::Tape;
 use truemute_tests::truemute::executable;
 
 #[test]
 fn the_trace_has_each_counted_pull() {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        check(*version)
+    });
+}
+
+fn check(version: Version) {
     // With the mic held there is one clock, so that all positions compare.
-    let stage = Stage::set(&Scene {
+    let Some(stage) = Stage::set(&Scene {
+        version,
         while_muted: WhileMuted::Hold,
         ..Scene::default()
-    })
-    .expect("the installed server is here");
+    }) else {
+        return;
+    };
     let first = add(&stage, 0);
     stage.pulls(10, [&first]);
     let file = stage.server.directory().join("trace.jsonl");
