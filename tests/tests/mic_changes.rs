@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use truemute::demo::RunningDaemon;
+use truemute::protocol::Status;
 use truemute_core::observed::MicState as Mic;
 use truemute_pipewire::VIRTUAL_MIC;
 use truemute_pipewire::rehearsal::{
@@ -14,7 +15,7 @@ use truemute_tests::meddler::Meddler;
 use truemute_tests::recorder::{Recorder, RecorderOptions, State, wait_until};
 use truemute_tests::servers::Version;
 use truemute_tests::stage::{LIMIT, Scene, Stage, WhileMuted, each};
-use truemute_tests::truemute::{unmute_if_starved, wait_for};
+use truemute_tests::truemute::{executable, unmute_if_starved, wait_for};
 
 #[test]
 fn a_mic_that_vanishes_is_silence_until_it_is_back() {
@@ -59,6 +60,54 @@ fn a_mic_that_vanishes_is_silence_until_it_is_back() {
         })
         .unwrap();
         drop((recorders, mic));
+    });
+}
+
+#[test]
+fn without_any_mic_the_program_says_so_and_clients_get_silence() {
+    each(&[Version::Installed, Version::Debian13], |version| {
+        let Some(stage) = Stage::set(&Scene {
+            version: *version,
+            ..Scene::default()
+        }) else {
+            return;
+        };
+        let Stage {
+            recorders,
+            daemon,
+            mic,
+            server,
+        } = stage;
+        drop(mic);
+        wait_for(&daemon, LIMIT, |it| it.real_mic.state == Mic::Missing).unwrap();
+        let client = recorders
+            .add(RecorderOptions {
+                target: Some(VIRTUAL_MIC.to_owned()),
+                ..RecorderOptions::default()
+            })
+            .unwrap();
+        let run = |arguments: &[&str]| {
+            let mut command = server.command(executable());
+            let output = command.args(arguments).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            (output.status.code(), text)
+        };
+        let (code, unmuted) = run(&["unmute"]);
+        assert_eq!(code, Some(0), "{unmuted}\n{}", daemon.log());
+        let more = client.tape().pulls() + 50;
+        assert!(client.wait_for_pulls(more, LIMIT), "{}", server.log());
+        let (code, status) = run(&["status", "--json"]);
+        let status: Status = serde_json::from_str(&status).unwrap();
+        assert_eq!((code, status.real_mic.state), (Some(0), Mic::Missing));
+        let (code, text) = run(&["status"]);
+        assert!(code == Some(0) && text.contains("no real"), "{text}");
+        let (code, text) = run(&["doctor"]);
+        assert!(code == Some(1) && text.contains("no real"), "{text}");
+        let cycles = client.tape().cycles_from(0);
+        assert!(cycles.iter().all(|cycle| cycle.is_zero()));
+        let (code, text) = run(&["mute"]);
+        assert_eq!(code, Some(0), "{text}\n{}", daemon.log());
     });
 }
 
