@@ -220,6 +220,12 @@ WaitFor 'Let the machine sleep for a minute, and wake it.'
 Run "& '$program' status"
 $said = Ask 'Is it muted now, as it must be after a sleep? (y/n)'
 $said = Ask 'Has a recording sound after unmuting, without crackling? (y/n)'
+Fact 'Another user next: not without a second account on this machine. Then answer -.'
+Run "& '$program' unmute"
+WaitFor 'Switch to another user without signing out (Win+L, the other name), record ten seconds from Microphone (TrueMute) there, and come back.'
+$said = Ask 'Has the other user''s recording sound? It must be silence. (y/n/-)'
+Run "& '$program' status"
+$said = Ask 'Is it muted after coming back? (y/n/-)'
 
 Part '10. What the logs say'
 if ((Ask "Collect the system's log of the last hour into $Facts? (y/n)") -eq 'y') {
