@@ -67,11 +67,12 @@ const PRESS: &str = r#"
 fn the_hotkey_toggles() {
     let Some(wine) = wine() else { return };
     let said = wine.run(&format!(
-        r#"appdata=$(wine cmd /c 'echo %APPDATA%' | tr -d '\r')
+        // Wine's desktop has the display of the first program: nothing runs before there is one.
+        r#"cat > /mnt/script <<'END'
+        appdata=$(wine cmd /c 'echo %APPDATA%' | tr -d '\r')
         folder=$(wine winepath -u "$appdata")/TrueMute
-        mkdir -p $folder
-        echo 'hotkey = "ctrl+alt+m"' > $folder/config.toml
-        cat > /mnt/script <<'END'
+        mkdir -p "$folder"
+        echo 'hotkey = "ctrl+alt+m"' > "$folder/config.toml"
         {DAEMON}
         {PRESS}
 END
