@@ -95,6 +95,7 @@ fn without_any_mic_the_program_says_so_and_clients_get_silence() {
         };
         let (code, unmuted) = run(&["unmute"]);
         assert_eq!(code, Some(0), "{unmuted}\n{}", daemon.log());
+        assert!(unmuted.contains("no real microphone"), "{unmuted}");
         let more = client.tape().pulls() + 50;
         assert!(client.wait_for_pulls(more, LIMIT), "{}", server.log());
         let (code, status) = run(&["status", "--json"]);

@@ -28,15 +28,20 @@ pub(super) fn switch(socket: &Path, want: Want, format: Format) -> Result<(), Fa
         Want::Unmute => Call::Unmute,
         Want::Toggle => Call::Toggle,
     };
-    show(
-        socket,
-        call(By::default()),
-        format,
-        |answer, page| match answer {
-            Answer::Switched(switched) => Some(report::switched(switched, page)),
-            _ => None,
-        },
-    )
+    let mut daemon = Client::connect(socket)?;
+    let answer = daemon.call(call(By::default()))?;
+    // What it means to people depends on more than the gate: there may be no mic, or an app that goes round it.
+    let status = match format.json {
+        true => None,
+        false => daemon.call(Call::Status).ok(),
+    };
+    print(&answer, format, |answer, page| match (answer, &status) {
+        (Answer::Switched(switched), Some(Answer::Status(status))) => {
+            Some(report::switched(switched, Some(status), page))
+        }
+        (Answer::Switched(switched), _) => Some(report::switched(switched, None, page)),
+        _ => None,
+    })
 }
 
 pub(super) fn lock(socket: &Path, locked: bool, format: Format) -> Result<(), Failure> {

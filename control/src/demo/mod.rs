@@ -132,7 +132,7 @@ pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
 
     for (act, length) in ACTS {
         let switched = stage.enter(act)?;
-        say(&format!("\n{}", report::switched(&switched, &page)))?;
+        say(&format!("\n{}", report::switched(&switched, None, &page)))?;
         say(&stage.scene(act)?)?;
         perform(&stage, &interrupt, &page, length)?;
     }
