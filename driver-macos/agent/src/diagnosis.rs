@@ -73,6 +73,9 @@ pub struct Client {
     pub live: Option<Reads>,
     /// What it read while muted.
     pub muted: Option<Reads>,
+    /// How many of them did not begin where the one before ended.
+    #[serde(default)]
+    pub flagged: i64,
 }
 
 /// The driver's socket, and each step on the way to it.

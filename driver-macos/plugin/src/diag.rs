@@ -272,6 +272,7 @@ fn client(counted: &Counted) -> Item {
     if let Some(counts) = counts {
         entries.push(("live", tally(&counts.live)));
         entries.push(("muted", tally(&counts.muted)));
+        entries.push(("flagged", Item::number(counts.xruns)));
     }
     Item::Entries(entries)
 }

@@ -47,6 +47,7 @@ fn the_diagnosis_says_who_reads_and_who_is_connected() {
     assert_eq!(reader.bundle_id.as_deref(), Some("org.example.app"));
     let muted = reader.muted.expect("it is counted");
     assert_eq!((muted.reads, muted.frames), (3, 3 * BLOCK as i64));
+    assert_eq!(reader.flagged, 2, "the same block three times");
     assert_eq!(other.bundle_id.as_deref(), Some("<a&'b\"\\>"));
     let path = told.bridge.path.expect("it listens");
     assert!(Path::new(&path).starts_with(set.folder.path()), "{path}");

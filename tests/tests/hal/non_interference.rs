@@ -78,7 +78,7 @@ fn observe(sound: Sound) -> BTreeMap<String, Value> {
     for client in &mut told.clients {
         let reads = client.live.unwrap_or_default().reads + client.muted.unwrap_or_default().reads;
         assert_eq!(reads - reads_before as i64, 60, "{client:?}");
-        (client.live, client.muted) = (None, None);
+        (client.live, client.muted, client.flagged) = (None, None, 0);
     }
     let told = serde_json::to_value(told).expect("it can be written");
     observed.insert("diag".into(), told);

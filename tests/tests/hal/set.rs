@@ -1,5 +1,6 @@
 //! The plug-in in its host in C, and this process as the agent that feeds it.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,12 @@ impl Set {
     }
 
     /// The same, while the lease is renewed.
-    pub(crate) fn read_answered_for(&mut self, sample: u64, times: u64, step: u64) -> Value {
+    pub(crate) fn read_answered_for(
+        &mut self,
+        sample: impl Display,
+        times: u64,
+        step: u64,
+    ) -> Value {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let order = format!("read {READER} {sample} {BLOCK} {times} {step}");

@@ -69,6 +69,14 @@ fn frames_of_the_future_of_the_past_and_beyond_the_run_are_zeros() {
             "{sample}"
         );
     }
+    // Before the time line begins.
+    for sample in [-1, -(BLOCK as i64), -(FRAMES as i64), i64::MIN] {
+        assert_eq!(
+            set.read_answered_for(sample, 10, 0)["silent"],
+            10,
+            "{sample}"
+        );
+    }
     // Of another epoch, although its time says that it was captured in this one.
     let opened = set.go_live(start, 2.0);
     for epoch in [opened.epoch - 2, opened.epoch - 1, opened.epoch + 1, 0] {

@@ -100,7 +100,7 @@ impl<'a> Build<'a> {
         Ok(self.made(arch, "truemute"))
     }
 
-    /// Whether `truemute` compiles for one architecture, and nothing more: a third of the processor time that linking it takes.
+    /// Whether `truemute` compiles for one architecture, and nothing more.
     pub(super) fn check_program(&self, run: &mut Run<'_>, arch: Arch) -> Result<Ended> {
         let command = self.command(arch, PROGRAM, Grade::Checked);
         run.command(command, LIMIT, |_| {})
