@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// What of the workspace the program is.
 const PROGRAM: &str = "--package truemute --bin truemute";
 
+/// What of the workspace compares the driver's declarations with Apple's, and does so by compiling.
+const DECLARATIONS: &str = "--package truemute-hal --test apple";
+
 /// A kind of processor that Macs have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arch {
@@ -102,7 +105,16 @@ impl<'a> Build<'a> {
 
     /// Whether `truemute` compiles for one architecture, and nothing more.
     pub(super) fn check_program(&self, run: &mut Run<'_>, arch: Arch) -> Result<Ended> {
-        let command = self.command(arch, PROGRAM, Grade::Checked);
+        self.check(run, arch, PROGRAM)
+    }
+
+    /// Whether the driver's layouts and codes are those of the bindings that are made from Apple's headers.
+    pub(super) fn check_declarations(&self, run: &mut Run<'_>, arch: Arch) -> Result<Ended> {
+        self.check(run, arch, DECLARATIONS)
+    }
+
+    fn check(&self, run: &mut Run<'_>, arch: Arch, what: &str) -> Result<Ended> {
+        let command = self.command(arch, what, Grade::Checked);
         run.command(command, LIMIT, |_| {})
     }
 

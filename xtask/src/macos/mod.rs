@@ -38,6 +38,11 @@ pub(crate) fn test(run: &mut Run<'_>) -> Result<Tally> {
     findings::count(&mut tally, check::driver(&driver, run.workspace)?);
     let ended = build.check_program(run, Arch::Arm64)?;
     tally.add(Tally::of(ended, "the program compiles for macOS"));
+    let ended = build.check_declarations(run, Arch::Arm64)?;
+    tally.add(Tally::of(
+        ended,
+        "the driver's declarations are Apple's, as objc2-core-audio has them",
+    ));
     Ok(tally)
 }
 
