@@ -565,8 +565,15 @@ fn copied(server: &PrivateServer, program: &str, name: &str) -> PathBuf {
 fn trusted_pw_link(server: &PrivateServer) -> impl Fn(&[&str]) -> (bool, String) {
     let pw_link = trusted_copy(server, "pw-link");
     move |arguments| {
-        let output = server.own_command(&pw_link).args(arguments).output();
-        let output = output.unwrap();
+        let mut command = server.own_command(&pw_link);
+        command.args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Seen once to wait for ever for the link that it had asked for. It is asked again, then.
+        let mut ended = || child.try_wait().unwrap().is_some();
+        if !wait_until(Duration::from_secs(5), &mut ended) {
+            child.kill().unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
         (
             output.status.success(),
             String::from_utf8(output.stdout).unwrap(),
