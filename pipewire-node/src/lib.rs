@@ -12,6 +12,7 @@ mod graph;
 mod guard;
 mod heap;
 mod monotonic;
+mod real_time;
 pub mod rehearsal;
 mod sample;
 pub mod who;
@@ -40,8 +41,3 @@ pub mod fuzzing {
     pub use crate::sample::fuzzing::params;
     pub use crate::who::fuzzing::{proc_files, socket_list};
 }
-
-/// Lets tests of the real-time path fail when it allocates.
-#[cfg(test)]
-#[global_allocator]
-static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

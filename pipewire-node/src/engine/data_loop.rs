@@ -8,6 +8,8 @@ use std::sync::{
 
 use pipewire::context::ContextRc;
 
+use crate::real_time::on_real_time_thread;
+
 /// The real-time thread with the state `C` of one node, as the main thread may use it.
 pub(super) struct DataLoop<C> {
     context: ContextRc,
@@ -82,7 +84,8 @@ impl<C> DataLoop<C> {
             // SAFETY: `user_data` is the Call below, whose owner waits; on this thread nothing else holds the cycle.
             unsafe {
                 let call = &mut *user_data.cast::<Call<F, C, T>>();
-                call.result = call.work.take().map(|work| work(&mut *call.cycle));
+                call.result =
+                    on_real_time_thread(|| call.work.take().map(|work| work(&mut *call.cycle)));
             }
             0
         }

@@ -13,6 +13,7 @@ use super::{
     latency::{self, SharedLatency},
     source::Source,
 };
+use crate::real_time::on_real_time_thread;
 
 struct Shared {
     cycle: *mut Cycle,
@@ -164,8 +165,10 @@ unsafe extern "C" fn on_process(
     // `position` is null or the driver's position, valid during this call.
     unsafe {
         let cycle = (*data.cast::<Shared>()).cycle;
-        (*cycle).take_block(position.as_ref());
-        let stream = (*cycle).triggerable();
+        let stream = on_real_time_thread(|| {
+            (*cycle).take_block(position.as_ref());
+            (*cycle).triggerable()
+        });
         if let Some(stream) = stream {
             pw_sys::pw_stream_trigger_process(stream);
         }

@@ -18,7 +18,7 @@ use pipewire::{
 };
 
 use super::Channel;
-use crate::graph::mutes::flag_in_props;
+use crate::{graph::mutes::flag_in_props, real_time::on_real_time_thread};
 
 /// `node.name` of the virtual mic.
 pub(crate) const NODE_NAME: &str = "truemute.mic";
@@ -299,7 +299,7 @@ fn pod_bytes(object: Object) -> Result<Vec<u8>, String> {
 /// Real-time thread.
 unsafe extern "C" fn on_process<D: Delivery>(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the Shared given in `connect`, its cycle is touched by the data loop's thread only.
-    unsafe { (*(*data.cast::<Shared<D>>()).cycle).deliver() }
+    unsafe { on_real_time_thread(|| (*(*data.cast::<Shared<D>>()).cycle).deliver()) }
 }
 
 /// Main-loop thread.
@@ -386,7 +386,9 @@ unsafe extern "C" fn set_streaming<D: Delivery>(
     cycle: *mut std::ffi::c_void,
 ) -> std::ffi::c_int {
     // SAFETY: both come from `on_state_changed`: a bool, and the state, which on this thread nothing else holds.
-    unsafe { (*cycle.cast::<D>()).set_streaming(*streaming.cast::<bool>()) };
+    unsafe {
+        on_real_time_thread(|| (*cycle.cast::<D>()).set_streaming(*streaming.cast::<bool>()));
+    }
     0
 }
 
@@ -400,7 +402,7 @@ unsafe extern "C" fn set_position<D: Delivery>(
     cycle: *mut std::ffi::c_void,
 ) -> std::ffi::c_int {
     // SAFETY: both come from `on_io_changed`: a pointer, and the state, which on this thread nothing else holds.
-    unsafe { (*cycle.cast::<D>()).set_position(*position.cast()) };
+    unsafe { on_real_time_thread(|| (*cycle.cast::<D>()).set_position(*position.cast())) };
     0
 }
 
