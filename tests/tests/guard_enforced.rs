@@ -500,7 +500,12 @@ fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
     load("capture", &format!("target.object = {}", mic.name));
     let hears = || pw_link(&["-l"]).1.contains("trusted-capture");
     assert!(wait_until(LIMIT, hears), "{}", server.log());
-    let cut = || !from_it("app") && !from_it("unowned");
+    // A list that did not come would have no links either.
+    let listed = || {
+        let (listed, links) = pw_link(&["-l"]);
+        listed && links.contains("trusted-capture")
+    };
+    let cut = || !from_it("app") && !from_it("unowned") && listed();
     assert!(
         wait_until(LIMIT, cut),
         "{}\n{}",

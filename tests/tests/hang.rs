@@ -217,7 +217,7 @@ enum Stopped {
 }
 
 #[test]
-fn after_a_stop_the_first_buffer_is_zeros_and_so_is_all_until_an_unmute() {
+fn after_a_stop_all_is_zeros_until_an_unmute_but_for_one_buffer_that_it_held_back() {
     let mut cells = Vec::new();
     for version in [Version::Installed, Version::Debian13] {
         for while_muted in WhileMuted::BOTH {
