@@ -33,6 +33,12 @@ fn sleep_mutes_until_somebody_unmutes() {
     assert_eq!(state(), asleep);
     daemon.switch(Want::Unmute, Origin::Cli).unwrap();
     assert_eq!(state(), (GateState::Live, "cli".to_owned(), true));
+    // An unmute that comes before the machine really sleeps does not outlive the sleep.
+    daemon.sleep(true).unwrap();
+    daemon.switch(Want::Unmute, Origin::Cli).unwrap();
+    daemon.sleep(false).unwrap();
+    assert_eq!(state(), asleep);
+    daemon.switch(Want::Unmute, Origin::Cli).unwrap();
     // Who was muted before stays so, for the reason that it had.
     daemon.switch(Want::Mute, Origin::Cli).unwrap();
     daemon.sleep(true).unwrap();

@@ -504,17 +504,17 @@ impl Actor {
         }
     }
 
-    /// Mutes before the machine sleeps: who opens it again may be somewhere else. And tells the service manager, which wakes
-    /// together with us and by its clock would take us for hung.
+    /// Mutes before the machine sleeps: who opens it again may be somewhere else. And once more when it is awake, for somebody may
+    /// have unmuted before it really slept. Tells the service manager too, which wakes together with us and by its clock would
+    /// take us for hung.
     fn sleep(&mut self, asleep: bool) {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.bear_sleep(asleep);
         }
-        if asleep
-            && self.state.gate() == GateState::Live
+        if self.state.gate() == GateState::Live
             && let Err(error) = self.silence(Reason::Asleep)
         {
-            tracing::warn!("the mute before sleep was not confirmed: {error}");
+            tracing::warn!("the mute for a sleep was not confirmed: {error}");
         }
     }
 

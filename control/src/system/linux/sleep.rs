@@ -37,7 +37,7 @@ async fn watch(told: impl Fn(bool)) -> zbus::Result<()> {
     let mut signals = logind.receive_signal("PrepareForSleep").await?;
     // Another logind knows nothing of what we asked the former one for.
     let mut owners = logind.receive_owner_changed().await?;
-    let mut held = Some(delay(&logind).await?);
+    let mut held = delay(&logind).await;
     loop {
         let wait = match select(signals.next(), owners.next()).await {
             Either::Left((Some(signal), _)) => {
@@ -51,14 +51,18 @@ async fn watch(told: impl Fn(bool)) -> zbus::Result<()> {
         // Given back, it says that we are ready.
         drop(held.take());
         if wait {
-            held = Some(delay(&logind).await?);
+            held = delay(&logind).await;
         }
     }
 }
 
-/// The machine waits with each sleep until what this returns is closed.
-async fn delay(logind: &Proxy<'_>) -> zbus::Result<OwnedFd> {
+/// The machine waits with each sleep until what this returns is closed. Without it we still hear of the sleep, if not in time.
+async fn delay(logind: &Proxy<'_>) -> Option<OwnedFd> {
     let why = "mutes, so that nothing is heard after waking";
     let call = ("sleep", "TrueMute", why, "delay");
-    logind.call("Inhibit", &call).await
+    let held: zbus::Result<OwnedFd> = logind.call("Inhibit", &call).await;
+    held.inspect_err(|error| {
+        tracing::warn!("logind will not wait with a sleep until TrueMute has muted ({error}). Mute before the machine sleeps.");
+    })
+    .ok()
 }
