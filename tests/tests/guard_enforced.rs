@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -474,9 +474,6 @@ fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
     assert!(wait_until(LIMIT, plays), "{}", server.log());
     let target = Some("trusted-playback".to_owned());
     let _app = recorders.add(keeping("app", target)).unwrap();
-    // The server would leave this one, for its listener belongs to nobody.
-    let linked = || pw_link(&["-L", "trusted-playback", "unowned"]).0;
-    assert!(wait_until(LIMIT, linked), "{}", server.log());
     let from_it = |listener: &str| {
         let links = pw_link(&["-l"]).1;
         let mut below = links
@@ -489,6 +486,13 @@ fn who_plays_to_an_app_is_cut_off_it_when_it_begins_to_record() {
             .take_while(|line| line.starts_with(' '))
             .any(|line| line.contains(&arrow))
     };
+    // The server would leave this one, for its listener belongs to nobody. What pw-link says does not matter: it may wait for ever
+    // for a link that is there.
+    let linked = || {
+        pw_link(&["-L", "trusted-playback", "unowned"]);
+        from_it("unowned")
+    };
+    assert!(wait_until(LIMIT, linked), "{}", server.log());
     let plays_to_both = || from_it("app") && from_it("unowned");
     assert!(
         wait_until(LIMIT, plays_to_both),
@@ -631,7 +635,12 @@ fn doctor(stage: &Guarded) -> String {
     fs::create_dir_all(&config).unwrap();
     fs::write(config.join("config.toml"), "guard = \"enforce\"\n").unwrap();
     let copy = directory.join("truemute-copy");
-    fs::copy(program::executable(), &copy).unwrap();
+    // By cp: while this process had it open for writing, a child of another thread could inherit that, and it could not be run.
+    let copied = Command::new("cp")
+        .arg(program::executable())
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let output = stage.server.own_command(copy).arg("doctor").output();
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
